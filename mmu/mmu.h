@@ -105,7 +105,7 @@ class Mmu {
 
     // Locked accesses that do not fit one aligned host atomic (split locks, device memory) hold this while they load
     // and store.
-    std::mutex& split_lock() { return split_lock_; }
+    std::mutex& split_lock() { return map_.split_lock(); }
 
     // From other threads: the vCPU carries these out at its next safe point, by calling serve_requests(), before it
     // touches guest memory again.
@@ -130,7 +130,6 @@ class Mmu {
     Fault fault_;
     MmuCounters counters_;
     std::atomic<bool> requests_{false};
-    static std::mutex split_lock_; // One for all vCPUs, as the bus lock is.
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };

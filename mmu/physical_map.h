@@ -95,6 +95,9 @@ class PhysicalMap {
     // granules and tells the observers when any was set.
     void before_code_write(PhysicalAddress address, u64 length);
 
+    // Locked accesses that do not fit one aligned host atomic hold this, as the bus lock is held: one for all vCPUs.
+    std::mutex& split_lock() { return split_lock_; }
+
     void add_observer(CodeWriteObserver& observer);
     void remove_observer(CodeWriteObserver& observer);
     void add_observer(MapObserver& observer);
@@ -104,6 +107,7 @@ class PhysicalMap {
     struct Impl;
     std::unique_ptr<Impl> impl_;
     std::atomic<bool> a20_{true};
+    std::mutex split_lock_;
 };
 
 } // namespace calque::mmu
