@@ -12,10 +12,10 @@ namespace calque::devices {
 // How the chipset decodes the first megabyte: what the PAM and SMRAM registers ask for.
 struct MemoryShape {
     struct Segment {
-        u32 base;        // Physical address.
-        u32 length;      // In bytes.
-        bool read_ram;   // RE: reads go to RAM; otherwise to PCI, where the BIOS ROM answers.
-        bool write_ram;  // WE: writes go to RAM; otherwise to PCI, where the ROM drops them.
+        u32 base;       // Physical address.
+        u32 length;     // In bytes.
+        bool read_ram;  // RE: reads go to RAM; otherwise to PCI, where the BIOS ROM answers.
+        bool write_ram; // WE: writes go to RAM; otherwise to PCI, where the ROM drops them.
         bool operator==(const Segment&) const = default;
     };
     std::array<Segment, 13> segments; // C0000-EFFFF in 16 KiB steps, then F0000-FFFFF; in order of address.
