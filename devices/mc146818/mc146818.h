@@ -1,0 +1,100 @@
+// The MC146818 real-time clock and CMOS memory (Motorola MC146818A datasheet; PIIX4 datasheet for the second bank).
+#pragma once
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "devices/device.h"
+#include "devices/irq_line.h"
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+namespace calque::devices {
+
+// Ports 70h-71h (the clock and the lower 128 bytes; bit 7 of 70h masks NMI) and 72h-73h (the upper 128 bytes). The
+// time follows Clock::wall_seconds(); what the guest sets is kept as a difference to it. Any thread.
+class Mc146818 final : public Device {
+  public:
+    struct Config {
+        // Seconds to add to Clock::wall_seconds() for what the clock shows: 0 for UTC, the zone's offset for local
+        // time.
+        i64 base_offset = 0;
+    };
+    // `nmi_masked` (may be empty) gets bit 7 of port 70h whenever it changes, and after a reset or a load.
+    Mc146818(Log& log, Clock& clock, Config config, IrqLine irq8, std::function<void(bool)> nmi_masked = {});
+
+    std::string_view name() const override { return "mc146818"; }
+    void reset() override; // RESET#: clears interrupt enables and flags; time and memory stay (they have a battery).
+    void serialize(Archive& archive) override;
+
+    IoRegion& ports() { return ports_; } // Ports 70h-73h.
+
+    // The CMOS bytes 0Eh-FFh as firmware and machine set them up (sizes of memory, boot order, ...). The century (32h)
+    // is part of the time.
+    void set_cmos(u8 index, u8 value);
+    u8 cmos(u8 index) const;
+    bool nmi_masked() const;
+
+    struct State {
+        // Index 0-9 and 32h hold the time's bytes only while updates are stopped (SET, or the divider held in reset).
+        std::array<u8, 256> memory = power_on_memory();
+        u8 index = 0;       // Port 70h, with the NMI mask in bit 7.
+        u8 upper_index = 0; // Port 72h.
+        // The time: `base_second` (seconds since 1970 as the clock shows them) was reached at `base_time` (clock
+        // nanoseconds, may be before power-on), which is also where the divider chain started.
+        i64 base_second = 0;
+        i64 base_time = 0;
+        u8 weekday_shift = 0;     // Days to add to the true day of the week.
+        i64 update_handled = 0;   // The second up to which updates and alarms are in register C.
+        u64 periodic_handled = 0; // The 32.768 kHz tick up to which periods are in register C.
+
+        static std::array<u8, 256> power_on_memory();
+    };
+
+  private:
+    class Ports final : public IoRegion {
+      public:
+        explicit Ports(Mc146818& rtc) : rtc_(rtc) {}
+        u64 read(u64 offset, unsigned size) override;
+        void write(u64 offset, u64 value, unsigned size) override;
+
+      private:
+        Mc146818& rtc_;
+    };
+
+    u8 read_register(u8 index);
+    void write_register(u8 index, u8 value);
+    void write_a(u8 value);
+    void write_b(u8 value);
+    bool divider_held() const;
+    bool stopped() const;
+    i64 since_base() const;
+    i64 second() const; // The second that the clock shows, while it is not stopped.
+    u64 divider_tick() const;
+    bool update_in_progress() const;
+    void latch_time();  // Puts the time's bytes into memory.
+    void commit_time(); // Takes the time from the bytes in memory.
+    u8 encode(unsigned value) const;
+    unsigned decode(u8 byte) const;
+    u8 encode_hour(unsigned hour) const;
+    unsigned decode_hour(u8 byte) const;
+    i64 next_alarm(i64 after) const;
+    unsigned period_ticks() const;
+    void catch_up(); // Brings register C and IRQ 8 up to now, and arms the timer.
+    void arm();
+    void nmi_mask_changed();
+
+    Log& log_;
+    Clock& clock_;
+    Config config_;
+    IrqLine irq8_;
+    std::function<void(bool)> nmi_masked_;
+    mutable std::mutex mutex_;
+    State state_;
+    Ports ports_{*this};
+    std::unique_ptr<Timer> timer_; // Last: it goes first.
+};
+
+} // namespace calque::devices
