@@ -89,7 +89,10 @@ void Mmu::flush_all(bool global) {
     ++counters_.flushes;
     log_.trace(Channel::tlb, "flush of everything{}", global ? "" : " but global pages");
     impl_->spaces.forget_all();
-    if (global && !impl_->spaces.forget_globals()) restart();
+    if (global) {
+        impl_->large_pages.clear();
+        if (!impl_->spaces.forget_globals()) restart();
+    }
     select();
 }
 
@@ -119,7 +122,7 @@ void Mmu::drop_page(LinearAddress address, u64 space) {
     impl.leaves.drop_page(linear, space);
     impl.leaves.drop_page(linear, impl.spaces.global_space());
     if (impl.large_pages.maybe_large(linear))
-        impl.tlb.drop_region(linear & ~(LargePages::max_large - 1), LargePages::max_large);
+        impl.tlb.drop_region(linear & ~(LargePages::large - 1), LargePages::large);
     if (impl.large_pages.maybe_huge(linear)) {
         impl.tlb.drop_region(linear & ~(LargePages::huge - 1), LargePages::huge);
         impl.leaves.drop_region(linear & ~(LargePages::huge - 1), LargePages::huge);

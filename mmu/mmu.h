@@ -159,7 +159,7 @@ class Mmu {
     u64 next_page(LinearAddress address) const;
     bool check_address(LinearAddress& address, u64 size, Privilege privilege, bool data);
     bool translate(u64 linear, Access access, Privilege privilege, Page& out);
-    void fill(u64 linear, const Leaf& leaf, const Rights& rights, Privilege privilege, const Page& page);
+    void fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page);
     void read_part(const Page& page, u64 offset, void* out, u64 size);
     void write_part(const Page& page, u64 offset, const void* value, u64 size);
     bool probe(LinearAddress address, u64 size, Access access, Privilege privilege);

@@ -88,6 +88,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
         }
         rights = rights_of(leaf, context_, privilege);
         impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
+        impl.large_pages.note(linear, leaf.size);
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);
     }
     const PhysicalAddress address = map_.on_bus(PhysicalAddress(leaf.address)).page();
@@ -98,11 +99,11 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
         out.writer_admitted =
             access == Access::write ? marks.admit_writer(memory.write_host) : marks.writer_admitted(memory.write_host);
     }
-    if (memory.read_host) fill(linear, leaf, rights, privilege, out);
+    if (memory.read_host) fill(linear, rights, privilege, out);
     return true;
 }
 
-void Mmu::fill(u64 linear, const Leaf& leaf, const Rights& rights, Privilege privilege, const Page& page) {
+void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page) {
     const u64 key = view(privilege).key;
     if (key == never_key) return;
     Impl& impl = *impl_;
@@ -121,7 +122,6 @@ void Mmu::fill(u64 linear, const Leaf& leaf, const Rights& rights, Privilege pri
                    .addend = reinterpret_cast<std::uintptr_t>(page.read_host) - base},
                   page.address);
     ++counters_.fills;
-    impl.large_pages.note(linear, leaf.size);
     if (evicts) evicted();
     if (impl.fills_to_halving-- == 0) {
         impl.fills_to_halving = 16 * (impl.tlb.mask() + 1);
@@ -191,6 +191,7 @@ bool Mmu::store_slow(LinearAddress address, const void* value, unsigned size, Pr
     ++counters_.crossings;
     if (!translate(next_page(address), Access::write, privilege, second)) return false;
     write_part(first, address.page_offset(), value, room);
+    if (!first.write_host) second.writer_admitted = false; // Inside a device, nobody waited for this vCPU.
     write_part(second, 0, static_cast<const u8*>(value) + room, size - room);
     return true;
 }

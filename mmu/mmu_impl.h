@@ -11,28 +11,28 @@
 
 namespace calque::mmu {
 
-// Which large pages may have fragments in the first level, so that INVLPG knows when one slot is not enough. Answers
-// may be yes without need, never no in error.
+// Which large pages may be cached, so that INVLPG knows when one slot is not enough. Answers may be yes without need,
+// never no in error.
 class LargePages {
   public:
-    void note(u64 linear, u64 size) {
-        if (size > max_large)
-            huge_.set(huge_index(linear));
-        else if (size > page_size)
-            large_.set(large_index(linear));
-    }
-    bool maybe_large(u64 linear) const { return large_.test(large_index(linear)); } // 2 or 4 MiB.
-    bool maybe_huge(u64 linear) const { return huge_.test(huge_index(linear)); }    // 1 GiB.
-    void clear() { large_.reset(), huge_.reset(); }
-
-    static constexpr u64 max_large = u64{4} << 20;
+    static constexpr u64 large = u64{4} << 20; // 2 and 4 MiB pages are kept by 4 MiB.
     static constexpr u64 huge = u64{1} << 30;
 
+    void note(u64 linear, u64 size) {
+        if (size == huge)
+            huge_.set(index(linear / huge));
+        else if (size != page_size)
+            large_.set(index(linear / large));
+    }
+    bool maybe_large(u64 linear) const { return large_.test(index(linear / large)); }
+    bool maybe_huge(u64 linear) const { return huge_.test(index(linear / huge)); }
+    void clear() { large_.reset(), huge_.reset(); }
+
   private:
-    static std::size_t large_index(u64 linear) { return (linear >> 22 ^ linear >> 32) % 1024; }
-    static std::size_t huge_index(u64 linear) { return (linear >> 30) % 64; }
-    std::bitset<1024> large_;
-    std::bitset<64> huge_;
+    static constexpr unsigned index_bits = 12;
+    static std::size_t index(u64 number) { return number * 0x9E37'79B9'7F4A'7C15 >> (64 - index_bits); }
+    std::bitset<1 << index_bits> large_;
+    std::bitset<1 << index_bits> huge_;
 };
 
 // One page as an access sees it: host pointers of its first byte, null where it is not plain memory.

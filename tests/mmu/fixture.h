@@ -34,16 +34,7 @@ struct Memory {
 };
 
 // Entry bits, as a test writes them.
-enum : u64 {
-    P = 1,
-    W = 2,
-    U = 4,
-    A = 0x20,
-    D = 0x40,
-    PS = 0x80,
-    G = 0x100,
-    XD = u64{1} << 63,
-};
+inline constexpr u64 P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100, XD = u64{1} << 63;
 
 inline constexpr u64 cr0_pe = 1;
 
