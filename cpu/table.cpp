@@ -23,7 +23,7 @@ std::span<const Row> instruction_table() {
     Row{#mnemonic, reads, writes, undefined, properties, feature, __VA_ARGS__},
 #include "cpu/instructions.inc"
 #undef ROW
-        Row{"", "", "", "", 0, fpu, nullptr}, // What decodes to nothing: #UD.
+        Row{"", "", "", "", p_ends_block, fpu, nullptr}, // What decodes to nothing: #UD.
     };
     return rows;
 }
