@@ -189,9 +189,10 @@ class Cpu {
                                     u16 selector); // MOV/POP Sreg, LDS...: data and stack segments, all checks.
     void load_segment_real(unsigned segment, u16 selector); // Real and virtual-8086 mode.
     [[nodiscard]] bool io_allowed(u16 port, unsigned size); // IOPL and the TSS bitmap; raises #GP(0).
-    [[nodiscard]] bool far_jump(u16 selector, u64 offset, unsigned operand_size);
-    [[nodiscard]] bool far_call(u16 selector, u64 offset, unsigned operand_size);
-    [[nodiscard]] bool far_return(unsigned operand_size, u16 extra_bytes);
+    // Far transfers answer Flow::exit when done, Flow::fault, or Flow::trap for a fault within the new task.
+    Flow far_jump(u16 selector, u64 offset, unsigned operand_size);
+    Flow far_call(u16 selector, u64 offset, unsigned operand_size);
+    Flow far_return(unsigned operand_size, u16 extra_bytes);
     Flow interrupt_return(unsigned operand_size);
     Flow write_control(unsigned number, u64 value);     // MOV CRn, LMSW, CLTS.
     [[nodiscard]] bool read_msr(u32 index, u64& value); // False: #GP pending.
@@ -203,6 +204,10 @@ class Cpu {
     u64 read_tsc() { return platform.timestamp() + state.tsc_offset; }
     // Moves to a new CPL (RFLAGS, paging context follow).
     void set_cpl(u8 cpl);
+    // The next instruction runs before any interrupt (STI), and before any debug trap too (MOV SS, POP SS).
+    void begin_shadow(bool debug_too);
+    // The instruction that runs now is an interrupt or call into the system: no single-step trap follows it.
+    void suppress_single_step() { single_step_off_ = true; }
 
     // --- What an engine tells and is told.
     u64 instructions = 0;       // Retired so far.
@@ -214,7 +219,16 @@ class Cpu {
 
   private:
     [[nodiscard]] bool linear_checked(unsigned segment, u64 offset, u64 size, mmu::Access access, LinearAddress& out);
+    // A #DB with these DR6 bits added to those collected.
+    Flow raise_debug(u64 dr6_bits);
+    void end_shadow();
+    void shut_down(const Exception& first);
+    bool take_reset_events(u32 pending);
+    bool take_interrupt_events(u32 pending);
+
     std::optional<Exception> exception_;
+    bool shadow_is_new_ = false;   // The shadow in state was set by the instruction that runs now.
+    bool single_step_off_ = false; // The instruction that runs now takes no single-step trap (INT n, SYSCALL).
 };
 
 // The interpreter and the translator.
