@@ -50,7 +50,7 @@ void Cpu::reset() {
     state.activity = platform.is_bootstrap() ? Activity::running : Activity::wait_for_sipi;
     exception_.reset();
     events.fetch_and(event_stop | event_mmu | event_code | event_interrupt, std::memory_order_acq_rel);
-    shadow_is_new_ = single_step_off_ = false;
+    shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
     if (was_in_smm) platform.set_smm(false);
     mmu.flush_all(true);
     update_mode();
@@ -63,7 +63,7 @@ void Cpu::init() {
     state.cr0 = cr0_et | cache_bits;
     state.activity = platform.is_bootstrap() ? Activity::running : Activity::wait_for_sipi;
     exception_.reset();
-    shadow_is_new_ = single_step_off_ = false;
+    shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
     mmu.flush_all(true);
     update_mode();
     log.trace(Channel::smp, "cpu {}: INIT", index);

@@ -35,8 +35,8 @@ enum InstructionFlag : u8 {
 
 struct Instruction {
     Handler handler = nullptr;
-    u64 immediate = 0; // Sign- or zero-extended as the instruction wants it at 64 bits; branch displacement; far
-                       // pointer as selector << 32 | offset; moffs address; ENTER: level << 16 | size.
+    u64 immediate = 0;    // Sign- or zero-extended as the instruction wants it at 64 bits; branch displacement; far
+                          // pointer as selector << 32 | offset; moffs address; ENTER: level << 16 | size.
     i32 displacement = 0; // Of the memory operand.
     u16 row = 0;          // In the instruction table (cpu/table.h).
     u8 length = 0;        // In bytes, 1 to 15.
