@@ -12,43 +12,27 @@ namespace {
 
 template <class Float> using Bits = typename Format<Float>::Bits;
 
-// |larger| + |smaller|, both finite, as (exponent, significand) with exponent at least 1.
-template <class Float> inline Float add_magnitudes(bool sign, int larger_exponent, u64 larger, int smaller_exponent,
-                                                   u64 smaller, Status& status) {
-    const u64 sum = larger + shift_right_sticky(smaller, larger_exponent - smaller_exponent);
-    if (sum >> 63) return round_and_pack<Float>(sign, larger_exponent + 1, (sum >> 1) | (sum & 1), status);
-    if (sum >> kLeadingBit) [[likely]]
-        return round_and_pack<Float>(sign, larger_exponent, sum, status);
-    if (sum == 0) return zero<Float>(sign);
-    return normalize_round_and_pack<Float>(sign, larger_exponent, sum, status);
-}
-
-template <class Float> inline Float sub_magnitudes(bool sign, int larger_exponent, u64 larger, int smaller_exponent,
-                                                   u64 smaller, Status& status) {
-    const u64 difference = larger - shift_right_sticky(smaller, larger_exponent - smaller_exponent);
-    if (difference == 0) return zero<Float>(status.rounding == Rounding::Down);
-    return normalize_round_and_pack<Float>(sign, larger_exponent, difference, status);
-}
-
-// Exponent and significand of a finite number for addition: denormals keep exponent 1 and no leading one.
+// Exponent and significand of a finite number for addition, where denormals keep exponent 1 and no leading one. The
+// significand leads in bit 61, so that a sum has room for its carry.
 template <class Float> inline Unpacked unpack_for_add(Float a) {
     using F = Format<Float>;
     const int exponent = exponent_of(a);
-    const u64 fraction = a.bits & F::kFraction;
-    if (exponent == 0) return {sign_of(a), 1, fraction << (kLeadingBit - F::kFractionBits)};
-    return {sign_of(a), exponent, (fraction | F::kHidden) << (kLeadingBit - F::kFractionBits)};
+    const u64 fraction = (a.bits & F::kFraction) | (exponent ? F::kHidden : 0);
+    return {sign_of(a), exponent + !exponent, fraction << (kLeadingBit - 1 - F::kFractionBits)};
 }
 
+// Free of branches on the signs and on the carry, which no predictor can guess.
 template <class Float> inline Float add_finite(Float a, Float b, Status& status) {
     using F = Format<Float>;
     if (static_cast<Bits<Float>>(a.bits & ~F::kSign) < static_cast<Bits<Float>>(b.bits & ~F::kSign)) std::swap(a, b);
     const Unpacked larger = unpack_for_add(a);
     const Unpacked smaller = unpack_for_add(b);
-    if (larger.sign == smaller.sign)
-        return add_magnitudes<Float>(larger.sign, larger.exponent, larger.significand, smaller.exponent,
-                                     smaller.significand, status);
-    return sub_magnitudes<Float>(larger.sign, larger.exponent, larger.significand, smaller.exponent,
-                                 smaller.significand, status);
+    const u64 negate = larger.sign != smaller.sign ? ~u64{0} : 0;
+    const u64 aligned = shift_right_sticky(smaller.significand, larger.exponent - smaller.exponent);
+    const u64 sum = larger.significand + ((aligned ^ negate) - negate);
+    if (sum == 0) return zero<Float>(negate ? status.rounding == Rounding::Down : larger.sign);
+    const int shift = leading_zeros(sum) - 1;
+    return round_and_pack<Float>(larger.sign, larger.exponent + 1 - shift, sum << shift, status);
 }
 
 // a + b, or a - b by `negate` = the sign bit, with an operand that is no normal number.

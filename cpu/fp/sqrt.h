@@ -54,4 +54,25 @@ template <class Float> inline u64 sqrt_significand(u64 radicand) {
     return root | (u128{root} * root != square);
 }
 
+struct SquareRoot {
+    u64 root;
+    u128 remainder; // radicand - root^2, at most 2 * root
+};
+
+// The integer square root of a radicand of at least 2^126.
+inline SquareRoot integer_sqrt(u128 radicand) {
+    const u64 high = static_cast<u64>(radicand >> 64);
+    // sqrt(high * 2^64) = high * 2^62 / sqrt(high / 2^64) / 2^62; kept a little small, so that the correction is
+    // positive and small.
+    u64 estimate = multiply_high(high, detail::reciprocal_root<3>(high));
+    estimate = estimate >= (u64{1} << 62) ? ~u64{0} - 0x3ff : (estimate << 2) - 0x400;
+    const u128 left = radicand - u128{estimate} * estimate;
+    // One Newton step: (root - estimate) * (root + estimate) = left. It overshoots by less than one.
+    const u64 step = static_cast<u64>(left / (u128{estimate} << 1));
+    u128 root = u128{estimate} + step;
+    while (root > ~u64{0} || root * root > radicand)
+        --root;
+    return {static_cast<u64>(root), radicand - root * root};
+}
+
 } // namespace calque::cpu::fp

@@ -41,12 +41,17 @@ struct Status {
     bool daz = false; // denormal operands count as zeros (SSE)
     bool ftz = false; // masked underflow delivers zero (SSE)
     Precision precision = Precision::Extended;
-    bool rounded_up = false;        // x87 C1: the last result is larger in magnitude than the exact one
-    bool denormal_source = false;   // x87: a memory operand was a denormal before it was widened to F80
-    bool stack_result_kept = false; // x87: see F80 operations; set when the destination must be left as it was
+    bool rounded_up = false;      // x87 C1: the last result is larger in magnitude than the exact one
+    bool denormal_source = false; // x87: a memory operand was a denormal before it was widened to F80
 
     void raise(unsigned raised) { flags = static_cast<u8>(flags | raised); }
     bool unmasked(unsigned which) const { return (which & ~masks & kAllFlags) != 0; }
+
+    // x87: whether a result reaches its register, or its memory operand. An unmasked pre-computation exception leaves
+    // any destination as it was; overflow and underflow leave memory as it was, while a register gets the result with
+    // its exponent wrapped by 24576 (SDM volume 1, sections 8.5.4 and 8.5.5).
+    bool writes_register() const { return !unmasked(flags & kPreComputation); }
+    bool writes_memory() const { return !unmasked(flags & (kPreComputation | kOverflow | kUnderflow)); }
 
     static Status from_mxcsr(u32 mxcsr) {
         Status status;

@@ -75,6 +75,45 @@ class Random {
         }
     }
 
+    // An F80, sometimes one of the encodings that the x87 does not support.
+    F80 operand80() {
+        const u16 sign = (next() & 1) ? 0x8000 : 0;
+        const u64 fraction = pattern(63);
+        unsigned exponent;
+        switch (below(20)) {
+        case 0: return F80{0, sign};
+        case 1: return F80{F80::kIntegerBit, static_cast<u16>(sign | F80::kMaxExponent)};
+        case 2: exponent = F80::kMaxExponent; break;
+        case 3: return F80{fraction, static_cast<u16>(sign | below(0x8000))}; // unnormal, pseudo-NaN
+        case 4: return F80{fraction, sign};                                   // denormal
+        case 5: return F80{fraction | F80::kIntegerBit, sign};                // pseudo-denormal
+        case 6: exponent = 1 + below(3); break;
+        case 7: exponent = F80::kMaxExponent - 1 - below(3); break;
+        case 8: exponent = below(F80::kMaxExponent); break;
+        case 9: exponent = F80::kBias; break;
+        case 10: exponent = F80::kBias / 2 + below(100); break;
+        case 11: exponent = F80::kBias + F80::kBias / 2 + below(100) - 50; break;
+        case 12: exponent = F80::kBias - 1022 - 60 + below(70); break; // about the end of F64
+        case 13: exponent = F80::kBias - 126 - 40 + below(50); break;  // about the end of F32
+        case 14: exponent = F80::kBias + (below(2) ? 1022 : 126) + below(4); break;
+        default: exponent = F80::kBias - 40 + below(110); break;
+        }
+        return F80{fraction | F80::kIntegerBit, static_cast<u16>(sign | exponent)};
+    }
+
+    F80 related80(F80 other) {
+        const u16 flip = (next() & 1) ? 0x8000 : 0;
+        switch (below(4)) {
+        case 0: return F80{other.significand + below(5) - 2, static_cast<u16>(other.sign_exponent ^ flip)};
+        case 1: {
+            const u16 exponent = static_cast<u16>((other.exponent() + below(140) - 70) & 0x7fff);
+            return F80{pattern(63) | F80::kIntegerBit,
+                       static_cast<u16>(((other.sign_exponent ^ flip) & 0x8000) | exponent)};
+        }
+        default: return operand80();
+        }
+    }
+
   private:
     u64 state_;
 };
