@@ -1,7 +1,7 @@
 // The selectors of the vector instructions, for the instruction table.
 #pragma once
 
-#include "cpu/simd/integer_ops.h"
+#include "cpu/simd/operations.h"
 #include "cpu/table.h"
 
 namespace calque::cpu::simd {
@@ -14,6 +14,9 @@ CALQUE_SIMD_SHUFFLE(DECLARE)
 CALQUE_SIMD_UNARY(DECLARE)
 CALQUE_SIMD_SHIFT(DECLARE)
 CALQUE_SIMD_SHIFT_EACH(DECLARE)
+CALQUE_SIMD_FLOAT(DECLARE)
+struct FReciprocal;
+struct FReciprocalSqrt;
 struct SllDQ;
 struct SrlDQ;
 #undef DECLARE
@@ -22,6 +25,22 @@ template <class Op> Handler binary(const Form& form);
 template <class Op> Handler unary(const Form& form);
 template <class Op> Handler shift(const Form& form);
 template <class Op> Handler shift_bytes(const Form& form);
+
+// Floating point: packed single and double, scalar single and double.
+template <class Op> Handler ps(const Form& form);
+template <class Op> Handler pd(const Form& form);
+template <class Op> Handler scalar_ss(const Form& form);
+template <class Op> Handler scalar_sd(const Form& form);
+
+// float_horizontal.cpp
+Handler add_sub_ps(const Form&);
+Handler add_sub_pd(const Form&);
+Handler hadd_ps(const Form&);
+Handler hadd_pd(const Form&);
+Handler hsub_ps(const Form&);
+Handler hsub_pd(const Form&);
+Handler dot_ps(const Form&);
+Handler dot_pd(const Form&);
 
 // moves.cpp
 Handler move_aligned(const Form&);   // MOVAPS, MOVAPD, MOVDQA, MOVNTPS, MOVNTDQ, MOVNTDQA...
