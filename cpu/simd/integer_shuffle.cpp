@@ -186,6 +186,8 @@ struct DupLowQ { // VMOVDDUP, 256 bits: memory is a whole vector only there.
     }
 };
 
+Handler duplicate_low_256(const Form& f) { return unary<DupLowQ>(f); }
+
 #define MAKE_BINARY(op) template Handler binary<op>(const Form&);
 CALQUE_SIMD_SHUFFLE(MAKE_BINARY)
 #define MAKE_UNARY(op) template Handler unary<op>(const Form&);

@@ -132,6 +132,57 @@ Handler fmsubadd213pd(const Form&);
 Handler fmsubadd231ps(const Form&);
 Handler fmsubadd231pd(const Form&);
 
+// lanes.cpp, permute.cpp, masked.cpp
+Handler pmovsxbw(const Form&);
+Handler pmovsxbd(const Form&);
+Handler pmovsxbq(const Form&);
+Handler pmovsxwd(const Form&);
+Handler pmovsxwq(const Form&);
+Handler pmovsxdq(const Form&);
+Handler pmovzxbw(const Form&);
+Handler pmovzxbd(const Form&);
+Handler pmovzxbq(const Form&);
+Handler pmovzxwd(const Form&);
+Handler pmovzxwq(const Form&);
+Handler pmovzxdq(const Form&);
+Handler pextrb(const Form&);
+Handler pextrd(const Form&);
+Handler pextrq(const Form&);
+Handler pinsrb(const Form&);
+Handler pinsrd(const Form&);
+Handler pinsrq(const Form&);
+Handler insertps(const Form&);
+Handler pextrw(const Form&);
+Handler pinsrw(const Form&);
+Handler pblendvb(const Form&);
+Handler blendvps(const Form&);
+Handler blendvpd(const Form&);
+Handler ptest(const Form&);
+Handler testps(const Form&);
+Handler testpd(const Form&);
+Handler movddup(const Form&);
+Handler ldmxcsr(const Form&);
+Handler stmxcsr(const Form&);
+Handler duplicate_low_256(const Form&);
+Handler broadcast_b(const Form&);
+Handler broadcast_w(const Form&);
+Handler broadcast_d(const Form&);
+Handler broadcast_q(const Form&);
+Handler broadcast_128(const Form&);
+Handler perm_2x128(const Form&);
+Handler perm_q(const Form&);
+Handler perm_d(const Form&);
+Handler permil_ps(const Form&);
+Handler permil_pd(const Form&);
+Handler insert_128(const Form&);
+Handler extract_128(const Form&);
+Handler maskmov_d(const Form&);
+Handler maskmov_q(const Form&);
+Handler gather_dd(const Form&);
+Handler gather_dq(const Form&);
+Handler gather_qd(const Form&);
+Handler gather_qq(const Form&);
+
 // moves.cpp
 Handler move_aligned(const Form&);   // MOVAPS, MOVAPD, MOVDQA, MOVNTPS, MOVNTDQ, MOVNTDQA...
 Handler move_unaligned(const Form&); // MOVUPS, MOVUPD, MOVDQU, LDDQU
