@@ -28,6 +28,15 @@ template <class T> Handler broadcasting(const Form& f) {
     return memory ? threaded<broadcast<T, Vec<16>, true>> : threaded<broadcast<T, Vec<16>, false>>;
 }
 
+// VBROADCASTF128: from memory only.
+Flow broadcast_half(Cpu& cpu, const Instruction& i) {
+    if (unavailable<vex>(cpu)) return Flow::fault;
+    Vec<16> v;
+    if (!cpu.read_operand(i, v)) return Flow::fault;
+    put<vex>(cpu, i.dest, Vec<32>{{v.q[0], v.q[1], v.q[0], v.q[1]}});
+    return Flow::next;
+}
+
 // VPERM2F128: each half of the result is one of the four halves of the sources, or zero.
 template <bool Memory> Flow permute_halves(Cpu& cpu, const Instruction& i) {
     if (unavailable<vex>(cpu)) return Flow::fault;
@@ -127,15 +136,7 @@ Handler broadcast_b(const Form& f) { return broadcasting<u8>(f); }
 Handler broadcast_w(const Form& f) { return broadcasting<u16>(f); }
 Handler broadcast_d(const Form& f) { return broadcasting<u32>(f); }
 Handler broadcast_q(const Form& f) { return broadcasting<u64>(f); }
-Handler broadcast_128(const Form&) {
-    return threaded<[](Cpu& cpu, const Instruction& i) {
-        if (unavailable<vex>(cpu)) return Flow::fault;
-        Vec<16> v;
-        if (!cpu.read_operand(i, v)) return Flow::fault;
-        put<vex>(cpu, i.dest, Vec<32>{{v.q[0], v.q[1], v.q[0], v.q[1]}});
-        return Flow::next;
-    }>;
-}
+Handler broadcast_128(const Form&) { return threaded<broadcast_half>; }
 Handler perm_2x128(const Form& f) {
     return f.any_memory() ? threaded<permute_halves<true>> : threaded<permute_halves<false>>;
 }

@@ -15,6 +15,9 @@ CALQUE_SIMD_UNARY(DECLARE)
 CALQUE_SIMD_SHIFT(DECLARE)
 CALQUE_SIMD_SHIFT_EACH(DECLARE)
 CALQUE_SIMD_FLOAT(DECLARE)
+CALQUE_SIMD_CRYPTO(DECLARE)
+struct AesImc;
+struct AesKeygen;
 struct FReciprocal;
 struct FReciprocalSqrt;
 struct SllDQ;
@@ -182,6 +185,19 @@ Handler gather_dd(const Form&);
 Handler gather_dq(const Form&);
 Handler gather_qd(const Form&);
 Handler gather_qq(const Form&);
+
+// string_compare.cpp, crypto.cpp
+Handler pcmpestri(const Form&);
+Handler pcmpestrm(const Form&);
+Handler pcmpistri(const Form&);
+Handler pcmpistrm(const Form&);
+Handler sha256rnds2(const Form&);
+
+// xsave.cpp
+Handler xsave(const Form&);
+Handler xsaveopt(const Form&);
+Handler xsavec(const Form&);
+Handler xrstor(const Form&);
 
 // moves.cpp
 Handler move_aligned(const Form&);   // MOVAPS, MOVAPD, MOVDQA, MOVNTPS, MOVNTDQ, MOVNTDQA...
