@@ -95,7 +95,10 @@ class Random {
         case 11: exponent = F80::kBias + F80::kBias / 2 + below(100) - 50; break;
         case 12: exponent = F80::kBias - 1022 - 60 + below(70); break; // about the end of F64
         case 13: exponent = F80::kBias - 126 - 40 + below(50); break;  // about the end of F32
-        case 14: exponent = F80::kBias + (below(2) ? 1022 : 126) + below(4); break;
+        case 14:
+            exponent = F80::kBias + (below(2) ? 1022 : 126);
+            exponent += below(4);
+            break;
         default: exponent = F80::kBias - 40 + below(110); break;
         }
         return F80{fraction | F80::kIntegerBit, static_cast<u16>(sign | exponent)};
@@ -113,6 +116,15 @@ class Random {
         default: return operand80();
         }
     }
+
+    // An MXCSR with everything masked, or an x87 control word likewise.
+    u32 mxcsr() {
+        const u32 rounding = below(4) << 13;
+        const u32 daz = below(2) << 6;
+        const u32 ftz = below(2) << 15;
+        return 0x1f80 | rounding | daz | ftz;
+    }
+    u16 x87_control() { return static_cast<u16>(0x3f | below(16) << 8); }
 
   private:
     u64 state_;
