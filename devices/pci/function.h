@@ -146,9 +146,9 @@ class PciFunction {
     std::array<u8, 256> clear_{};
     struct State {
         std::array<u8, 256> config{};
-        bool intx = false;        // As the device drives it.
-        bool intx_driven = false; // As the bus sees it.
+        bool intx = false; // As the device drives it.
     } state_;
+    bool intx_driven_ = false; // As the bus sees it; follows from the state.
     std::array<std::unique_ptr<Window>, bar_count> windows_;
 };
 

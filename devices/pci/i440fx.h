@@ -28,7 +28,8 @@ struct MemoryShape {
 };
 
 // Implemented by the machine: changes the memory map as asked. Runs on the writing vCPU, under the PCI bus's
-// configuration lock, before the configuration write returns; also at reset and after loading.
+// configuration lock, before the configuration write returns; and when a reset or a load changes something. At power-on
+// all reads and writes go to PCI and SMRAM is disabled.
 class MemoryShaper {
   public:
     virtual ~MemoryShaper() = default;
@@ -50,10 +51,10 @@ class I440fx final : public Device {
     void config_written(unsigned offset, unsigned size);
     void apply();
 
-    Log& log_;
     MemoryShaper& shaper_;
     PciFunction pci_;
-    MemoryShape applied_{}; // What the machine was told last; not saved.
+    bool smram_locked_ = false; // SMRAM.D_LCK before the write at hand; follows from the register.
+    MemoryShape applied_{};     // What the machine was told last; follows from the registers.
 };
 
 } // namespace calque::devices

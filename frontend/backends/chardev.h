@@ -46,4 +46,8 @@ class Chardev : public devices::CharBackend {
 // Opens what the options say. The loop must outlive the backend. `mux` is the caller's to act on (Multiplexer).
 Result<std::unique_ptr<Chardev>> open_chardev(IoLoop& loop, Log& log, const ChardevOptions& options);
 
+// Opens /dev/null in the place of standard files that the process was started without, so that no file opened later
+// gets their numbers. The first thing that main does.
+void ensure_standard_files();
+
 } // namespace calque::backends
