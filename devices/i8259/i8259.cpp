@@ -54,6 +54,9 @@ u8 I8259Pair::acknowledge() {
         vector = master_.vector(ir < 0 ? spurious : static_cast<unsigned>(ir));
     }
     if (ir < 0) log_.trace(Channel::irq, "8259: spurious interrupt, vector {:02x}", vector);
+    // So does the master's, for an edge-triggered input of an IOAPIC or a LINT pin.
+    if (driven_) intr_.lower();
+    driven_ = false;
     update();
     return vector;
 }
