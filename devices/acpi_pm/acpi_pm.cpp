@@ -251,32 +251,26 @@ void AcpiPm::PmPorts::write(u64 offset, u64 value, unsigned size) {
 
 // --- the APM ports
 
-u64 AcpiPm::ApmPorts::read(u64 offset, unsigned size) {
+u8 AcpiPm::ApmPorts::read_byte(u64 offset) {
     std::lock_guard lock(pm_.mutex_);
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i)
-        value |= u64{offset + i ? pm_.state_.apm_status : pm_.state_.apm_control} << (8 * i);
-    return value;
+    return offset == 0 ? pm_.state_.apm_control : pm_.state_.apm_status;
 }
 
 // What a PC's SMM firmware does for the ACPI commands, set or clear SCI_EN, is done here, so that a guest without such
 // firmware can switch too.
-void AcpiPm::ApmPorts::write(u64 offset, u64 value, unsigned size) {
+void AcpiPm::ApmPorts::write_byte(u64 offset, u8 value) {
     bool smi = false;
     {
         std::lock_guard lock(pm_.mutex_);
         State& state = pm_.state_;
-        for (unsigned i = 0; i < size; ++i) {
-            const u8 byte = static_cast<u8>(value >> (8 * i));
-            if (offset + i) {
-                state.apm_status = byte;
-                continue;
-            }
-            state.apm_control = byte;
-            if (byte == acpi_enable) state.pm1_control |= sci_en;
-            if (byte == acpi_disable) state.pm1_control &= static_cast<u16>(~sci_en);
-            smi |= state.apm_smi;
+        if (offset != 0) {
+            state.apm_status = value;
+            return;
         }
+        state.apm_control = value;
+        if (value == acpi_enable) state.pm1_control |= sci_en;
+        if (value == acpi_disable) state.pm1_control &= static_cast<u16>(~sci_en);
+        smi = state.apm_smi;
         pm_.update();
     }
     if (smi && pm_.callbacks_.smi) pm_.callbacks_.smi();

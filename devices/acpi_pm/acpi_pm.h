@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/irq_line.h"
 
@@ -83,11 +84,11 @@ class AcpiPm final : public Device {
       private:
         AcpiPm& pm_;
     };
-    class ApmPorts final : public IoRegion {
+    class ApmPorts final : public ByteRegion {
       public:
         explicit ApmPorts(AcpiPm& pm) : pm_(pm) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         AcpiPm& pm_;

@@ -117,33 +117,23 @@ bool I8254::speaker_enabled() const {
     return (state_.port_61 & both) == both;
 }
 
-u64 I8254::Ports::read(u64 offset, unsigned size) {
+u8 I8254::Ports::read_byte(u64 offset) {
+    if (offset > 2) return 0xff; // The control word register cannot be read.
     std::lock_guard lock(pit_.mutex_);
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i) {
-        const u64 port = offset + i;
-        // The control word register cannot be read.
-        const u8 byte = port < 3 ? pit_.counters_[port].read(pit_.tick()) : u8{0xff};
-        value |= u64{byte} << (8 * i);
-    }
-    return value;
+    return pit_.counters_[offset].read(pit_.tick());
 }
 
-void I8254::Ports::write(u64 offset, u64 value, unsigned size) {
+void I8254::Ports::write_byte(u64 offset, u8 value) {
     std::lock_guard lock(pit_.mutex_);
-    for (unsigned i = 0; i < size; ++i) {
-        const u64 port = offset + i;
-        const u8 byte = static_cast<u8>(value >> (8 * i));
-        pit_.update_irq();
-        if (port < 3)
-            pit_.counters_[port].write(byte, pit_.tick());
-        else
-            pit_.control(byte);
-        pit_.update_irq();
-    }
+    pit_.update_irq();
+    if (offset < 3)
+        pit_.counters_[offset].write(value, pit_.tick());
+    else
+        pit_.control(value);
+    pit_.update_irq();
 }
 
-u64 I8254::Port61::read(u64, unsigned) {
+u8 I8254::Port61::read_byte(u64) {
     std::lock_guard lock(pit_.mutex_);
     const u64 now = pit_.tick();
     u8 value = pit_.state_.port_61;
@@ -153,7 +143,7 @@ u64 I8254::Port61::read(u64, unsigned) {
     return value;
 }
 
-void I8254::Port61::write(u64, u64 value, unsigned) {
+void I8254::Port61::write_byte(u64, u8 value) {
     std::lock_guard lock(pit_.mutex_);
     pit_.state_.port_61 = value & port_61_writable;
     pit_.counters_[2].set_gate(value & port_61_gate_2, pit_.tick());

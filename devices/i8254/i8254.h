@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/i8254/counter.h"
 #include "devices/irq_line.h"
@@ -38,20 +39,20 @@ class I8254 final : public Device {
     };
 
   private:
-    class Ports final : public IoRegion {
+    class Ports final : public ByteRegion {
       public:
         explicit Ports(I8254& pit) : pit_(pit) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8254& pit_;
     };
-    class Port61 final : public IoRegion {
+    class Port61 final : public ByteRegion {
       public:
         explicit Port61(I8254& pit) : pit_(pit) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8254& pit_;

@@ -71,34 +71,27 @@ std::array<I8259Chip::State, 2> I8259Pair::snapshot() const {
     return {master_.state(), slave_.state()};
 }
 
-u64 I8259Pair::ChipPorts::read(u64 offset, unsigned size) {
+u8 I8259Pair::ChipPorts::read_byte(u64 offset) {
     std::lock_guard lock(pair_.mutex_);
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i)
-        value |= u64{chip_.read(offset + i)} << (8 * i);
+    const u8 value = chip_.read(offset);
     pair_.update(); // A poll acknowledges.
     return value;
 }
 
-void I8259Pair::ChipPorts::write(u64 offset, u64 value, unsigned size) {
+void I8259Pair::ChipPorts::write_byte(u64 offset, u8 value) {
     std::lock_guard lock(pair_.mutex_);
-    for (unsigned i = 0; i < size; ++i)
-        chip_.write(offset + i, static_cast<u8>(value >> (8 * i)));
+    chip_.write(offset, value);
     pair_.update();
 }
 
-u64 I8259Pair::ElcrPorts::read(u64 offset, unsigned size) {
+u8 I8259Pair::ElcrPorts::read_byte(u64 offset) {
     std::lock_guard lock(pair_.mutex_);
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i)
-        value |= u64{(offset + i ? pair_.slave_ : pair_.master_).state().elcr} << (8 * i);
-    return value;
+    return (offset == 0 ? pair_.master_ : pair_.slave_).state().elcr;
 }
 
-void I8259Pair::ElcrPorts::write(u64 offset, u64 value, unsigned size) {
+void I8259Pair::ElcrPorts::write_byte(u64 offset, u8 value) {
     std::lock_guard lock(pair_.mutex_);
-    for (unsigned i = 0; i < size; ++i)
-        (offset + i ? pair_.slave_ : pair_.master_).write_elcr(static_cast<u8>(value >> (8 * i)));
+    (offset == 0 ? pair_.master_ : pair_.slave_).write_elcr(value);
     pair_.update();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/interrupt_acknowledge.h"
 #include "devices/irq_line.h"
@@ -86,21 +87,21 @@ class I8259Pair final : public Device, public IrqSink, public InterruptAcknowled
     std::array<I8259Chip::State, 2> snapshot() const;
 
   private:
-    class ChipPorts final : public IoRegion {
+    class ChipPorts final : public ByteRegion {
       public:
         ChipPorts(I8259Pair& pair, I8259Chip& chip) : pair_(pair), chip_(chip) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8259Pair& pair_;
         I8259Chip& chip_;
     };
-    class ElcrPorts final : public IoRegion {
+    class ElcrPorts final : public ByteRegion {
       public:
         explicit ElcrPorts(I8259Pair& pair) : pair_(pair) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8259Pair& pair_;

@@ -246,22 +246,18 @@ void Mc146818::write_port(u64 port, u8 value) {
     }
 }
 
-u64 Mc146818::Ports::read(u64 offset, unsigned size) {
+u8 Mc146818::Ports::read_byte(u64 offset) {
     std::lock_guard lock(rtc_.mutex_);
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i)
-        value |= u64{rtc_.read_port((offset + i) & 3)} << (8 * i);
-    return value;
+    return rtc_.read_port(offset);
 }
 
-void Mc146818::Ports::write(u64 offset, u64 value, unsigned size) {
+void Mc146818::Ports::write_byte(u64 offset, u8 value) {
     bool before = false;
     bool after = false;
     {
         std::lock_guard lock(rtc_.mutex_);
         before = rtc_.state_.index & nmi_mask;
-        for (unsigned i = 0; i < size; ++i)
-            rtc_.write_port((offset + i) & 3, static_cast<u8>(value >> (8 * i)));
+        rtc_.write_port(offset, value);
         after = rtc_.state_.index & nmi_mask;
     }
     if (before != after && rtc_.nmi_masked_) rtc_.nmi_masked_(after);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/irq_line.h"
 
@@ -56,11 +57,11 @@ class Mc146818 final : public Device {
     };
 
   private:
-    class Ports final : public IoRegion {
+    class Ports final : public ByteRegion {
       public:
         explicit Ports(Mc146818& rtc) : rtc_(rtc) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         Mc146818& rtc_;
