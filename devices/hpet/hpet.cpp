@@ -119,7 +119,7 @@ void Hpet::arm() {
         const u64 from = state_.started + (state_.handled - state_.counter); // The clock's tick of `handled`.
         if (distance >= ~u64{0} - from) continue;
         const Nanoseconds time = rate.time(from + distance + 1);
-        next = std::min(next, timer.config & tn_type ? std::max(time, clock_.now() + shortest_wait) : time);
+        next = std::min(next, timer.config & tn_type ? std::max(time, not_before_) : time);
     }
     if (next == never)
         timer_->disarm();
@@ -129,6 +129,7 @@ void Hpet::arm() {
 
 void Hpet::timer_fired() {
     std::lock_guard lock(mutex_);
+    not_before_ = clock_.now() + shortest_wait;
     catch_up();
     arm();
 }

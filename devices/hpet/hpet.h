@@ -90,6 +90,7 @@ class Hpet final : public Device {
     MsiSink& msi_;
     std::mutex mutex_;
     State state_;
+    Nanoseconds not_before_ = 0; // Bounds how often the timer is armed.
     struct Driven {
         bool level = false;
         bool legacy = false;

@@ -75,11 +75,12 @@ void I8254::update_irq() {
     if (next == I8254Counter::no_change)
         timer_->disarm();
     else
-        timer_->arm(std::max(rate.time(next), clock_.now() + shortest_wait));
+        timer_->arm(std::max(rate.time(next), not_before_));
 }
 
 void I8254::timer_fired() {
     std::lock_guard lock(mutex_);
+    not_before_ = clock_.now() + shortest_wait;
     update_irq();
 }
 

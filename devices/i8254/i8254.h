@@ -69,6 +69,7 @@ class I8254 final : public Device {
     mutable std::mutex mutex_;
     std::array<I8254Counter, 3> counters_;
     State state_;
+    Nanoseconds not_before_ = 0; // Bounds how often the timer is armed.
     Ports ports_{*this};
     Port61 port_61_{*this};
     std::unique_ptr<Timer> timer_; // Last: it goes first.

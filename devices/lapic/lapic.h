@@ -172,7 +172,8 @@ class LocalApic final : public Device {
     InterruptAcknowledge* pic_;
     std::string name_;
     mutable std::mutex mutex_;
-    State state_; // irr, isr, tmr, tpr, ldr, dfr, svr, id, apic_base are accessed atomically.
+    State state_;                      // irr, isr, tmr, tpr, ldr, dfr, svr, id, apic_base are accessed atomically.
+    Nanoseconds timer_not_before_ = 0; // Bounds how often the timer is armed.
     std::atomic<u8> ppr_{0};
     std::atomic<bool> ext_int_line_{false};    // LINT0 is high and goes to the processor as INTR.
     std::atomic<bool> ext_int_message_{false}; // An ExtINT message waits for its acknowledge.

@@ -47,12 +47,13 @@ void LocalApic::timer_arm_held() {
     }
     if (state_.timer_count == 0 || (state_.lvt[0] & lvt::masked)) return timer_->disarm();
     Nanoseconds next = TickRate(config_.timer_hz).time(state_.timer_start + state_.timer_count * divider());
-    if (timer_mode() == lvt::timer_periodic) next = std::max(next, clock_.now() + shortest_period);
+    if (timer_mode() == lvt::timer_periodic) next = std::max(next, timer_not_before_);
     timer_->arm(next);
 }
 
 void LocalApic::timer_fired() {
     std::lock_guard lock(mutex_);
+    timer_not_before_ = clock_.now() + shortest_period;
     timer_catch_up_held();
     timer_arm_held();
 }
