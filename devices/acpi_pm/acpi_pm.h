@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/irq_line.h"
 
@@ -18,6 +19,7 @@ class AcpiPm final : public Device {
   public:
     static constexpr u64 default_base = 0x600; // What firmware puts into PMBA.
     static constexpr u64 block_size = 64;
+    static constexpr u64 timer_hz = 3'579'545;
     // Offsets in the block, for the FADT.
     static constexpr u64 pm1_event = 0x00;   // 4 bytes: status, enable.
     static constexpr u64 pm1_control = 0x04; // 2 bytes.
@@ -64,11 +66,12 @@ class AcpiPm final : public Device {
         u32 global_enable = 0;     // GLBEN (16 bits) and GLBCTL, DEVCTL: kept and read back.
         u32 global_control = 0;
         u32 device_control = 0;
-        u32 gpo = 0x7fff'bfff;
+        u32 general_output = 0x7fff'bfff; // GPOREG.
         u8 apm_control = 0;
         u8 apm_status = 0;
         bool apm_smi = false;
-        u64 overflows_seen = 0; // Toggles of the timer's top bit that are in TMR_STS.
+        u64 toggles_seen = 0; // Changes of the timer's top bit that are in TMR_STS.
+        bool sci = false;
     };
 
   private:
@@ -81,15 +84,23 @@ class AcpiPm final : public Device {
       private:
         AcpiPm& pm_;
     };
-    class ApmPorts final : public IoRegion {
+    class ApmPorts final : public ByteRegion {
       public:
         explicit ApmPorts(AcpiPm& pm) : pm_(pm) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         AcpiPm& pm_;
     };
+
+    u64 toggles() const; // How often the timer's top bit has changed since power-on.
+    u32 timer_value() const;
+    void update();
+    void timer_fired();
+    u8 read_byte(u64 offset) const;
+    void write_byte(u64 offset, u8 byte);
+    bool sleep();
 
     Log& log_;
     Clock& clock_;

@@ -41,18 +41,18 @@ class Hpet final : public Device {
     IoRegion& mmio() { return mmio_; } // 1 kB at FED00000h.
 
     struct TimerState {
-        u64 config = 0; // The writable bits of Tn_CONF.
+        u64 config = 0; // The writable bits of Tn_CONF, and VAL_SET while it waits for its write.
         u64 comparator = ~u64{0};
-        u64 period = 0;  // What was last written while periodic.
-        u64 fsb = 0;     // Tn_FSB_INT_ADDR in the high half, _VAL in the low.
-        u64 handled = 0; // The main counter up to which matches have been seen.
-        bool line = false;
+        u64 period = 0;    // What was last written to the comparator.
+        u64 fsb = 0;       // Tn_FSB_INT_ADDR in the high half, Tn_FSB_INT_VAL in the low.
+        bool edge = false; // An edge has been signalled; the line stays high until the next one.
     };
     struct State {
         u64 config = 0;  // GEN_CONF: ENABLE_CNF, LEG_RT_CNF.
         u64 status = 0;  // GINTR_STS.
-        u64 counter = 0; // The main counter when it stands, or at `started`.
-        Nanoseconds started = 0;
+        u64 counter = 0; // The main counter while it stands, else its value at tick `started` of the clock.
+        u64 started = 0;
+        u64 handled = 0; // The main counter up to which matches have been seen.
         std::array<TimerState, timer_count> timers;
     };
 
@@ -67,14 +67,38 @@ class Hpet final : public Device {
         Hpet& hpet_;
     };
 
+    bool running() const;
+    u64 tick() const; // Of the 10 ns oscillator, since power-on.
+    u64 counter() const;
+    static u64 width(const TimerState& timer); // The mask of the bits that are compared.
+    bool legacy(unsigned n) const;
+    u64 read_register(u64 offset) const;
+    void write_register(u64 offset, u64 value, u64 mask);
+    void write_general_config(u64 value);
+    void write_timer_config(TimerState& timer, unsigned n, u64 value);
+    void write_comparator(TimerState& timer, u64 value, u64 mask);
+    bool advance(TimerState& timer, u64 elapsed); // True: the comparator matched.
+    void signal(unsigned n);
+    void drive(unsigned n); // Sets the timer's line, and lets go of the one it had before.
+    void catch_up();
+    void arm();
+    void timer_fired();
+
     Log& log_;
     Clock& clock_;
     Lines lines_;
     MsiSink& msi_;
     std::mutex mutex_;
     State state_;
+    Nanoseconds not_before_ = 0; // Bounds how often the timer is armed.
+    struct Driven {
+        bool level = false;
+        bool legacy = false;
+        unsigned pin = 0;
+    };
+    std::array<Driven, timer_count> driven_{}; // Derived: what the lines were last set to.
     Mmio mmio_{*this};
-    std::unique_ptr<Timer> timer_;
+    std::unique_ptr<Timer> timer_; // Last: it goes first.
 };
 
 } // namespace calque::devices

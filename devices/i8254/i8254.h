@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/i8254/counter.h"
 #include "devices/irq_line.h"
@@ -25,27 +26,33 @@ class I8254 final : public Device {
     void reset() override;
     void serialize(Archive& archive) override;
 
-    IoRegion& ports() { return ports_; }         // Ports 40h-43h.
-    IoRegion& port_61() { return port_61_; }     // Port 61h, one byte: system control port B.
-    bool output(unsigned counter) const;         // OUT now.
-    u64 frequency_divisor(unsigned which) const; // The count loaded (1 to 65536), for the speaker's pitch.
-    bool speaker_enabled() const;                // Port 61h: data and gate are on.
+    IoRegion& ports() { return ports_; }     // Ports 40h-43h.
+    IoRegion& port_61() { return port_61_; } // Port 61h, one byte: system control port B.
+    bool output(unsigned counter) const;     // OUT now.
+    bool speaker_enabled() const;            // Port 61h: data and gate are on.
+    u32 speaker_divisor() const;             // Counter 2's count (1 to 65536): the pitch is input_hz over it.
+
+    struct State {
+        u8 port_61 = 0;    // Bits 3-0.
+        u64 handled = 0;   // The tick up to which counter 0's edges have been sent.
+        bool line = false; // IRQ 0 as it was last set.
+    };
 
   private:
-    class Ports final : public IoRegion {
+    class Ports final : public ByteRegion {
       public:
         explicit Ports(I8254& pit) : pit_(pit) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8254& pit_;
     };
-    class Port61 final : public IoRegion {
+    class Port61 final : public ByteRegion {
       public:
         explicit Port61(I8254& pit) : pit_(pit) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8254& pit_;
@@ -61,9 +68,8 @@ class I8254 final : public Device {
     IrqLine irq0_;
     mutable std::mutex mutex_;
     std::array<I8254Counter, 3> counters_;
-    u8 control_b_ = 0; // Port 61h bits 3-0.
-    u64 handled_ = 0;  // The tick up to which counter 0's edges have been sent.
-    bool line_ = false;
+    State state_;
+    Nanoseconds not_before_ = 0; // Bounds how often the timer is armed.
     Ports ports_{*this};
     Port61 port_61_{*this};
     std::unique_ptr<Timer> timer_; // Last: it goes first.

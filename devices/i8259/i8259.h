@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/interrupt_acknowledge.h"
 #include "devices/irq_line.h"
@@ -20,13 +21,11 @@ class I8259Chip {
         u8 imr = 0;             // Mask (OCW1).
         u8 lines = 0;           // The IR inputs as they are now.
         u8 vector_base = 0;     // ICW2, bits 7-3.
-        u8 icw3 = 0;            // Master: inputs with a slave. Slave: its ID.
-        u8 icw4 = 0;            // As written; bits below.
+        u8 icw4 = 0;            // AEOI and SFNM as written.
         u8 elcr = 0;            // Inputs that are level-triggered.
         u8 next_icw = 0;        // 2, 3 or 4 while an initialisation runs, else 0.
         u8 lowest_priority = 7; // The IR that has the lowest priority.
         bool single = false;    // ICW1 SNGL.
-        bool level = false;     // ICW1 LTIM.
         bool wants_icw4 = false;
         bool read_isr = false; // OCW3 RIS.
         bool poll = false;     // OCW3 P: the next read is a poll.
@@ -34,31 +33,31 @@ class I8259Chip {
         bool rotate_on_auto_eoi = false;
     };
 
-    explicit I8259Chip(bool master) : master_(master) {}
+    I8259Chip(bool master, Log& log) : master_(master), log_(log) {}
 
-    void reset();
+    void reset(); // The inputs stay as they are.
     void set_input(unsigned ir, bool level);
     bool output() const { return best_request() >= 0; } // The INT pin.
-    // The INTA cycles: the IR that is served, moved to the ISR; 7 when no request stands (*spurious then).
-    unsigned acknowledge(bool& spurious);
+    // What INTA does: the IR that is served, moved from IRR to ISR, or -1 when no request stands.
+    int acknowledge();
+    u8 vector(unsigned ir) const { return static_cast<u8>(state_.vector_base | ir); }
     u8 read(u64 offset);
     void write(u64 offset, u8 value);
+    void write_elcr(u8 value);
     void serialize(Archive& archive, std::string_view section);
-
-    State& state() { return state_; }
     const State& state() const { return state_; }
 
   private:
-    bool level_triggered(unsigned ir) const;
-    int best_request() const; // The IR that INT is raised for, or -1.
+    int best_request() const;       // The IR that INT is raised for, or -1.
+    int highest_in_service() const; // What a non-specific EOI ends, or -1.
+    u8 inhibiting() const;          // The bits of the ISR that count.
     void initialise(u8 icw1);
     void write_ocw2(u8 value);
     void write_ocw3(u8 value);
     void write_icw(u8 value);
-    void end_of_interrupt(unsigned ir, bool rotate);
-    int highest_in_service() const;
 
     bool master_;
+    Log& log_;
     State state_;
 };
 
@@ -88,21 +87,21 @@ class I8259Pair final : public Device, public IrqSink, public InterruptAcknowled
     std::array<I8259Chip::State, 2> snapshot() const;
 
   private:
-    class ChipPorts final : public IoRegion {
+    class ChipPorts final : public ByteRegion {
       public:
         ChipPorts(I8259Pair& pair, I8259Chip& chip) : pair_(pair), chip_(chip) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8259Pair& pair_;
         I8259Chip& chip_;
     };
-    class ElcrPorts final : public IoRegion {
+    class ElcrPorts final : public ByteRegion {
       public:
         explicit ElcrPorts(I8259Pair& pair) : pair_(pair) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         I8259Pair& pair_;
@@ -111,10 +110,10 @@ class I8259Pair final : public Device, public IrqSink, public InterruptAcknowled
     void update(); // Carries the slave's INT to the master and the master's to intr_. Called with the lock.
 
     Log& log_;
-    IrqLine intr_;
+    IrqLine intr_; // Called with the lock.
     mutable std::mutex mutex_;
-    I8259Chip master_{true};
-    I8259Chip slave_{false};
+    I8259Chip master_{true, log_};
+    I8259Chip slave_{false, log_};
     bool driven_ = false; // What intr_ was last set to.
     ChipPorts master_ports_{*this, master_};
     ChipPorts slave_ports_{*this, slave_};

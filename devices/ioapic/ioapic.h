@@ -62,7 +62,7 @@ class IoApic final : public Device, public IrqSink {
     void write_entry(unsigned pin, bool high, u32 value);
     void service(unsigned pin); // Sends a level-triggered request that stands.
     void send(unsigned pin);
-    void clear_remote_irr(u8 vector);
+    void end_of_interrupt(u8 vector);
 
     Log& log_;
     MsiSink& apics_;

@@ -25,6 +25,8 @@ struct ApicMessage {
         message.logical = bit(address.value, 2);
         if (message.destination == 0xff && !message.logical) message.destination = broadcast;
         message.mode = static_cast<u8>(bits(data, 8, 3));
+        // The redirection hint: one of the processors that the logical destination names.
+        if (bit(address.value, 3) && message.logical && message.mode == 0) message.mode = 1;
         message.vector = static_cast<u8>(data);
         message.level = bit(data, 15);
         return message;

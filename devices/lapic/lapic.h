@@ -80,6 +80,7 @@ class LocalApic final : public Device {
     void deliver(DeliveryMode mode, u8 vector, bool level); // A message that matches.
     void set_lint(unsigned pin, bool level);                // LINT0, LINT1.
     void raise_local(LvtEntry entry);                       // An event of the processor's: thermal, performance, CMCI.
+    bool takes_fixed() const;                               // Software-enabled: fixed interrupts are not lost here.
     u8 processor_priority() const { return ppr_.load(); }
     u32 initial_id() const { return config_.apic_id; }
 
@@ -96,17 +97,18 @@ class LocalApic final : public Device {
         std::array<u32, lvt_count> lvt = lvt_reset;
         u32 timer_divide = 0;
         u32 timer_initial = 0;
-        // One-shot and periodic: the current count was `timer_start_count` at `timer_start`; running unless it is 0.
-        u32 timer_start_count = 0;
-        Nanoseconds timer_start = 0;
+        // One-shot and periodic: the current count was `timer_count` at tick `timer_start` of the timer's input;
+        // running unless it is 0.
+        u32 timer_count = 0;
+        u64 timer_start = 0;
         u64 tsc_deadline = 0;
         std::array<u32, 8> irr{};
         std::array<u32, 8> isr{};
         std::array<u32, 8> tmr{};
         std::array<bool, 2> lint{};
-        bool ext_int_message = false; // An ExtINT message that waits for its acknowledge.
+        bool ext_int_message = false; // Only in a snapshot and in a saved state.
     };
-    State snapshot() const; // For the monitor's `info lapic`.
+    State snapshot() const; // For the monitor's `info lapic`, with the processor stopped.
 
   private:
     class Mmio final : public IoRegion {
@@ -119,39 +121,47 @@ class LocalApic final : public Device {
         LocalApic& apic_;
     };
 
-    // lapic.cpp: requests, priorities, messages, pins
-    void reset_registers();
-    void refresh(); // Recomputes what is derived from state_ (after reset or load).
-    void accept(u8 vector, bool level);
+    // lapic.cpp: requests, priorities, messages, pins. "Held": called with the lock.
+    void reset_registers_held();
+    void accept(u8 vector, bool level); // A fixed interrupt with a legal vector, into the IRR.
+    void accept_held(u8 vector, bool level);
     void update_ppr();
     void update_line();
     int highest_request() const;
     void write_tpr(u8 value);
     void end_of_interrupt();
-    void update_lint_pins();
-    void lint_changed(unsigned pin, bool rising);
-    void local_event(LvtEntry entry);
-    void report_error(u32 bit);
+    void end_level_interrupt_held(u8 vector);
+    void update_ext_int_held();
+    void level_lint_held(unsigned pin);
+    void local_event_held(LvtEntry entry);
+    void deliver_event_held(DeliveryMode mode, u8 vector, bool level);
+    void report_error_held(u32 bit);
+    bool software_enabled() const;
 
-    // lapic_registers.cpp: the register file by number (MMIO offset >> 4, MSR index - 800h)
-    u32 read_register(unsigned number);
-    bool write_register(unsigned number, u32 value);
-    void write_svr(u32 value);
-    void write_lvt(LvtEntry entry, u32 value);
-    void write_icr(u64 value);
+    // lapic_registers.cpp: the register file by number (MMIO offset >> 4, MSR index - 800h).
+    std::optional<u32> read_register(unsigned number); // Nothing: there is no such register.
+    bool write_register(unsigned number, u32 value);   // False: there is no such register.
     bool write_x2apic(unsigned number, u64 value);
     bool write_apic_base(u64 value);
+    void write_svr(u32 value);
+    void write_lvt(LvtEntry entry, u32 value);
+    void write_esr();
+    u32 writable_lvt(LvtEntry entry) const;
+    u32 arbitration_priority() const;
+    void send_ipi(u64 command);
 
     // lapic_timer.cpp
+    u32 timer_mode() const { return state_.lvt[0] & lvt::timer_mode; }
+    u64 timer_tick() const;
     u64 divider() const;
-    u32 timer_current() const;
-    void timer_rebase();
-    void timer_arm();
+    u32 timer_current_held();
+    void timer_catch_up_held(); // Delivers an expiry that is due.
+    void timer_arm_held();
     void timer_fired();
+    void timer_stop_held();
     void write_timer_initial(u32 value);
     void write_timer_divide(u32 value);
     void write_tsc_deadline(u64 value);
-    void timer_mode_changed(u32 old_entry);
 
     Log& log_;
     Clock& clock_;
@@ -162,10 +172,11 @@ class LocalApic final : public Device {
     InterruptAcknowledge* pic_;
     std::string name_;
     mutable std::mutex mutex_;
-    State state_; // irr, isr, tmr, tpr, ldr, dfr, svr, id, apic_base are accessed atomically.
+    State state_;                      // irr, isr, tmr, tpr, ldr, dfr, svr, id, apic_base are accessed atomically.
+    Nanoseconds timer_not_before_ = 0; // Bounds how often the timer is armed.
     std::atomic<u8> ppr_{0};
-    std::atomic<bool> ext_int_line_{false}; // LINT0 is high and goes to the processor as INTR.
-    std::atomic<bool> ext_int_message_{false};
+    std::atomic<bool> ext_int_line_{false};    // LINT0 is high and goes to the processor as INTR.
+    std::atomic<bool> ext_int_message_{false}; // An ExtINT message waits for its acknowledge.
     Mmio mmio_{*this};
     std::unique_ptr<Timer> timer_; // Last: it goes first.
 };

@@ -52,6 +52,7 @@ inline constexpr std::array<u32, lvt_count> lvt_reset = {lvt::masked, lvt::maske
 
 namespace svr {
 inline constexpr u32 enable = 1 << 8;
+inline constexpr u32 writable = 0x13ff;
 inline constexpr u32 focus_disable = 1 << 9;
 inline constexpr u32 suppress_eoi_broadcast = 1 << 12;
 } // namespace svr
@@ -70,6 +71,9 @@ inline constexpr u32 send_illegal_vector = 1 << 5;
 inline constexpr u32 receive_illegal_vector = 1 << 6;
 inline constexpr u32 illegal_register_address = 1 << 7;
 } // namespace esr
+
+// The logical x2APIC ID: the cluster in the high half, one bit of 16 in the low (SDM volume 3, 11.12.10.2).
+constexpr u32 x2apic_ldr(u32 id) { return (id >> 4) << 16 | u32{1} << (id & 15); }
 
 // Version 15h, seven LVT entries, EOI broadcasts can be suppressed.
 inline constexpr u32 lapic_version = (1 << 24) | ((lvt_count - 1) << 16) | 0x15;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/byte_region.h"
 #include "devices/device.h"
 #include "devices/irq_line.h"
 
@@ -34,8 +35,10 @@ class Mc146818 final : public Device {
     // The CMOS bytes 0Eh-FFh as firmware and machine set them up (sizes of memory, boot order, ...). The century (32h)
     // is part of the time.
     void set_cmos(u8 index, u8 value);
-    u8 cmos(u8 index) const;
+    u8 cmos(u8 index) const; // Of the time's bytes, what they last held.
     bool nmi_masked() const;
+    // Seconds since 1970 as the clock shows them (for RTC_CHANGE events and tests).
+    i64 shown_seconds() const;
 
     struct State {
         // Index 0-9 and 32h hold the time's bytes only while updates are stopped (SET, or the divider held in reset).
@@ -54,25 +57,23 @@ class Mc146818 final : public Device {
     };
 
   private:
-    class Ports final : public IoRegion {
+    class Ports final : public ByteRegion {
       public:
         explicit Ports(Mc146818& rtc) : rtc_(rtc) {}
-        u64 read(u64 offset, unsigned size) override;
-        void write(u64 offset, u64 value, unsigned size) override;
+        u8 read_byte(u64 offset) override;
+        void write_byte(u64 offset, u8 value) override;
 
       private:
         Mc146818& rtc_;
     };
 
-    u8 read_register(u8 index);
-    void write_register(u8 index, u8 value);
-    void write_a(u8 value);
-    void write_b(u8 value);
+    // clock.cpp: the time. All of these are called with the lock.
+    u8& reg(unsigned index) { return state_.memory[index]; }
+    u8 reg(unsigned index) const { return state_.memory[index]; }
     bool divider_held() const;
-    bool stopped() const;
+    bool stopped() const; // The time stands still, and its bytes are plain memory.
     i64 since_base() const;
     i64 second() const; // The second that the clock shows, while it is not stopped.
-    u64 divider_tick() const;
     bool update_in_progress() const;
     void latch_time();  // Puts the time's bytes into memory.
     void commit_time(); // Takes the time from the bytes in memory.
@@ -80,15 +81,26 @@ class Mc146818 final : public Device {
     unsigned decode(u8 byte) const;
     u8 encode_hour(unsigned hour) const;
     unsigned decode_hour(u8 byte) const;
-    i64 next_alarm(i64 after) const;
+    bool alarm_matches(unsigned field, unsigned value) const;
+    i64 next_alarm(i64 after) const; // The first second past `after` that the alarm bytes match, or `no_alarm`.
+
+    // mc146818.cpp: registers and interrupts.
+    u8 read_register(u8 index);
+    void write_register(u8 index, u8 value);
+    void write_time(u8 index, u8 value);
+    void write_a(u8 value);
+    void write_b(u8 value);
+    void write_port(u64 port, u8 value);
+    u8 read_port(u64 port);
     unsigned period_ticks() const;
-    void catch_up(); // Brings register C and IRQ 8 up to now, and arms the timer.
-    void arm();
-    void nmi_mask_changed();
+    u64 divider_tick() const;
+    void catch_up(); // Brings register C and IRQ 8 up to now.
+    void arm();      // Sets the timer for the next event that can raise IRQ 8.
+    void restart_events();
+    void timer_fired();
 
     Log& log_;
     Clock& clock_;
-    Config config_;
     IrqLine irq8_;
     std::function<void(bool)> nmi_masked_;
     mutable std::mutex mutex_;

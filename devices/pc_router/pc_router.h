@@ -86,6 +86,7 @@ class PcRouter final : public Device, public IrqSink {
 
     bool isa_level(unsigned irq) const;
     bool pin_level(unsigned pin) const;
+    u32 levels(unsigned count, bool (PcRouter::*level)(unsigned) const) const;
     void update();
 
     Log& log_;
