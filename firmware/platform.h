@@ -35,9 +35,8 @@ struct AddressRange {
     constexpr u64 end() const { return base + size; }
 };
 
-// The strings and numbers that a person may set with -name, -uuid and -smbios; an empty string keeps the default.
+// The strings and numbers that a person may set with -uuid and -smbios; an empty string keeps the default.
 struct Identity {
-    std::string machine_name; // -name
     std::optional<std::array<u8, 16>> uuid;
     struct Bios { // SMBIOS type 0
         std::string vendor, version, date;
@@ -70,7 +69,8 @@ struct Identity {
 
 struct Platform {
     RamLayout ram;
-    std::vector<u32> apic_ids{0}; // One per vCPU, in order; the first is the boot processor.
+    std::vector<u32> apic_ids{0};                        // One per vCPU, in order; the first is the boot processor.
+    unsigned cores_per_socket = 1, threads_per_core = 1; // As CPUID shows them; for SMBIOS.
     u8 physical_address_bits = 40;
     u32 cpuid_signature = 0; // CPUID.1:EAX and EDX, for the MP table and SMBIOS.
     u32 cpuid_features = 0;  //

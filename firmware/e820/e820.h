@@ -37,7 +37,7 @@ class E820Map {
 // Where firmware keeps its own things when no BIOS runs; all inside low RAM.
 struct FirmwareAreas {
     AddressRange ebda;        // 1 KiB below 640 KiB.
-    AddressRange f_segment;   // 0xE0000-0xFFFFF: RSDP, SMBIOS, MP and $PIR tables.
+    AddressRange f_segment;   // 0xF0000-0xFFFFF: RSDP, SMBIOS, MP and $PIR tables.
     AddressRange acpi_nvs;    // The FACS.
     AddressRange acpi_tables; // At the top of low RAM.
 };
