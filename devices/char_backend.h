@@ -1,0 +1,28 @@
+// The far end of a serial line or console.
+#pragma once
+
+#include "base/types.h"
+
+#include <functional>
+#include <span>
+
+namespace calque::devices {
+
+class CharBackend {
+  public:
+    virtual ~CharBackend() = default;
+    // Takes bytes from the device. Never blocks for long: what the host cannot take is buffered or dropped, as the
+    // backend says.
+    virtual void transmit(std::span<const u8> bytes) = 0;
+    // Sets who gets bytes from the host. `room` answers how many bytes the device can take now; `deliver` gets at most
+    // that many. Both run on the backend's thread. When the device has room again it calls resume().
+    struct Receiver {
+        std::function<std::size_t()> room;
+        std::function<void(std::span<const u8>)> deliver;
+        std::function<void()> send_break; // May be empty.
+    };
+    virtual void set_receiver(Receiver receiver) = 0;
+    virtual void resume() = 0;
+};
+
+} // namespace calque::devices

@@ -1,0 +1,31 @@
+// The guest's RAM: one anonymous file in memory, mapped once.
+#pragma once
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace calque::mmu {
+
+class GuestRam {
+  public:
+    // Reserves `bytes` (a multiple of the page size) of zeroed memory, committed as it is touched.
+    static Result<GuestRam> create(u64 bytes);
+    GuestRam(GuestRam&& other) noexcept;
+    GuestRam& operator=(GuestRam&& other) noexcept;
+    ~GuestRam();
+
+    u64 size() const { return size_; }
+    u8* data() { return data_; }
+    const u8* data() const { return data_; }
+    int descriptor() const {
+        return fd_;
+    } // The memfd, for mapping it again (shadow windows); -1 where the host has none.
+
+  private:
+    GuestRam() = default;
+    u8* data_ = nullptr;
+    u64 size_ = 0;
+    int fd_ = -1;
+};
+
+} // namespace calque::mmu

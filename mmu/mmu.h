@@ -1,0 +1,137 @@
+// One vCPU's view of memory: linear addresses in, bytes or a fault out.
+#pragma once
+
+#include "base/log.h"
+#include "mmu/guest_access.h"
+#include "mmu/paging_context.h"
+#include "mmu/physical_map.h"
+#include "mmu/tlb.h"
+#include "mmu/walker.h"
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+namespace calque::mmu {
+
+struct MmuCounters {
+    u64 fills = 0; // TLB misses that walked and filled.
+    u64 walks = 0; // Walks of the guest's tables.
+    u64 page_faults = 0;
+    u64 io_accesses = 0;  // Loads and stores that went to devices.
+    u64 crossings = 0;    // Accesses over a page boundary.
+    u64 flushes = 0;      // Whole or per-context.
+    u64 page_flushes = 0; // INVLPG.
+    u64 context_switches = 0;
+    u64 code_writes = 0; // Stores to pages that hold decoded code.
+};
+
+// Loads and stores return false on a fault, which fault() then describes; nothing has been written then.
+// Owned and used by one vCPU's thread; other threads may only call request_* functions.
+class Mmu {
+  public:
+    Mmu(PhysicalMap& map, Log& log);
+    ~Mmu();
+    Mmu(const Mmu&) = delete;
+    Mmu& operator=(const Mmu&) = delete;
+
+    // The context in force. Cheap when nothing changed, and when only CPL or AC did.
+    void set_context(const PagingContext& context);
+    const PagingContext& context() const { return context_; }
+    PhysicalMap& physical() { return map_; }
+
+    // CR3 was written: new context (PDPTEs already in it). Without `keep` (bit 63 with PCIDs on), the non-global
+    // translations of its PCID go.
+    void load_cr3(const PagingContext& context, bool keep);
+    void flush_page(LinearAddress address); // INVLPG: every context's non-global of this PCID, and global ones.
+    void flush_all(bool global);            // CR0/CR4 writes, INVPCID 2 (with global) and 3.
+    void flush_pcid(u16 pcid);              // INVPCID 1.
+    void flush_pcid_page(u16 pcid, LinearAddress address); // INVPCID 0.
+
+    template <class T>
+    [[nodiscard]] bool load(LinearAddress address, T& out, Privilege privilege = Privilege::current) {
+        const TlbView& view = views_[static_cast<unsigned>(privilege)];
+        const TlbEntry& entry = view.entry(address.value);
+        if (tag_matches(entry.read_tag, address.value, sizeof(T), view.key)) [[likely]] {
+            out = load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
+            return true;
+        }
+        return load_slow(address, &out, sizeof(T), privilege);
+    }
+    template <class T>
+    [[nodiscard]] bool store(LinearAddress address, const T& value, Privilege privilege = Privilege::current) {
+        const TlbView& view = views_[static_cast<unsigned>(privilege)];
+        const TlbEntry& entry = view.entry(address.value);
+        if (tag_matches(entry.write_tag, address.value, sizeof(T), view.key)) [[likely]] {
+            store_guest<T>(reinterpret_cast<u8*>(entry.addend + address.value), value);
+            return true;
+        }
+        return store_slow(address, &value, sizeof(T), privilege);
+    }
+
+    // For read-modify-write, and for string operations: a host pointer to `size` bytes at `address` that may be written
+    // (or read) now, code observers told, A and D bits set. Null when the access faults (fault().kind says so) or when
+    // it is not plain memory within one page (fault().kind is none): then the caller uses load() and store(). The
+    // pointer is good until the next instruction boundary.
+    u8* host_for_write(LinearAddress address, u64 size, Privilege privilege = Privilege::current) {
+        const TlbView& view = views_[static_cast<unsigned>(privilege)];
+        const TlbEntry& entry = view.entry(address.value);
+        if (size != 0 && tag_matches(entry.write_tag, address.value, static_cast<unsigned>(size), view.key)) [[likely]]
+            return reinterpret_cast<u8*>(entry.addend + address.value);
+        return host_for_write_slow(address, size, privilege);
+    }
+    const u8* host_for_read(LinearAddress address, u64 size, Privilege privilege = Privilege::current) {
+        const TlbView& view = views_[static_cast<unsigned>(privilege)];
+        const TlbEntry& entry = view.entry(address.value);
+        if (size != 0 && tag_matches(entry.read_tag, address.value, static_cast<unsigned>(size), view.key)) [[likely]]
+            return reinterpret_cast<const u8*>(entry.addend + address.value);
+        return host_for_read_slow(address, size, privilege);
+    }
+    // True when a write of `size` bytes (may cross pages) would not fault now; sets A and D bits. For instructions that
+    // must not write part of their result (page-crossing stores of more than one piece, PUSHA, ENTER, task
+    // switches...).
+    [[nodiscard]] bool probe_write(LinearAddress address, u64 size, Privilege privilege = Privilege::current);
+    [[nodiscard]] bool probe_read(LinearAddress address, u64 size, Privilege privilege = Privilege::current);
+
+    // Translates for an instruction fetch of one byte; `host` is null when the code is not in plain memory (then read
+    // through physical()).
+    struct CodePage {
+        PhysicalAddress address;  // Of the byte.
+        const u8* host = nullptr; // Of the byte.
+    };
+    [[nodiscard]] bool fetch(LinearAddress address, CodePage& out);
+
+    const Fault& fault() const { return fault_; }
+
+    // Locked accesses that do not fit one aligned host atomic (split locks, device memory) hold this while they load
+    // and store.
+    std::mutex& split_lock() { return map_.split_lock(); }
+
+    // From other threads: the vCPU carries these out at its next safe point, by calling serve_requests(), before it
+    // touches guest memory again.
+    void request_flush_all();                         // The physical map changed.
+    void request_write_protect(PhysicalAddress page); // A page got code: drop its writable entries.
+    bool requests_pending() const { return requests_.load(std::memory_order_acquire); }
+    void serve_requests();
+
+    const MmuCounters& counters() const { return counters_; }
+    const TlbView& view(Privilege privilege) const { return views_[static_cast<unsigned>(privilege)]; }
+
+  private:
+    bool load_slow(LinearAddress address, void* out, unsigned size, Privilege privilege);
+    bool store_slow(LinearAddress address, const void* value, unsigned size, Privilege privilege);
+    u8* host_for_write_slow(LinearAddress address, u64 size, Privilege privilege);
+    const u8* host_for_read_slow(LinearAddress address, u64 size, Privilege privilege);
+
+    std::array<TlbView, 2> views_; // By Privilege: the current CPL's, and the processor's own.
+    PhysicalMap& map_;
+    Log& log_;
+    PagingContext context_;
+    Fault fault_;
+    MmuCounters counters_;
+    std::atomic<bool> requests_{false};
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace calque::mmu
