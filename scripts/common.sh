@@ -37,46 +37,48 @@ apt_knows() {
     apt-cache show "$1" >/dev/null 2>&1
 }
 
-# Unpacks Debian packages into a folder without installing them: unpack_packages <folder> <package>...
-# A downloaded package stays in the cache, so that a second run works without a network.
+# Unpacks Debian packages into a folder without installing them: unpack_packages <folder> <package[:arch]>...
 unpack_packages() {
-    local into=$1 package deb
+    local into=$1 package
     shift
-    mkdir -p "$CALQUE_CACHE/packages" "$into"
+    fetch_packages "$@"
+    mkdir -p "$into"
     for package in "$@"; do
-        deb=$(fetch_package "$package") || die "could not get the Debian package $package"
-        dpkg-deb -x "$deb" "$into"
+        dpkg-deb -x "$(cached_package "$package")" "$into"
     done
 }
 
-# Prints the path of a package's .deb in the cache, downloading it when it is not there. Takes name or name:arch.
-fetch_package() {
-    local package=$1 name=${1%%:*} arch found
-    arch=${package#"$name"}
-    arch=${arch#:}
-    found=$(cached_package "$name" "${arch:-$(dpkg --print-architecture)}")
-    if [ -z "$found" ]; then
+# Downloads the packages that are not in the cache. What is there stays, so that a second run works without a network.
+fetch_packages() {
+    local package missing=()
+    mkdir -p "$CALQUE_CACHE/packages"
+    for package in "$@"; do
+        [ -n "$(cached_package "$package")" ] && continue
         apt_knows "$package" || die "apt knows no package $package; is Debian's archive in this machine's apt sources?"
-        (cd "$CALQUE_CACHE/packages" && apt-get -q -o APT::Sandbox::User=root download "$package" >&2) \
-            || { apt_refetch "$package" || return 1; }
-        found=$(cached_package "$name" "${arch:-$(dpkg --print-architecture)}")
+        missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "Downloading ${#missing[@]} packages: ${missing[*]}"
+    if ! download "${missing[@]}"; then
+        # Package lists older than the archive name versions that are gone.
+        say "That failed; fetching Debian's package lists"
+        as_root apt-get -q update >&2 || die "cannot refresh the package lists: run 'apt-get update' as root, then this again"
+        download "${missing[@]}" || die "could not download ${missing[*]}; is there a network?"
     fi
-    [ -n "$found" ] && printf '%s\n' "$found"
 }
 
-# A download that fails with stale package lists works after a fresh update.
-apt_refetch() {
-    [ -z "${CALQUE_APT_UPDATED:-}" ] || return 1
-    as_root apt-get -q update >&2 || return 1
-    export CALQUE_APT_UPDATED=1
-    (cd "$CALQUE_CACHE/packages" && apt-get -q -o APT::Sandbox::User=root download "$1" >&2)
-}
+download() { (cd "$CALQUE_CACHE/packages" && apt-get -qq -o APT::Sandbox::User=root download "$@" >&2); }
 
+# Prints the path of a package's .deb in the cache, nothing when it is not there.
 cached_package() {
-    local candidate
-    for candidate in "$CALQUE_CACHE/packages/$1"_*_"$2".deb "$CALQUE_CACHE/packages/$1"_*_all.deb; do
+    local name=${1%%:*} arch candidate
+    arch=${1#"$name"}
+    arch=${arch#:}
+    for candidate in "$CALQUE_CACHE/packages/${name}"_*_"${arch:-$(dpkg --print-architecture)}.deb" \
+        "$CALQUE_CACHE/packages/${name}"_*_all.deb; do
         [ -f "$candidate" ] && printf '%s\n' "$candidate" && return
     done
+    return 0
 }
 
 # Packs a folder as a newc cpio archive that is the same bytes every time: sorted names, fixed owner, times and inodes.

@@ -14,8 +14,12 @@ set -euo pipefail
 GUEST=$CALQUE_CACHE/guest
 
 # What the `tools` guest holds; their dependencies come with them.
-TOOLS_PACKAGES="openssl perl-base python3-minimal gcc-12 libc6-dev coreutils bash dash grep sed gawk findutils
+TOOLS_PACKAGES="openssl perl-base python3.11 gcc-12 libc6-dev coreutils bash dash grep sed gawk findutils
     diffutils tar gzip bzip2 xz-utils bc"
+
+# What packages need to be installed or to be complete, not for what the tests run.
+TOOLS_WITHOUT="c?debconf|dpkg|install-info|init-system-helpers|debianutils|base-files|readline-common|mawk|original-awk|\
+media-types|tzdata|perl|perl-modules.*|libperl5.*|mailcap|mime-support|libgdbm.*|libdb5.*|libsqlite3.*|libncursesw6"
 
 # kernel_image <metapackage> <output>: resolves the metapackage to the versioned one and takes its vmlinuz.
 kernel_image() {
@@ -36,7 +40,7 @@ kernel_image() {
 # The part that every initramfs has: busybox, /init, the test scripts.
 common_tree() {
     local tree=$1 busybox applet
-    mkdir -p "$tree"/{bin,dev,etc,proc,root,sbin,sys,tmp,tests,run,calque/bin}
+    mkdir -p "$tree"/{dev,etc,proc,root,sys,tmp,tests,run,calque/bin}
     busybox=$GUEST/busybox
     if [ ! -f "$busybox" ]; then
         unpack_packages "$GUEST/unpacked.$$" busybox-static
@@ -65,7 +69,6 @@ mini_image() {
     stale "$output" || return 0
     say "Building the initramfs $output"
     common_tree "$tree"
-    rmdir "$tree/bin" "$tree/sbin"
     ln -s calque/bin "$tree/bin"
     ln -s calque/bin "$tree/sbin"
     pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
@@ -76,28 +79,34 @@ mini_image() {
 # Names of the packages that the given ones need, themselves included, without what is only recommended.
 closure() {
     apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
-        --no-pre-depends "$@" 2>/dev/null | grep -E '^[a-z0-9]' | grep -v ':' | LC_ALL=C sort -u
+        "$@" 2>/dev/null | grep -E '^[a-z0-9]' | grep -v ':' | LC_ALL=C sort -u
+}
+
+# Names of the packages in the `tools` guest, kept in the cache so that a second run asks nobody.
+tools_packages() {
+    local list=$GUEST/tools.packages package
+    if [ ! -f "$list" ] || [ "$CALQUE_ROOT/scripts/guest.sh" -nt "$list" ]; then
+        for package in $TOOLS_PACKAGES; do
+            apt_knows "$package" || die "apt knows no package $package; is Debian's archive in this machine's apt sources?"
+        done
+        # shellcheck disable=SC2086
+        closure $TOOLS_PACKAGES | grep -vxE "($TOOLS_WITHOUT)" >"$list.$$"
+        mv "$list.$$" "$list"
+    fi
+    cat "$list"
 }
 
 tools_tree() {
-    local tree=$1 list=$GUEST/tools.packages package
-    if [ ! -f "$list" ]; then
-        # Debconf and the like are needed to install the packages, not to run what is in them.
-        for package in $TOOLS_PACKAGES; do
-            apt_knows "$package" || die "apt knows no package $package"
-        done
-        # shellcheck disable=SC2086
-        closure $TOOLS_PACKAGES | grep -vE '^(debconf|cdebconf|perl|perl-modules.*|dpkg|install-info|init-system-helpers|media-types|mime-support|debianutils|adduser|passwd|libpam.*|login|libc6-i386|linux-libc-dev-.*)$' >"$list.$$"
-        mv "$list.$$" "$list"
-    fi
-    # shellcheck disable=SC2046
-    unpack_packages "$tree" $(cat "$list")
+    local tree=$1
+    shift
+    unpack_packages "$tree" "$@"
     rm -rf "$tree"/usr/share/{doc,man,info,locale,lintian,bug,doc-base,gcc,gdb,common-licenses,i18n,zoneinfo} \
-        "$tree"/usr/lib/x86_64-linux-gnu/{gconv,*.a.bak} "$tree"/var/lib "$tree"/usr/libexec/gcc-doc
-    find "$tree" \( -name 'lto1' -o -name 'lto-wrapper' -o -name '*san*.a' -o -name 'liblsan*' -o -name 'libtsan*' \
-        -o -name 'libasan*' -o -name 'libubsan*' -o -name 'libhwasan*' \) -delete
+        "$tree"/usr/lib/x86_64-linux-gnu/gconv "$tree"/var/lib
+    # The largest files that no test runs.
+    find "$tree" \( -name 'lto1' -o -name '*lto-dump*' -o -name '*-dwp' -o -name '*ld.gold' -o -name '*gprofng*' \
+        -o -name 'libmvec.a' -o -name 'lto-wrapper' -o -name '*san*.a' -o -name 'liblsan*' -o -name 'libtsan*' \
+        -o -name 'libasan*' -o -name 'libubsan*' -o -name 'libhwasan*' \) -prune -exec rm -rf {} +
     merge_usr "$tree"
-    ln -sf bash "$tree/usr/bin/rbash"
     ln -sf dash "$tree/usr/bin/sh"
     ln -sf gawk "$tree/usr/bin/awk"
     ln -sf gcc-12 "$tree/usr/bin/gcc"
@@ -120,11 +129,17 @@ merge_usr() {
 
 # The tree stays beside the image: the host runs the same binaries in it to have results to compare with.
 tools_image() {
-    local output=$GUEST/tools.cpio tree=$GUEST/tools
+    local output=$GUEST/tools.cpio tree=$GUEST/tools packages
     stale "$output" || return 0
+    packages=$(tools_packages)
     say "Building the initramfs $output"
-    rm -rf "$tree"
-    tools_tree "$tree"
+    if [ "$(cat "$tree.unpacked" 2>/dev/null)" != "$packages" ]; then
+        rm -rf "$tree" "$tree.unpacked"
+        # shellcheck disable=SC2086
+        tools_tree "$tree" $packages
+        printf '%s\n' "$packages" >"$tree.unpacked"
+    fi
+    rm -rf "${tree:?}"/{tests,tmp}
     common_tree "$tree"
     pack_initramfs "$tree" >"$output.$$"
     mv "$output.$$" "$output"
