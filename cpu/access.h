@@ -1,0 +1,79 @@
+// The inline part of Cpu's memory access. Included by cpu/cpu.h only.
+#pragma once
+
+#include "cpu/cpu.h"
+
+namespace calque::cpu {
+
+template <class T> inline bool Cpu::read(unsigned segment, u64 offset, T& out) {
+    LinearAddress address;
+    if (!linear(segment, offset, sizeof(T), mmu::Access::read, address)) return false;
+    if (!mmu.load(address, out)) [[unlikely]] {
+        raise_memory_fault(segment);
+        return false;
+    }
+    if (state.dr[7] & 0xFF) [[unlikely]]
+        note_data_access(address, sizeof(T), false);
+    return true;
+}
+
+template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T& value) {
+    LinearAddress address;
+    if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;
+    if (!mmu.store(address, value)) [[unlikely]] {
+        raise_memory_fault(segment);
+        return false;
+    }
+    if (state.dr[7] & 0xFF) [[unlikely]]
+        note_data_access(address, sizeof(T), true);
+    return true;
+}
+
+template <class T, class F> inline bool Cpu::modify(unsigned segment, u64 offset, bool locked, F operation) {
+    LinearAddress address;
+    if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;
+    if (u8* host = mmu.host_for_write(address, sizeof(T))) [[likely]] {
+        if (!locked) {
+            mmu::store_guest<T>(host, operation(mmu::load_guest<T>(host)));
+        } else if ((reinterpret_cast<std::uintptr_t>(host) & (sizeof(T) - 1)) == 0) {
+            T* cell = reinterpret_cast<T*>(host);
+            T old = __atomic_load_n(cell, __ATOMIC_RELAXED);
+            while (
+                !__atomic_compare_exchange_n(cell, &old, operation(old), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+            }
+        } else {
+            std::lock_guard bus(mmu.split_lock());
+            mmu::store_guest<T>(host, operation(mmu::load_guest<T>(host)));
+        }
+    } else {
+        if (mmu.fault().kind != mmu::Fault::Kind::none) {
+            raise_memory_fault(segment);
+            return false;
+        }
+        std::unique_lock<std::mutex> bus;
+        if (locked) bus = std::unique_lock(mmu.split_lock());
+        T old;
+        if (!mmu.probe_write(address, sizeof(T)) || !mmu.load(address, old) || !mmu.store(address, operation(old))) {
+            raise_memory_fault(segment);
+            return false;
+        }
+    }
+    if (state.dr[7] & 0xFF) [[unlikely]]
+        note_data_access(address, sizeof(T), true);
+    return true;
+}
+
+template <class T> inline bool Cpu::read_system(u64 address, T& out) {
+    if (mmu.load(LinearAddress(address), out, mmu::Privilege::system)) [[likely]]
+        return true;
+    raise_memory_fault(flat);
+    return false;
+}
+template <class T> inline bool Cpu::write_system(u64 address, const T& value) {
+    if (mmu.store(LinearAddress(address), value, mmu::Privilege::system)) [[likely]]
+        return true;
+    raise_memory_fault(flat);
+    return false;
+}
+
+} // namespace calque::cpu

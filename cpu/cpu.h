@@ -1,0 +1,232 @@
+// One logical processor: its architectural state, its memory, and the rules by which instructions act on them.
+// Engines (the interpreter, the translator) drive it; instruction handlers are its vocabulary.
+#pragma once
+
+#include "base/log.h"
+#include "cpu/exception.h"
+#include "cpu/flags.h"
+#include "cpu/instruction.h"
+#include "cpu/model.h"
+#include "cpu/platform.h"
+#include "cpu/state.h"
+#include "mmu/mmu.h"
+
+#include <atomic>
+#include <optional>
+
+namespace calque::cpu {
+
+// Things that other threads, or the vCPU itself, ask for and that are looked at between blocks.
+enum Event : u32 {
+    event_interrupt =
+        1u << 0, // The local APIC (or the 8259) has an interrupt pending: a level, set and cleared by the machine.
+    event_nmi = 1u << 1,
+    event_smi = 1u << 2,
+    event_init = 1u << 3,
+    event_sipi = 1u << 4,
+    event_stop = 1u << 5, // Leave the execution loop (pause, quit, save).
+    event_mmu = 1u << 6,  // Mmu requests to serve.
+    event_code = 1u << 7, // Decoded code to drop (the engine's own queue).
+    event_slow = 1u << 8, // Single-step, breakpoints or a shadow: the engine runs one instruction at a time and checks.
+    event_check = 1u << 9, // Look again (IF was set, mode changed).
+};
+
+enum class CodeSize : u8 { bits16, bits32, bits64 };
+
+enum class ExitReason : u8 {
+    budget,       // The number of instructions asked for has run.
+    stopped,      // event_stop.
+    halted,       // HLT (or wait-for-SIPI): nothing to do until an event comes.
+    triple_fault, // Shutdown state; state is as at the last fault.
+};
+
+// The values that are derived from state and kept current by Cpu::update_mode() and friends.
+struct Mode {
+    CodeSize code_size = CodeSize::bits16;
+    u8 cpl = 0;
+    bool long_mode = false; // EFER.LMA.
+    bool mode64 = false;    // 64-bit code segment in long mode.
+    bool protected_mode = false;
+    bool vm86 = false;
+    bool stack32 = false; // SS.B (outside 64-bit mode).
+    // What an instruction of that class raises now, or 0: 6 for #UD, 7 for #NM.
+    u8 x87_fault = 0, mmx_fault = 0, sse_fault = 0, avx_fault = 0, wait_fault = 0;
+};
+
+class Cpu {
+  public:
+    Cpu(u32 index, const CpuModel& model, mmu::PhysicalMap& memory, Platform& platform, Log& log);
+    ~Cpu();
+    Cpu(const Cpu&) = delete;
+    Cpu& operator=(const Cpu&) = delete;
+
+    CpuState state;
+    Mode mode;
+    mmu::Mmu mmu;
+    Platform& platform;
+    Log& log;
+    const CpuModel& model;
+    const u32 index; // 0 is the bootstrap processor.
+
+    void reset();            // RESET#: real mode at FFFFFFF0h.
+    void init();             // INIT#: as reset, but the FPU, caches, MSRs and TSC stay (SDM volume 3, table 9-1).
+    void startup(u8 vector); // SIPI.
+    void serialize(Archive& archive); // The state and pending events; recomputes what is derived after loading.
+
+    // --- Derived state: call after what it depends on has changed.
+    void update_mode();           // CR0, CR4, EFER, CS, SS, RFLAGS.VM, CPL. Includes update_paging_context().
+    void update_paging_context(); // CR0, CR3, CR4, EFER, CPL, RFLAGS.AC, PKRU.
+    void update_slow_flag();      // RFLAGS.TF, DR7, shadows.
+
+    // --- Exceptions. `return cpu.raise(...)` from a handler. The first one pending stays.
+    Flow raise(Vector vector, u32 error_code = 0);
+    Flow raise_memory_fault(unsigned segment); // From mmu.fault(): #PF, #GP(0) or #SS(0) if not canonical, #AC(0).
+    Flow general_protection(u32 error_code = 0) { return raise(Vector::general_protection, error_code); }
+    Flow undefined_opcode() { return raise(Vector::invalid_opcode); }
+    const std::optional<Exception>& pending_exception() const { return exception_; }
+    std::optional<Exception> take_exception() {
+        auto e = exception_;
+        exception_.reset();
+        return e;
+    }
+    // Delivers what is pending through the IDT; nested faults become #DF and shutdown. RIP is already where the frame
+    // should say. Sets state.activity to shutdown on a triple fault.
+    void deliver_exception();
+    void deliver_interrupt(u8 vector); // A maskable external interrupt.
+    void deliver_nmi();
+    Flow software_interrupt(u8 vector, bool int3_or_into); // INT n / INT3 / INTO / INT1.
+    void enter_smm();
+    // Takes whatever events are pending and allowed now. True when anything changed (RIP, mode).
+    bool handle_events();
+    // After an instruction when event_slow is on: data breakpoints, single-step (TF as it was before it). Raises and
+    // delivers #DB.
+    void finish_slow_instruction(bool trap_flag_before);
+    // Before an instruction when event_slow is on: instruction breakpoints, unless RF. True: #DB was delivered instead.
+    bool check_instruction_breakpoint();
+    void note_data_access(LinearAddress address, unsigned size,
+                          bool write); // For data breakpoints (DR7); called where event_slow may be on.
+    void note_io_access(u16 port, unsigned size);
+
+    // --- Events
+    std::atomic<u32> events{0};
+    void request(u32 event) { events.fetch_or(event, std::memory_order_acq_rel); }
+    void withdraw(u32 event) { events.fetch_and(~event, std::memory_order_acq_rel); }
+    std::atomic<u8> sipi_vector{0};
+    bool interrupts_enabled() const { return (state.rflags & flag_if) && !state.interrupt_shadow; }
+
+    // --- Memory, with segmentation. False: an exception is pending; the handler returns Flow::fault.
+    template <class T> [[nodiscard]] bool read(unsigned segment, u64 offset, T& out);
+    template <class T> [[nodiscard]] bool write(unsigned segment, u64 offset, const T& value);
+    // value = operation(old), atomically when `locked`. `operation` may run more than once. `old_out` gets the value
+    // replaced.
+    template <class T, class F> [[nodiscard]] bool modify(unsigned segment, u64 offset, bool locked, F operation);
+    // Segmentation only: limit, rights, and the sum with the base.
+    [[nodiscard]] bool linear(unsigned segment, u64 offset, u64 size, mmu::Access access, LinearAddress& out) {
+        if (segment >= flat) {
+            out = LinearAddress(offset);
+            return true;
+        }
+        if (mode.mode64) {
+            out = LinearAddress(state.segment[segment].base + offset);
+            return true;
+        }
+        return linear_checked(segment, offset, size, access, out);
+    }
+    // The memory operand of an instruction.
+    template <class T> [[nodiscard]] bool read_operand(const Instruction& i, T& out) {
+        return read(i.segment(), effective_address(state, i), out);
+    }
+    template <class T> [[nodiscard]] bool write_operand(const Instruction& i, const T& value) {
+        return write(i.segment(), effective_address(state, i), value);
+    }
+    // Supervisor accesses by the processor itself (descriptor tables, TSS): linear addresses, always at privilege
+    // `system`.
+    template <class T> [[nodiscard]] bool read_system(u64 address, T& out);
+    template <class T> [[nodiscard]] bool write_system(u64 address, const T& value);
+
+    // --- The stack. Size of an element is sizeof(T); the stack pointer's width is SS.B's or 64 bits.
+    u64 stack_mask() const { return mode.mode64 ? ~u64{0} : mode.stack32 ? 0xFFFFFFFF : 0xFFFF; }
+    unsigned stack_segment() const { return mode.mode64 ? flat_stack : ss; }
+    void set_rsp(u64 value) {
+        if (mode.mode64)
+            state.gpr[rsp] = value;
+        else if (mode.stack32)
+            state.gpr[rsp] = static_cast<u32>(value);
+        else
+            state.gpr[rsp] = (state.gpr[rsp] & ~u64{0xFFFF}) | (value & 0xFFFF);
+    }
+    template <class T> [[nodiscard]] bool push(const T& value) {
+        const u64 at = (state.gpr[rsp] - sizeof(T)) & stack_mask();
+        if (!write(stack_segment(), at, value)) return false;
+        set_rsp(at);
+        return true;
+    }
+    template <class T> [[nodiscard]] bool pop(T& value) {
+        if (!read(stack_segment(), state.gpr[rsp] & stack_mask(), value)) return false;
+        set_rsp(state.gpr[rsp] + sizeof(T));
+        return true;
+    }
+
+    // --- Registers by number, as the encoding has them.
+    template <class T> T& gpr(unsigned n) {
+        return *reinterpret_cast<T*>(reinterpret_cast<u8*>(&state.gpr[n & 0x1F]) + (n >> 6));
+    }
+    // Writes a result of operand size T: 32-bit results clear the upper half.
+    template <class T> void set_gpr(unsigned n, T value) {
+        if constexpr (sizeof(T) == 4)
+            state.gpr[n] = value;
+        else
+            gpr<T>(n) = value;
+    }
+    u64 rflags() const { return read_rflags(state); }
+
+    // --- Control flow. False: an exception (#GP) is pending.
+    // Near jump: truncates to the operand size, checks the code segment's limit or the canonical form.
+    [[nodiscard]] bool jump_near(u64 target, unsigned operand_size);
+
+    // --- System operations that several instructions share (cpu/system/*.cpp).
+    [[nodiscard]] bool load_segment(unsigned segment,
+                                    u16 selector); // MOV/POP Sreg, LDS...: data and stack segments, all checks.
+    void load_segment_real(unsigned segment, u16 selector); // Real and virtual-8086 mode.
+    [[nodiscard]] bool io_allowed(u16 port, unsigned size); // IOPL and the TSS bitmap; raises #GP(0).
+    [[nodiscard]] bool far_jump(u16 selector, u64 offset, unsigned operand_size);
+    [[nodiscard]] bool far_call(u16 selector, u64 offset, unsigned operand_size);
+    [[nodiscard]] bool far_return(unsigned operand_size, u16 extra_bytes);
+    Flow interrupt_return(unsigned operand_size);
+    Flow write_control(unsigned number, u64 value);     // MOV CRn, LMSW, CLTS.
+    [[nodiscard]] bool read_msr(u32 index, u64& value); // False: #GP pending.
+    [[nodiscard]] bool write_msr(u32 index, u64 value);
+    struct CpuidResult {
+        u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
+    };
+    CpuidResult cpuid(u32 leaf, u32 subleaf);
+    u64 read_tsc() { return platform.timestamp() + state.tsc_offset; }
+    // Moves to a new CPL (RFLAGS, paging context follow).
+    void set_cpl(u8 cpl);
+
+    // --- What an engine tells and is told.
+    u64 instructions = 0;       // Retired so far.
+    u64 rip_of_instruction = 0; // Start of the instruction that raised what is pending (for reports).
+    struct Exit {
+        Flow flow = Flow::next;
+        const Instruction* last = nullptr;
+    } exit_; // Written by the threaded handlers when a block is left.
+
+  private:
+    [[nodiscard]] bool linear_checked(unsigned segment, u64 offset, u64 size, mmu::Access access, LinearAddress& out);
+    std::optional<Exception> exception_;
+};
+
+// The interpreter and the translator.
+class ExecutionEngine {
+  public:
+    virtual ~ExecutionEngine() = default;
+    // Runs until something in ExitReason happens, at most about `budget` instructions.
+    virtual ExitReason run(Cpu& cpu, u64 budget) = 0;
+    // All decoded code goes (the machine was loaded from a file, features changed).
+    virtual void flush() = 0;
+};
+
+} // namespace calque::cpu
+
+#include "cpu/access.h"
