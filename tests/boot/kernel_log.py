@@ -5,6 +5,14 @@ import re
 # printk levels: 0 emergency .. 3 error, 4 warning.
 WARNING = 4
 
+# What a kernel says when the machine under the emulator gave it no time at a bad moment. QEMU's guests say it too, now
+# and then: a boot that shows only these is repeated.
+TIMING = re.compile(
+    r"tsc: Unable to calibrate against PIT|Unstable clock detected|If you want to keep using the local clock|trace_clock=local"
+    r"|on the kernel command line|timekeeping watchdog|clocksource: .*(skew|wd_nsec|cs_nsec|unstable)|TSC found unstable"
+    r"|sched_clock: Marking unstable|hrtimer: interrupt took|rcu: .*(stall|starved)|Clocksource tsc unstable"
+)
+
 LINE = re.compile(r"^<(\d+)>\[ *\d+\.\d+\] ?(.*)$")
 
 
@@ -30,6 +38,10 @@ def new_warnings(log: str, reference: str) -> list[str]:
     """The warnings and errors of `log` that `reference` has not, at any level, in the log's own words."""
     known = {normalise(text) for _, text in messages(reference)}
     return [f"<{level}> {text}" for level, text in messages(log) if level <= WARNING and normalise(text) not in known]
+
+
+def only_timing(warnings: list[str]) -> bool:
+    return all(TIMING.search(text) for text in warnings)
 
 
 def between(output: str, begin: str, end: str) -> str | None:

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kernel_log import new_warnings  # noqa: E402
+from kernel_log import new_warnings, only_timing  # noqa: E402
 
 
 class KernelLog(unittest.TestCase):
@@ -25,6 +25,10 @@ class KernelLog(unittest.TestCase):
 
     def test_continuation_lines_have_the_level_of_their_message(self):
         self.assertEqual(new_warnings("<4>[    1.0] first\n second\n", ""), ["<4> first", "<4> second"])
+
+    def test_complaints_about_time_are_told_from_others(self):
+        self.assertTrue(only_timing(["<4> tsc: Unable to calibrate against PIT"]))
+        self.assertFalse(only_timing(["<4> tsc: Unable to calibrate against PIT", "<3> BUG: soft lockup"]))
 
 
 if __name__ == "__main__":
