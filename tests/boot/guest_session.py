@@ -31,6 +31,10 @@ def guest_file(name: str) -> Path:
         sys.exit(f"{path} is missing; scripts/guest.sh all makes it")
     return path
 
+ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[@-~]|[^\[])")
+CLEAR_SCREEN = re.compile(r"\x1b\[\d*J")
+UNFINISHED_ESCAPE = re.compile(r"(\x1b(\[[0-9;?]*)?)?$")
+
 
 class Failure(Exception):
     """A test's verdict, with what the guest printed last."""
@@ -44,6 +48,7 @@ class Session:
         self.output = ""
         self.quiet = quiet
         self.searched = 0
+        self.pending = ""  # The start of an escape sequence whose rest has not come yet.
         print("+ " + " ".join(self.command), flush=True)
         ours, theirs = pty.openpty()
         tty.setraw(theirs)  # No echo and no line editing on our side: what comes back comes from the guest.
@@ -75,7 +80,10 @@ class Session:
             data = os.read(self.terminal, 65536)
         except OSError:  # EIO: the last holder of the other end is gone.
             return False
-        text = data.decode("utf-8", "replace").replace("\r", "")
+        text = self.pending + data.decode("utf-8", "replace").replace("\r", "")
+        # Firmware and shells colour and move; a sequence can be cut in two by the read.
+        cut = len(text) - len(UNFINISHED_ESCAPE.search(text).group(0))
+        text, self.pending = ESCAPE.sub("", CLEAR_SCREEN.sub("\n", text[:cut])), text[cut:]
         self.output += text
         if not self.quiet:
             sys.stdout.write(text)
