@@ -52,7 +52,7 @@ TEST(Elf, HeaderErrorsAreSentences) {
     refuse([](auto& i) { i[44] = i[45] = 0xFF; }, "more than 65534 program headers");
     refuse([](auto& i) { i[31] = 0xFF; }, "its program headers lie past its end");
     refuse([](auto& i) { i[52] = 2; }, "has no segment to load");
-    refuse([](auto& i) { i.resize(0x1080); }, "a segment of 256 bytes at offset 0x1000 lies past its end");
+    refuse([](auto& i) { i.resize(0x480); }, "a segment of 256 bytes at offset 0x400 lies past its end");
     refuse([](auto& i) { i[52 + 20] = 0, i[52 + 21] = 0; },
            "a segment has 256 bytes in the file and only 0 bytes in memory");
     refuse([](auto& i) { i.resize(40); }, "40 bytes are too few for an ELF header");

@@ -123,7 +123,7 @@ struct BzImage {
     }
 };
 
-// An ELF executable of one PT_LOAD at the offset 0x1000, with an optional PT_NOTE before it.
+// An ELF executable of one PT_LOAD at the offset 0x400, with an optional PT_NOTE before it.
 struct ElfFile {
     bool wide = false;
     u16 type = 2;
@@ -133,7 +133,7 @@ struct ElfFile {
     std::vector<u8> code = std::vector<u8>(0x100, 0xCC);
     std::vector<u8> note;
 
-    static constexpr u32 code_at = 0x1000, note_at = 0x800;
+    static constexpr u32 code_at = 0x400, note_at = 0x200;
 
     static std::vector<u8> pvh_note(u32 entry, unsigned size = 4) {
         std::vector<u8> out;
