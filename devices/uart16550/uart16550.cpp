@@ -140,6 +140,7 @@ void Uart16550::write_byte(u64 offset, u8 value) {
             // In loopback a break that is sent is received.
             if ((value & LCR_BREAK) && !(state_.lcr & LCR_BREAK) && (state_.mcr & MCR_LOOP)) push({0, LSR_BI | LSR_FE});
             state_.lcr = value;
+            log_.trace(Channel::serial, "{}: LCR {:02x}, divisor {}", name_, value, state_.divisor);
             break;
         case MCR:
             write_mcr(value);
