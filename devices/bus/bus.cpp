@@ -71,7 +71,7 @@ Bus::Target Bus::find(u64 address, unsigned size) const {
 
 bool Bus::touches_any(u64 address, unsigned size) const {
     std::shared_lock lock(mutex_);
-    const u64 last = address + (size - 1);
+    const u64 last = address + (size - 1) < address ? ~u64{0} : address + (size - 1);
     return std::any_of(flat_.begin(), flat_.end(), [&](const Flat& f) { return f.first <= last && f.last >= address; });
 }
 

@@ -71,10 +71,10 @@ void FwCfg::add_string(u16 key, std::string_view text) {
 Result<void> FwCfg::add_file(std::string_view name, std::vector<u8> data) {
     Item item;
     item.data = std::move(data);
-    return add_file(name, std::move(item));
+    return add_active_file(name, std::move(item));
 }
 
-Result<void> FwCfg::add_file(std::string_view name, Item item) {
+Result<void> FwCfg::add_active_file(std::string_view name, Item item) {
     if (name.empty() || name.size() >= file_name_size)
         return error("the fw_cfg file name '{}' has {} bytes; give it 1 to {}", name, name.size(), file_name_size - 1);
     std::lock_guard lock(mutex_);

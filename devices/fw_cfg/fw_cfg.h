@@ -50,7 +50,7 @@ class FwCfg final : public Device {
     void add_string(u16 key, std::string_view text); // With its terminating zero.
     // A file of the directory: at most 55 bytes of name, unique. Errors: the name is too long or the directory is full.
     Result<void> add_file(std::string_view name, std::vector<u8> data);
-    Result<void> add_file(std::string_view name, Item item);
+    Result<void> add_active_file(std::string_view name, Item item); // With callbacks, or writable.
     bool has_file(std::string_view name) const;
     // The present bytes of a file, empty when there is none (tests, `info`).
     std::vector<u8> file(std::string_view name) const;

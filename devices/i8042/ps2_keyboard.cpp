@@ -17,7 +17,6 @@ constexpr u8 ACK = 0xFA, BAT_OK = 0xAA, ID_1 = 0xAB, ID_2 = 0x83;
 void Ps2Keyboard::power_on() {
     state_ = {};
     set_defaults();
-    reply(BAT_OK);
 }
 
 void Ps2Keyboard::set_defaults() {
@@ -108,7 +107,6 @@ void Ps2Keyboard::command(u8 value) {
     case RESET: {
         const auto down = state_.down;
         power_on();
-        state_.replies.clear();
         state_.down = down;
         reply(ACK);
         reply(BAT_OK);

@@ -28,6 +28,7 @@ class Ps2Keyboard {
     void repeat(Nanoseconds now);
 
     u8 leds() const { return state_.leds; } // Bit 0 Scroll Lock, 1 Num Lock, 2 Caps Lock.
+    // The completion code after power-on was sent long before anyone listens; only a RESET command is answered with it.
     void power_on();
     void serialize(Archive& archive);
 

@@ -29,7 +29,6 @@ void Ps2Mouse::power_on() {
     const u8 buttons = state_.buttons;
     state_ = {};
     state_.buttons = buttons;
-    reply({BAT_OK, id_standard});
 }
 
 void Ps2Mouse::set_defaults() {
@@ -96,10 +95,7 @@ void Ps2Mouse::command(u8 value) {
         return reply({ACK});
     case SET_DEFAULT: set_defaults(); return reply({ACK});
     case RESEND: return reply({state_.last_sent});
-    case RESET:
-        power_on();
-        state_.output.clear();
-        return reply({ACK, BAT_OK, id_standard});
+    case RESET: power_on(); return reply({ACK, BAT_OK, id_standard});
     default: return reply({RESEND});
     }
 }
@@ -137,13 +133,16 @@ void Ps2Mouse::send_packet() {
     const i32 dz = std::clamp(s.dz, s.id == id_five_buttons ? -8 : -128, s.id == id_five_buttons ? 7 : 127);
     const i32 x = scale ? scaled(dx) : dx, y = scale ? scaled(dy) : dy;
     const u8 first = static_cast<u8>((s.buttons & 7) | 0x08 | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0));
+    bool sent = false;
     if (s.id == id_standard)
-        s.output.push({first, static_cast<u8>(x), static_cast<u8>(y)});
+        sent = s.output.push({first, static_cast<u8>(x), static_cast<u8>(y)});
     else if (s.id == id_wheel)
-        s.output.push({first, static_cast<u8>(x), static_cast<u8>(y), static_cast<u8>(dz)});
+        sent = s.output.push({first, static_cast<u8>(x), static_cast<u8>(y), static_cast<u8>(dz)});
     else
-        s.output.push(
+        sent = s.output.push(
             {first, static_cast<u8>(x), static_cast<u8>(y), static_cast<u8>((dz & 0x0F) | (s.buttons & 0x18) << 1)});
+    if (!sent) return; // The system does not read: it all waits.
+    s.reported_buttons = s.buttons;
     s.dx -= dx;
     s.dy -= dy;
     s.dz -= s.id == id_standard ? s.dz : dz;
@@ -166,6 +165,8 @@ void Ps2Mouse::button(MouseButton button, bool pressed, Nanoseconds now) {
     const u8 bit = static_cast<u8>(1 << static_cast<unsigned>(button));
     const u8 buttons = static_cast<u8>(pressed ? state_.buttons | bit : state_.buttons & ~bit);
     if (buttons == state_.buttons) return;
+    // A change that still waits for its sample period goes out now, or a quick click would be lost.
+    if (state_.buttons != state_.reported_buttons && state_.reporting && !state_.remote) send_packet();
     state_.buttons = buttons;
     state_.changed = true;
     report_if_due(now);
@@ -197,6 +198,7 @@ void Ps2Mouse::serialize(Archive& archive) {
         archive.field("wrap", s.wrap);
         archive.field("last_rates", s.last_rates);
         archive.field("buttons", s.buttons);
+        archive.field("reported_buttons", s.reported_buttons);
         archive.field("changed", s.changed);
         archive.field("dx", s.dx);
         archive.field("dy", s.dy);

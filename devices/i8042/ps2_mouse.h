@@ -29,7 +29,8 @@ class Ps2Mouse {
     Nanoseconds report_deadline() const;
     void report_if_due(Nanoseconds now);
 
-    void power_on();
+    void power_on(); // Sends no completion code, as the keyboard.
+
     void serialize(Archive& archive);
 
   private:
@@ -47,6 +48,7 @@ class Ps2Mouse {
         bool wrap = false;
         std::array<u8, 2> last_rates{}; // The two sample rates before the last, newest first: the knock for ID 3 and 4.
         u8 buttons = 0;                 // As held.
+        u8 reported_buttons = 0;        // As in the last report.
         bool changed = false;           // Something to report.
         i32 dx = 0, dy = 0, dz = 0;     // Since the last report.
         Nanoseconds next_report = 0;    // Not before.

@@ -18,8 +18,7 @@ constexpr u8 MCR_DTR = 1 << 0, MCR_RTS = 1 << 1, MCR_OUT1 = 1 << 2, MCR_OUT2 = 1
              MCR_MASK = 0x1F;
 constexpr u8 LSR_DR = 1 << 0, LSR_OE = 1 << 1, LSR_FE = 1 << 3, LSR_BI = 1 << 4, LSR_THRE = 1 << 5, LSR_TEMT = 1 << 6,
              LSR_FIFO_ERROR = 1 << 7, LSR_CHARACTER_ERRORS = 0x1C;
-constexpr u8 MSR_DELTAS = 0x0F, MSR_TERI = 1 << 2, MSR_CTS = 1 << 4, MSR_DSR = 1 << 5, MSR_RI = 1 << 6,
-             MSR_DCD = 1 << 7;
+constexpr u8 MSR_DELTAS = 0x0F, MSR_CTS = 1 << 4, MSR_DSR = 1 << 5, MSR_RI = 1 << 6, MSR_DCD = 1 << 7;
 constexpr u64 clock_hz = 1'843'200; // The PC's crystal; a bit takes 16 x divisor of its cycles.
 constexpr Nanoseconds longest_character = 10'000'000;
 
@@ -141,6 +140,7 @@ void Uart16550::write_byte(u64 offset, u8 value) {
             // In loopback a break that is sent is received.
             if ((value & LCR_BREAK) && !(state_.lcr & LCR_BREAK) && (state_.mcr & MCR_LOOP)) push({0, LSR_BI | LSR_FE});
             state_.lcr = value;
+            log_.trace(Channel::serial, "{}: LCR {:02x}, divisor {}", name_, value, state_.divisor);
             break;
         case MCR:
             write_mcr(value);

@@ -119,10 +119,7 @@ Term eisa_id(std::string_view id) {
         code = code << 5 | (static_cast<u32>(letter) - 0x40);
     for (const char digit : id.substr(3, 4))
         code = code << 4 | static_cast<u32>(digit <= '9' ? digit - '0' : digit - 'A' + 10);
-    Term out{op_dword};
-    for (int shift = 24; shift >= 0; shift -= 8)
-        out.push_back(static_cast<u8>(code >> shift));
-    return out;
+    return integer(__builtin_bswap32(code));
 }
 
 Term package(const Terms& elements) {
@@ -176,8 +173,9 @@ Term create_dword_field(const Term& source, u64 byte_offset, std::string_view pa
 Term arg(unsigned n) { return {static_cast<u8>(op_arg0 + n)}; }
 Term local(unsigned n) { return {static_cast<u8>(op_local0 + n)}; }
 Term assign(const Term& value, const Term& target) { return join({{op_store}, value, target}); }
-Term bit_and(const Term& a, const Term& b) { return join({{op_and}, a, b, {op_zero}}); }
-Term bit_or(const Term& a, const Term& b) { return join({{op_or}, a, b, {op_zero}}); }
+Term bit_and(const Term& a, const Term& b) { return assign_and(a, b, {op_zero}); } // No target.
+Term assign_and(const Term& a, const Term& b, const Term& target) { return join({{op_and}, a, b, target}); }
+Term set_bits(const Term& target, const Term& mask) { return join({{op_or}, target, mask, target}); }
 
 Term if_then(const Term& condition, const Terms& terms) {
     Term body = condition;

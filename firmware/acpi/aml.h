@@ -43,7 +43,8 @@ Term arg(unsigned n);
 Term local(unsigned n);
 Term assign(const Term& value, const Term& target); // Store
 Term bit_and(const Term& a, const Term& b);
-Term bit_or(const Term& a, const Term& b);
+Term assign_and(const Term& a, const Term& b, const Term& target); // target = a & b
+Term set_bits(const Term& target, const Term& mask);               // target |= mask
 Term if_then(const Term& condition, const Terms& terms);
 Term return_value(const Term& value);
 

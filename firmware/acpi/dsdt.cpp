@@ -78,19 +78,19 @@ Terms interrupt_routing(const Platform& platform) {
 Term interrupt_link(unsigned n) {
     const Term route = name(route_fields[n]);
     constexpr u64 irq_offset = 5; // Of the first interrupt in an extended interrupt descriptor.
-    return device(
-        link_names[n].substr(5),
-        {define("_HID", eisa_id("PNP0C0F")), define("_UID", integer(n)),
-         define("_PRS", resources({interrupt({5, 10, 11})})),
-         method("_STA", 0, Calls::concurrent,
-                {if_then(bit_and(route, integer(0x80)), {return_value(integer(sta_link_off))}),
-                 return_value(integer(sta_link_on))}),
-         method("_DIS", 0, Calls::concurrent, {assign(bit_or(route, integer(0x80)), route)}),
-         method("_CRS", 0, Calls::serialized,
-                {define("PRR0", resources({interrupt({0})})), create_dword_field(name("PRR0"), irq_offset, "IRQN"),
-                 assign(bit_and(route, integer(0x0F)), name("IRQN")), return_value(name("PRR0"))}),
-         method("_SRS", 1, Calls::serialized,
-                {create_dword_field(arg(0), irq_offset, "IRQN"), assign(name("IRQN"), route)})});
+    return device(link_names[n].substr(5),
+                  {define("_HID", eisa_id("PNP0C0F")), define("_UID", integer(n)),
+                   define("_PRS", resources({interrupt({5, 10, 11})})),
+                   method("_STA", 0, Calls::concurrent,
+                          {if_then(bit_and(route, integer(0x80)), {return_value(integer(sta_link_off))}),
+                           return_value(integer(sta_link_on))}),
+                   method("_DIS", 0, Calls::concurrent, {set_bits(route, integer(0x80))}),
+                   define("PRR0", resources({interrupt({0})})),
+                   method("_CRS", 0, Calls::serialized,
+                          {create_dword_field(name("PRR0"), irq_offset, "IRQN"),
+                           assign_and(route, integer(0x0F), name("IRQN")), return_value(name("PRR0"))}),
+                   method("_SRS", 1, Calls::serialized,
+                          {create_dword_field(arg(0), irq_offset, "IRQN"), assign(name("IRQN"), route)})});
 }
 
 // The SCI's link: wired to one IRQ for good.
@@ -133,7 +133,7 @@ Term isa_bridge(const Platform& platform) {
 }
 
 Term host_bridge(const Platform& platform) {
-    Terms terms{define("_HID", eisa_id("PNP0A03")), define("_ADR", integer(0)), define("_UID", integer(0)),
+    Terms terms{define("_HID", eisa_id("PNP0A03")), define("_UID", integer(0)),
                 define("_CRS", host_bridge_resources(platform))};
     for (Term& term : interrupt_routing(platform))
         terms.push_back(std::move(term));

@@ -19,8 +19,7 @@ namespace field = setup_header;
 
 // boot_params outside the setup header.
 constexpr u32 bp_screen_info = 0x000, bp_acpi_rsdp_addr = 0x070, bp_ext_ramdisk_image = 0x0C0,
-              bp_ext_ramdisk_size = 0x0C4, bp_ext_cmd_line_ptr = 0x0C8, bp_alt_mem_k = 0x1E0, bp_e820_entries = 0x1E8,
-              bp_e820_table = 0x2D0;
+              bp_ext_ramdisk_size = 0x0C4, bp_alt_mem_k = 0x1E0, bp_e820_entries = 0x1E8, bp_e820_table = 0x2D0;
 constexpr u32 e820_max_entries = 128;
 constexpr u32 entry_64 = 0x200; // The 64-bit entry point, behind the 32-bit one.
 constexpr u8 loader_unassigned = 0xFF;

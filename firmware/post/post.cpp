@@ -54,7 +54,8 @@ void set_up_chipset(PciConfig& config, const Platform& platform) {
     });
 }
 
-// 8259A: vectors 08h and 70h, all masked but the cascade; ELCR: PCI lines and the SCI are level-triggered.
+// 8259A: vectors 08h and 70h, all masked but the cascade; ELCR: PCI lines are level-triggered. (The
+// SCI's trigger mode is left to the guest that turns ACPI on.)
 void set_up_interrupt_controllers(PortAccess& ports, const Platform& platform) {
     constexpr u8 icw1_init_icw4 = 0x11, icw4_8086 = 0x01, cascade_irq = 2;
     const auto initialise = [&](u16 base, u8 vector, u8 icw3, u8 mask) {
@@ -64,7 +65,7 @@ void set_up_interrupt_controllers(PortAccess& ports, const Platform& platform) {
     };
     initialise(0x20, 0x08, 1u << cascade_irq, static_cast<u8>(~(1u << cascade_irq)));
     initialise(0xA0, 0x70, cascade_irq, 0xFF);
-    u32 level = 1u << platform.sci_irq;
+    u32 level = 0;
     for (const u8 irq : platform.pirq)
         level |= 1u << (irq & 15);
     ports.out(0x4D0, 1, level & 0xF8);

@@ -35,9 +35,13 @@ class Multiplexer::Channel final : public devices::CharBackend {
     }
 
     // What follows runs on the I/O thread.
-    std::size_t room() const { return queue_size - std::min(queue_size, queue_.size()); }
+    std::size_t room() {
+        std::lock_guard lock(receiver_mutex_);
+        return queue_size - std::min(queue_size, queue_.size());
+    }
     void queue(u8 byte) {
-        if (room()) queue_.push_back(byte);
+        std::lock_guard lock(receiver_mutex_);
+        if (queue_.size() < queue_size) queue_.push_back(byte);
     }
     void send_break() {
         std::lock_guard lock(receiver_mutex_);
@@ -110,7 +114,7 @@ void Multiplexer::focus(std::size_t channel) {
 }
 
 std::size_t Multiplexer::room() {
-    const Channel* channel = focused_channel();
+    Channel* channel = focused_channel();
     const std::size_t room = channel ? channel->room() : 0;
     return terminal_->interactive() ? std::max<std::size_t>(room, 1) : room;
 }
