@@ -49,7 +49,7 @@ Result<devices::CharBackend*> Connections::connect(const std::string& text, cons
 Result<devices::CharBackend*> Connections::use(const backends::ChardevOptions& options, const std::string& key,
                                                bool monitor) {
     if (const auto shared = multiplexers_.find(key); shared != multiplexers_.end())
-        return &shared->second->add_channel(key, monitor);
+        return &shared->second->add_channel(monitor);
     if (options.kind == backends::ChardevOptions::Kind::stdio) {
         if (stdio_taken_)
             return error("{}: the terminal is taken already; use mon:stdio, or mux=on with a -chardev, to share it",
@@ -70,8 +70,8 @@ Result<devices::CharBackend*> Connections::use(const backends::ChardevOptions& o
     };
     commands.milliseconds = [this] { return milliseconds ? milliseconds() : 0; };
     auto& multiplexer = multiplexers_[key];
-    multiplexer = std::make_unique<backends::Multiplexer>(std::move(*chardev), std::move(commands));
-    return &multiplexer->add_channel(key, monitor);
+    multiplexer = std::make_unique<backends::Multiplexer>(loop_, std::move(*chardev), std::move(commands));
+    return &multiplexer->add_channel(monitor);
 }
 
 } // namespace calque::cli

@@ -190,7 +190,7 @@ Result<void> fw_cfg_option(Options& o, const std::string& text) {
 Result<void> name_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-name", text, "guest");
     if (!kv) return kv.error();
-    o.machine.identity.machine_name = kv->take("guest");
+    o.machine.name = kv->take("guest");
     kv->take("process");
     kv->take("debug-threads");
     return kv->rest("guest");

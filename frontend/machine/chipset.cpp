@@ -36,7 +36,24 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
       pm_(log, clock, {}, IrqLine(router_, PcRouter::isa + 9),
           {[this] { events_.power_off(); }, [this] { events_.smi(); }}),
       fw_cfg_(log, memory), pci_(log, ports_, memory_bus_), host_bridge_(log, memory), isa_bridge_(log, router_),
-      pm_function_(log, ports_, pm_.pm_ports(), nullptr), pirq_(isa_bridge_, router_) {
+      pm_function_(log, ports_, pm_.pm_ports(), nullptr), pirq_(isa_bridge_, router_), dma_(log, memory),
+      keyboard_(log, clock, IrqLine(router_, PcRouter::isa + 1), IrqLine(router_, PcRouter::isa + 12),
+                {[this](bool on) {
+                     a20_keyboard_ = on;
+                     update_a20();
+                 },
+                 [this] { events_.init(); }}),
+      port92_(
+          log,
+          [this](bool on) {
+              a20_fast_ = on;
+              update_a20();
+          },
+          [this] { events_.init(); }),
+      reset_control_(log, [this](bool hard) { hard ? events_.reset() : events_.init(); }), post_(log) {
+    if (backends.debugcon) debugcon_ = std::make_unique<devices::Debugcon>(*backends.debugcon);
+    if (config.debug_exit)
+        debug_exit_ = std::make_unique<devices::IsaDebugExit>([this](u32 status) { events_.debug_exit(status); });
     apics_.set_eoi_observer([this](u8 vector) { ioapic_.eoi(vector); });
     for (std::size_t i = 0; i < serial_ports.size() && i < backends.serials.size(); ++i) {
         if (!backends.serial_present[i]) continue;
@@ -52,13 +69,19 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     pci_.set_interrupt_sink(&pirq_);
     map_ports(config);
     fill_cmos(config, memory);
-    all_ = {&pic_, &ioapic_, &router_, &pit_, &rtc_, &pm_, &fw_cfg_, &pci_, &host_bridge_, &isa_bridge_, &pm_function_};
+    all_ = {&pic_,         &ioapic_,     &router_,      &pit_, &rtc_,      &pm_,     &fw_cfg_,        &pci_,
+            &host_bridge_, &isa_bridge_, &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
+    if (debugcon_) all_.push_back(debugcon_.get());
+    if (debug_exit_) all_.push_back(debug_exit_.get());
     if (hpet_) all_.push_back(hpet_.get());
     for (const auto& uart : uarts_)
         all_.push_back(uart.get());
 }
 
-void Chipset::map_ports(const MachineConfig&) {
+// Either of the two gates opens the address line.
+void Chipset::update_a20() { events_.set_a20(a20_keyboard_ || a20_fast_); }
+
+void Chipset::map_ports(const MachineConfig& config) {
     ports_.map(0x20, 2, pic_.master_ports(), "i8259-master");
     ports_.map(0xA0, 2, pic_.slave_ports(), "i8259-slave");
     ports_.map(0x4D0, 2, pic_.elcr_ports(), "elcr");
@@ -69,7 +92,17 @@ void Chipset::map_ports(const MachineConfig&) {
     ports_.map(0xF0, 2, router_.coprocessor_ports(), "coprocessor");
     ports_.map(0x510, 2, fw_cfg_.ports(), "fw_cfg");
     ports_.map(0x514, 8, fw_cfg_.dma_port(), "fw_cfg-dma");
+    ports_.map(0x00, 16, dma_.first(), "i8237-first");
+    ports_.map(0x81, 15, dma_.pages(), "i8237-pages");
+    ports_.map(0xC0, 32, dma_.second(), "i8237-second");
+    ports_.map(0x60, 1, keyboard_.data(), "i8042-data");
+    ports_.map(0x64, 1, keyboard_.command(), "i8042-command");
+    ports_.map(0x80, 1, post_, "post");
+    ports_.map(0x92, 1, port92_, "port92");
     pci_.map_config_ports();
+    ports_.map(0xCF9, 1, reset_control_, "reset-control");
+    if (debugcon_) ports_.map(config.debugcon_port, 1, *debugcon_, "debugcon");
+    if (debug_exit_) ports_.map(config.debug_exit->base, config.debug_exit->size, *debug_exit_, "isa-debug-exit");
     memory_bus_.map(devices::IoApic::default_base, devices::IoApic::mmio_size, ioapic_.mmio(), "ioapic");
     if (hpet_) memory_bus_.map(devices::Hpet::default_base, devices::Hpet::mmio_size, hpet_->mmio(), "hpet");
 }

@@ -3,11 +3,15 @@
 
 #include "devices/acpi_pm/acpi_pm.h"
 #include "devices/bus/bus.h"
+#include "devices/debugcon/debugcon.h"
 #include "devices/fw_cfg/fw_cfg.h"
 #include "devices/hpet/hpet.h"
+#include "devices/i8042/i8042.h"
+#include "devices/i8237/i8237.h"
 #include "devices/i8254/i8254.h"
 #include "devices/i8259/i8259.h"
 #include "devices/ioapic/ioapic.h"
+#include "devices/isa_debug_exit/isa_debug_exit.h"
 #include "devices/lapic/apic_bus.h"
 #include "devices/mc146818/mc146818.h"
 #include "devices/pc_router/pc_router.h"
@@ -15,6 +19,9 @@
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
+#include "devices/port92/port92.h"
+#include "devices/post/post.h"
+#include "devices/reset_control/reset_control.h"
 #include "devices/uart16550/uart16550.h"
 #include "frontend/machine/config.h"
 #include "frontend/machine/memory.h"
@@ -29,9 +36,10 @@ namespace calque::machine {
 struct ChipsetEvents {
     std::function<void()> reset;
     std::function<void()> power_off;
-    std::function<void(u32)> debug_exit; // The value written.
+    std::function<void(u32)> debug_exit; // The exit status.
     std::function<void()> smi;           // To the processor that wrote the port.
-    std::function<void()> init;          // CPU-only reset by the keyboard controller or port 92h.
+    std::function<void()> init;          // INIT to the processors: keyboard controller, port 92h, CF9 without SRST.
+    std::function<void(bool)> set_a20;
 };
 
 // The character backends that devices use; null: not connected. Not owned.
@@ -55,6 +63,7 @@ class Chipset {
     devices::PciBus& pci() { return pci_; }
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
+    devices::I8042& keyboard() { return keyboard_; }
 
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
@@ -78,6 +87,7 @@ class Chipset {
     };
 
     void map_ports(const MachineConfig& config);
+    void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
 
     ChipsetEvents events_;
@@ -97,6 +107,14 @@ class Chipset {
     devices::Piix3 isa_bridge_;
     devices::Piix4Pm pm_function_;
     PirqFanout pirq_;
+    devices::I8237 dma_;
+    std::atomic<bool> a20_keyboard_{false}, a20_fast_{false};
+    devices::I8042 keyboard_;
+    devices::Port92 port92_;
+    devices::ResetControl reset_control_;
+    devices::PostPort post_;
+    std::unique_ptr<devices::Debugcon> debugcon_;
+    std::unique_ptr<devices::IsaDebugExit> debug_exit_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     std::vector<devices::Device*> all_;
 };

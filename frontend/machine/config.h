@@ -42,6 +42,7 @@ struct MachineConfig {
     bool no_shutdown = false;
     bool start_stopped = false; // -S
     i64 rtc_offset = 0;         // Seconds from the host's UTC to what the guest's clock shows.
+    std::string name;           // -name: for people and titles.
     firmware::Identity identity;
     std::string load_state; // --load: a saved machine to go on from.
 };

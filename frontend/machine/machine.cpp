@@ -1,7 +1,7 @@
 #include "frontend/machine/machine.h"
 
 #include "firmware/direct_boot.h"
-#include "firmware/post.h"
+#include "firmware/post/post.h"
 #include "frontend/machine/host_file.h"
 #include "frontend/machine/registers.h"
 
@@ -47,10 +47,14 @@ Result<void> Machine::build(ChipsetBackends backends) {
     };
     events.debug_exit = [this](u32 value) {
         stop_vcpus_soon();
-        post([this, value] { end(static_cast<int>((value << 1) | 1)); });
+        post([this, value] { end(static_cast<int>(value & 0xFF)); });
     };
     events.smi = [this] { (Vcpu::current() ? *Vcpu::current() : *vcpus_[0]).smi(); };
-    events.init = [this] { vcpus_[0]->init(); };
+    events.init = [this] {
+        for (auto& vcpu : vcpus_)
+            vcpu->init();
+    };
+    events.set_a20 = [this](bool on) { memory_->map().set_a20(on); };
     chipset_ = std::make_unique<Chipset>(config_, log_, clock_, *memory_, backends, std::move(events));
     memory_->set_io_target(io_space_);
     if (auto added = add_fw_cfg_files(); !added) return added.error();
@@ -134,9 +138,9 @@ class BusPorts final : public firmware::PortAccess {
 } // namespace
 
 Result<void> Machine::power_on() {
-    memory_->map().set_a20(true);
     memory_->set_smm(false);
     chipset_->reset();
+    memory_->map().set_a20(true);
     for (auto& vcpu : vcpus_)
         vcpu->reset();
     if (kernel_.empty()) return {};

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "firmware/boot_state.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/config.h"
 #include "frontend/machine/host_clock.h"
