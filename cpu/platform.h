@@ -40,8 +40,10 @@ class Platform {
     virtual u64 random() = 0;
     // The SMM state as the memory controller sees it: SMRAM opens and closes.
     virtual void set_smm(bool active) = 0;
-    // INIT of this vCPU has been taken: an application processor then waits for SIPI; true for the bootstrap processor.
+    // After INIT and reset an application processor waits for SIPI; the bootstrap processor starts.
     virtual bool is_bootstrap() = 0;
+    // The processor has taken INIT#: its local APIC resets with it. Called by Cpu::handle_events().
+    virtual void init_taken() {}
 };
 
 } // namespace calque::cpu
