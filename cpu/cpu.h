@@ -217,6 +217,15 @@ class Cpu {
     // RFLAGS.RF was loaded by the instruction that runs now: it lasts for the next one.
     void keep_resume_flag() { resume_flag_is_new_ = true; }
 
+    // The memory operand of an instruction whose form is `flat` (cpu/table.h): no segment, no address mask, no data
+    // breakpoints.
+    template <class T> [[nodiscard]] bool read_flat(const Instruction& i, T& out);
+    template <class T> [[nodiscard]] bool write_flat(const Instruction& i, const T& value);
+    LinearAddress flat_address(const Instruction& i) const {
+        return LinearAddress(state.gpr[i.base] + (state.gpr[i.index] << i.scale())
+                             + static_cast<u64>(static_cast<i64>(i.displacement)));
+    }
+
     // --- What an engine tells and is told.
     u64 instructions = 0;       // Retired so far.
     u64 rip_of_instruction = 0; // Start of the instruction that raised what is pending (for reports).
@@ -224,6 +233,13 @@ class Cpu {
         Flow flow = Flow::next;
         const Instruction* last = nullptr;
     } exit_; // Written by the threaded handlers when a block is left.
+    // What the interpreter's handlers need to go from one block to the next without its loop (cpu/dispatch.h).
+    struct Dispatch {
+        const Instruction* first = nullptr; // The first record of the block that runs.
+        u64 limit = 0;                      // The loop is returned to once `instructions` has reached this.
+        struct JumpEntry* jumps = nullptr;  // The jump cache.
+        u64 code_key = 0;                   // What shapes decoding now; part of the jump cache's keys.
+    } dispatch;
 
   private:
     [[nodiscard]] bool linear_checked(unsigned segment, u64 offset, u64 size, mmu::Access access, LinearAddress& out);
