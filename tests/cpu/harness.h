@@ -76,11 +76,16 @@ class Machine {
     enum class Kind : u8 { long64, compat32, compat16, flat32, real16 };
 
     explicit Machine(Kind kind, CpuModel model = {}) : kind_(kind), model_(std::move(model)), decoder_(model_) {
-        mmu::Region low{PhysicalAddress(0), low_size, mmu::RegionKind::ram, low_.get()};
-        low.name = "low";
-        mmu::Region arena{PhysicalAddress(arena_base), arena_size, mmu::RegionKind::ram, arena_.get()};
-        arena.name = "arena";
-        memory.set_regions({low, arena});
+        const auto ram = [](u64 base, u64 length, u8* host, const char* name) {
+            mmu::Region region;
+            region.base = PhysicalAddress(base);
+            region.length = length;
+            region.kind = mmu::RegionKind::ram;
+            region.host = host;
+            region.name = name;
+            return region;
+        };
+        memory.set_regions({ram(0, low_size, low_.get(), "low"), ram(arena_base, arena_size, arena_.get(), "arena")});
         cpu_ = std::make_unique<Cpu>(0, model_, memory, platform, log);
         interpreter_ = std::make_unique<Interpreter>(memory, log, 1u << 16);
         cpu_->mmu.unpark();
