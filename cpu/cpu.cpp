@@ -6,6 +6,7 @@ namespace calque::cpu {
 
 Cpu::Cpu(u32 number, const CpuModel& cpu_model, mmu::PhysicalMap& memory, Platform& around, Log& logger)
     : mmu(memory, logger), platform(around), log(logger), model(cpu_model), index(number) {
+    mmu.set_kick([this] { request(event_mmu); });
     reset();
 }
 

@@ -250,6 +250,7 @@ class Cpu {
     u64 matching_breakpoints(u64 address, unsigned size, unsigned kinds) const;
 
     std::optional<Exception> exception_;
+    u64 slow_start_ = 0;              // RIP of the instruction that check_instruction_breakpoint() let through.
     bool shadow_is_new_ = false;      // The shadow in state was set by the instruction that runs now.
     bool resume_flag_is_new_ = false; // So was RFLAGS.RF.
     bool single_step_off_ = false;    // The instruction that runs now takes no single-step trap (INT n, SYSCALL).

@@ -93,14 +93,19 @@ void Interpreter::attach(Cpu& cpu) {
 
 ExitReason Interpreter::run(Cpu& cpu, u64 budget) {
     attach(cpu);
+    const bool was_parked = cpu.mmu.parked();
+    if (was_parked) cpu.mmu.unpark();
     struct Detach {
         Interpreter& self;
+        Cpu& cpu;
+        bool park;
         ~Detach() {
+            if (park) cpu.mmu.park();
             std::lock_guard lock(self.mutex_);
             self.notify_ = nullptr;
             self.owner_.store({}, std::memory_order_relaxed);
         }
-    } detach{*this};
+    } detach{*this, cpu, was_parked};
     const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
     for (;;) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != Activity::running)
@@ -217,6 +222,7 @@ void Interpreter::step(Cpu& cpu) {
     if (!block) return deliver(cpu);
     execute(cpu, *block);
     if (cpu.exit_.flow == Flow::fault || cpu.exit_.flow == Flow::trap) return deliver(cpu);
+    cpu.exit_.last = block->records(); // The instruction, not a chain record after it.
     cpu.finish_slow_instruction(trap_flag);
 }
 

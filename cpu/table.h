@@ -47,7 +47,7 @@ struct Form {
     u8 code_bits = 32;   // 16, 32, 64.
     u8 flags = 0;        // InstructionFlag.
     bool flat = false;   // The memory operand needs no segment and no address mask: 64-bit mode, 8-byte address, not FS
-                       // or GS, and no data breakpoints to look for. Cpu::read_flat() and friends then do.
+                         // or GS, and no data breakpoints to look for. Cpu::read_flat() and friends then do.
     u8 opcode = 0; // The last opcode byte: tells apart what the mnemonic does not (SHL by 1, by CL, by immediate).
 
     bool is(unsigned n, OperandKind k) const { return n < count && kind[n] == k; }

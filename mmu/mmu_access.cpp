@@ -63,19 +63,15 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     const bool paging = context_.cr0 & cr0_pg;
     Leaf leaf;
     Rights rights;
-    bool found = false;
+    bool found = false, denied = false;
     if (!paging) {
         leaf.address = linear;
         found = true;
     } else if (impl.leaves.find(linear, impl.selected.space, global_space, leaf)) {
         rights = rights_of(leaf, context_, privilege);
         found = rights.allow(access) && (access != Access::write || leaf.dirty);
-        if (found) {
-            ++counters_.second_hits;
-        } else { // The tables may allow more by now. What they say replaces this, wherever it was kept.
-            impl.leaves.drop_page(linear, impl.selected.space);
-            impl.leaves.drop_page(linear, global_space);
-        }
+        denied = !found;
+        counters_.second_hits += found;
     }
     if (!found) {
         ++counters_.walks;
@@ -87,6 +83,10 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
             return false;
         }
         rights = rights_of(leaf, context_, privilege);
+        if (denied) { // The tables allow more than what was cached, in whichever space.
+            impl.leaves.drop_page(linear, impl.selected.space);
+            impl.leaves.drop_page(linear, global_space);
+        }
         impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
         impl.large_pages.note(linear, leaf.size);
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);

@@ -163,9 +163,7 @@ template <class F> Handler by_branch_size(const Form& f, F pick) {
     }
 }
 // A memory operand larger than the operand size holds a selector too.
-bool is_far(const Form& f) {
-    return f.is(0, OperandKind::far_pointer) || (f.memory(0) && f.size[0] > f.operand_size);
-}
+bool is_far(const Form& f) { return f.is(0, OperandKind::far_pointer) || (f.memory(0) && f.size[0] > f.operand_size); }
 
 } // namespace
 

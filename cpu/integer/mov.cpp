@@ -159,7 +159,8 @@ Handler select_bswap(const Form& f) {
 }
 Handler select_lea(const Form& f) {
     if (!f.memory(1)) return nullptr;
-    return by_wide_size(f.size[0], [&]<class T>() -> Handler { return f.flat ? threaded<lea_flat<T>> : threaded<lea<T>>; });
+    return by_wide_size(f.size[0],
+                        [&]<class T>() -> Handler { return f.flat ? threaded<lea_flat<T>> : threaded<lea<T>>; });
 }
 Handler select_xlat(const Form&) { return threaded<xlat>; }
 Handler select_cbw(const Form&) { return threaded<extend_accumulator<i16, i8>>; }

@@ -69,9 +69,7 @@ template <class F> Handler by_size(unsigned size, F pick) {
     default: return nullptr;
     }
 }
-template <class F> Handler by_wide_size(unsigned size, F pick) {
-    return size == 1 ? nullptr : by_size(size, pick);
-}
+template <class F> Handler by_wide_size(unsigned size, F pick) { return size == 1 ? nullptr : by_size(size, pick); }
 // Calls pick.template operator()<Where>() for a register or memory operand.
 template <class F> Handler by_where(Where w, F pick) {
     switch (w) {
@@ -87,7 +85,8 @@ template <class T> constexpr bool top_bit(T v) { return (v >> (bits_of<T> - 1)) 
 
 // Flags of a result with given CF, OF and AF.
 template <class T> constexpr LazyFlags flags_of(T result, bool carry, bool overflow, bool adjust) {
-    return {lazy_result(result), (carry ? lazy_cf : 0) | (carry != overflow ? lazy_carry_in : 0) | (adjust ? lazy_af : 0)};
+    return {lazy_result(result),
+            (carry ? lazy_cf : 0) | (carry != overflow ? lazy_carry_in : 0) | (adjust ? lazy_af : 0)};
 }
 // `f` with CF and OF replaced.
 constexpr LazyFlags with_cf_of(LazyFlags f, bool carry, bool overflow) {

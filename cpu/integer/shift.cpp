@@ -61,7 +61,7 @@ struct Rcl {
             const u128 ring = (u128{carry} << bits_of<T>) | a;
             const u128 turned = (ring << n) | (ring >> (bits_of<T> + 1 - n));
             r = static_cast<T>(turned);
-            carry = (turned >> bits_of<T>) & 1;
+            carry = (turned >> bits_of<T>)&1;
         }
         f = with_cf_of(f, carry, carry != top_bit(r));
         return r;
@@ -76,7 +76,7 @@ struct Rcr {
             const u128 ring = (u128{carry} << bits_of<T>) | a;
             const u128 turned = (ring >> n) | (ring << (bits_of<T> + 1 - n));
             r = static_cast<T>(turned);
-            carry = (turned >> bits_of<T>) & 1;
+            carry = (turned >> bits_of<T>)&1;
         }
         f = with_cf_of(f, carry, top_bit(r) != second_bit(r));
         return r;

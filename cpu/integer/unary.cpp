@@ -55,7 +55,7 @@ template <bool Overflow, class T, Where S> Flow add_with_flag(Cpu& cpu, const In
     if (!load<S, T>(cpu, i, i.source, b)) return Flow::fault;
     const LazyFlags before = cpu.state.lazy;
     const u128 sum = u128{cpu.gpr<T>(i.dest)} + b + (Overflow ? of(before) : cf(before));
-    const bool carry = (sum >> bits_of<T>) & 1;
+    const bool carry = (sum >> bits_of<T>)&1;
     cpu.set_gpr<T>(i.dest, static_cast<T>(sum));
     cpu.state.lazy = Overflow ? with_cf_of(before, cf(before), carry) : with_cf_of(before, carry, of(before));
     return Flow::next;

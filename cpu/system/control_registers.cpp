@@ -161,7 +161,7 @@ Flow clts(Cpu& cpu, const Instruction&) {
     if (!privileged(cpu)) return cpu.general_protection();
     cpu.state.cr0 &= ~cr0_ts;
     cpu.update_mode();
-    return Flow::jump;
+    return Flow::next;
 }
 
 // SMSW and LMSW: CR0's low word. LMSW sets PE but never clears it.

@@ -84,6 +84,7 @@ void Cpu::note_io_access(u16 port, unsigned size) {
 
 bool Cpu::check_instruction_breakpoint() {
     shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
+    slow_start_ = state.rip();
     if ((state.rflags & flag_rf) || state.debug_shadow || !(state.dr[7] & dr7_enables)) return false;
     const u64 address = mode.mode64 ? state.rip() : static_cast<u32>(state.segment[cs].base + state.rip());
     const u64 found = matching_breakpoints(address, 1, kind_execute);
@@ -95,8 +96,11 @@ bool Cpu::check_instruction_breakpoint() {
 
 void Cpu::finish_slow_instruction(bool trap_flag_before) {
     if (!resume_flag_is_new_) state.rflags &= ~flag_rf;
-    const bool step = trap_flag_before && !single_step_off_;
+    bool step = trap_flag_before && !single_step_off_;
     single_step_off_ = false;
+    // DEBUGCTL.BTF: only a branch that was taken ends the step (SDM volume 3, 17.4.3).
+    if (step && (state.debugctl & debugctl_btf))
+        step = exit_.flow != Flow::next && state.rip() != slow_start_ + exit_.last->length;
     if (state.debug_shadow && shadow_is_new_) {
         // MOV SS, POP SS: no single-step trap, and what they hit in memory is reported after the next instruction.
     } else if (step || state.pending_debug) {
