@@ -6,8 +6,6 @@
 
 namespace calque::cpu::fp {
 
-__extension__ typedef unsigned __int128 u128;
-
 // The encoding of MXCSR.RC and of the x87 control word's RC.
 enum class Rounding : u8 { NearestEven = 0, Down = 1, Up = 2, TowardZero = 3 };
 
