@@ -2,15 +2,9 @@
 // operation reports back. Intel SDM volume 1, sections 4.9 (exceptions), 8.1.5 (x87 control word), 10.2.3 (MXCSR).
 #pragma once
 
-#include <cstdint>
+#include "base/types.h"
 
 namespace calque::cpu::fp {
-
-using u8 = std::uint8_t;
-using u16 = std::uint16_t;
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-__extension__ typedef unsigned __int128 u128;
 
 // The encoding of MXCSR.RC and of the x87 control word's RC.
 enum class Rounding : u8 { NearestEven = 0, Down = 1, Up = 2, TowardZero = 3 };
