@@ -10,13 +10,11 @@ constexpr TickRate timer_rate{AcpiPm::timer_hz};
 
 // PMSTS and PMEN (ACPI 6.4, 4.8.3.1).
 constexpr u16 tmr = 1 << 0;
-constexpr u16 bm = 1 << 4;
-constexpr u16 gbl = 1 << 5;
+constexpr u16 gbl = 1 << 5; // Bit 4, BM_STS, is never set: there are no C3 states to leave.
 constexpr u16 pwrbtn = 1 << 8;
 constexpr u16 slpbtn = 1 << 9;
 constexpr u16 rtc = 1 << 10;
 constexpr u16 wak = 1 << 15;
-constexpr u16 status_bits = tmr | bm | gbl | pwrbtn | slpbtn | rtc | wak;
 constexpr u16 enable_bits = tmr | gbl | pwrbtn | slpbtn | rtc;
 // PMCNTRL.
 constexpr u16 sci_en = 1 << 0;

@@ -5,7 +5,6 @@
 namespace calque::devices {
 
 namespace {
-constexpr u8 rw_low = 1;
 constexpr u8 rw_high = 2;
 constexpr u8 rw_both = 3;
 constexpr u8 status_out = 0x80;

@@ -96,6 +96,7 @@ void I8254::control(u8 value) {
     } else if ((value & 0x30) == 0) {
         counters_[select].latch_count(now);
     } else {
+        log_.trace(Channel::timer, "8254: counter {} mode {}", select, value >> 1 & 7);
         counters_[select].write_control(value, now);
     }
 }
