@@ -34,7 +34,7 @@ template <unsigned Size> void jmp_relative(Cpu& cpu, const Instruction* i) {
     cpu.state.rip() += i->length;
     if (!jump_to<Size>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
         return faulted(cpu, i);
-    return go_chained(cpu, i, 1);
+    return go_chained(cpu, i, i->displacement);
 }
 
 template <unsigned Condition, unsigned Size> void jcc(Cpu& cpu, const Instruction* i) {
@@ -93,7 +93,7 @@ template <class T, bool Flat> void call_relative(Cpu& cpu, const Instruction* i)
     cpu.state.rip() += i->length;
     if (!call_to<T, Flat>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
         return faulted(cpu, i);
-    return go_chained(cpu, i, 1);
+    return go_chained(cpu, i, i->displacement);
 }
 template <class T, bool Flat, Where S> void call_computed(Cpu& cpu, const Instruction* i) {
     const u64 next = cpu.state.rip() + i->length;
