@@ -10,18 +10,16 @@
 namespace calque::cpu::testing {
 namespace {
 
-constexpr u64 window = data_base, window_size = 512; // What memory operands may touch.
+constexpr u64 window = data_base, window_size = 1024; // What memory operands may touch.
 
 class Comparison {
   public:
     explicit Comparison(u64 seed) : random_(seed) {
-        machine_.cpu().mmu.physical();
-        for (u64 n = 0; n < window_size; ++n)
-            machine_.arena()[window - arena_base + n] = 0;
+        std::memset(machine_.arena().data(), 0xCC, arena_size); // As the host's.
     }
 
     // One random instance of the instruction in `bytes`. False: a difference, described in `report`.
-    bool run(std::span<const u8> bytes, std::string& report) {
+    bool run(std::span<const u8> bytes, bool small_count, std::string& report) {
         CpuState& guest = machine_.state();
         Native::State& host = native_.state();
         machine_.reset_state();
@@ -29,8 +27,8 @@ class Comparison {
             guest.gpr[n] = host.gpr[n] = value();
         // Registers that may be a base point into the window, most of the time.
         for (const unsigned n : {rsi, rdi, rbx, rsp, rbp})
-            if (random_() % 16) guest.gpr[n] = host.gpr[n] = window + 128 + random_() % 256;
-        if (random_() % 4) guest.gpr[rcx] = host.gpr[rcx] = value() & 0xFF;
+            if (random_() % 16) guest.gpr[n] = host.gpr[n] = window + 256 + random_() % 256;
+        if (small_count || random_() % 4) guest.gpr[rcx] = host.gpr[rcx] = value() & (small_count ? 31 : 0xFF);
         const u64 flags = 0x202 | (random_() & (arithmetic_flags | flag_df));
         write_rflags(guest, flags);
         host.rflags = flags;
@@ -162,7 +160,20 @@ bool testable(const Instruction& i, const Form& form) {
         if (form.kind[n] == OperandKind::segment || form.kind[n] == OperandKind::control
             || form.kind[n] == OperandKind::debug || form.kind[n] == OperandKind::far_pointer)
             return false;
+    // 0F 0D with a register is a NOP on Intel's processors and undefined on AMD's.
+    if (row.name == "NOP" && form.opcode == 0x0D) return false;
     if (row.name == "RET" || row.name == "CALL" || row.name == "JMP" || row.name == "ENTER") return false;
+    return true;
+}
+
+// Makes a branch lead to INT3s close behind it. False for those with an operand-size prefix, which processors differ
+// in.
+bool aim_branch(std::vector<u8>& bytes, const Form& form) {
+    if (std::find(bytes.begin(), bytes.end() - 1, 0x66) != bytes.end() - 1) return false;
+    const std::size_t offset = bytes.size() - (form.size[0] == 1 ? 1 : 4);
+    bytes[offset] = static_cast<u8>(0x20 | (bytes[offset] & 0x1F));
+    for (std::size_t n = offset + 1; n < bytes.size(); ++n)
+        bytes[n] = 0;
     return true;
 }
 
@@ -181,9 +192,10 @@ TEST(IntegerNative, RandomInstancesAgreeWithTheHost) {
         Form form;
         if (decoder.decode(bytes, {}, record, &form) != DecodeStatus::ok || !testable(record, form)) continue;
         bytes.resize(record.length);
+        if (form.is(0, OperandKind::relative) && !aim_branch(bytes, form)) continue;
         for (int repeat = 0; repeat < 4; ++repeat, ++run) {
             std::string report;
-            if (comparison.run(bytes, report)) continue;
+            if (comparison.run(bytes, properties_of(record) & p_string, report)) continue;
             const std::string name(instruction_table()[record.row].name);
             if (failures[name]++ > 2) continue;
             std::string hex;
