@@ -94,9 +94,11 @@ template <class T, class A> struct Lods {
 template <class T, class A> struct Cmps {
     static constexpr bool compares = true, reads = true, writes = false;
     static bool one(Cpu& cpu, const Instruction& i) {
-        T a, b; // In this order, as AMD's processors do: it shows when both fault.
-        if (!cpu.read(destination_segment(i), cpu.gpr<A>(rdi), b)) return false;
-        if (!cpu.read(i.segment(), cpu.gpr<A>(rsi), a)) return false;
+        T a, b;
+        const auto read_a = [&] { return cpu.read(i.segment(), cpu.gpr<A>(rsi), a); };
+        const auto read_b = [&] { return cpu.read(destination_segment(i), cpu.gpr<A>(rdi), b); };
+        // Which comes first shows when both fault: rDI's, but with REP rSI's, on AMD's processors.
+        if (!(repeated(i) ? read_a() && read_b() : read_b() && read_a())) return false;
         Sub::apply(cpu.state.lazy, a, b);
         advance<A, T>(cpu, rsi, 1);
         advance<A, T>(cpu, rdi, 1);
