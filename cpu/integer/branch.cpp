@@ -188,8 +188,13 @@ Handler select_ret(const Form& f) {
     return by_branch_size(f, [&]<class T>() -> Handler { return f.flat ? ret<T, true> : ret<T, false>; });
 }
 Handler select_loop(const Form& f) { return select_loop_kind<Loop::always>(f); }
-Handler select_loope(const Form& f) { return select_loop_kind<Loop::equal>(f); }
-Handler select_loopne(const Form& f) { return select_loop_kind<Loop::not_equal>(f); }
+// REPE and REPNE prefixes decide over the opcode: no manual has it, but AMD's processors do it.
+Handler select_loope(const Form& f) {
+    return f.flags & insn_repne ? select_loop_kind<Loop::not_equal>(f) : select_loop_kind<Loop::equal>(f);
+}
+Handler select_loopne(const Form& f) {
+    return f.flags & insn_rep ? select_loop_kind<Loop::equal>(f) : select_loop_kind<Loop::not_equal>(f);
+}
 Handler select_jrcxz(const Form& f) { return select_loop_kind<Loop::if_zero>(f); }
 
 #define CONDITION(name, number)                                                                                        \
