@@ -89,7 +89,7 @@ template <Quiet Q, unsigned Pops> Flow to_flags(Cpu& cpu, const Instruction& i) 
     } else {
         Status s = status_of(x);
         const Relation relation = relate<Q>(get(x, 0), get(x, i.source), s);
-        report(x, s);
+        report_flags(x, s);
         set_flags(cpu.state, relation);
         if (!s.writes_register()) [[unlikely]]
             return Flow::next;

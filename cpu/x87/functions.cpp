@@ -70,9 +70,11 @@ template <fp::Remainder (*Function)(F80, F80, Status&)> Flow remainder(Cpu& cpu,
     Status s = status_of(x);
     const fp::Remainder r = Function(get(x, 0), get(x, 1), s);
     report(x, s);
-    x.status =
-        static_cast<u16>((x.status & ~fsw_conditions) | (r.quotient & 4 ? fsw_c0 : 0) | (r.quotient & 2 ? fsw_c3 : 0)
-                         | (r.quotient & 1 ? fsw_c1 : 0) | (r.complete ? 0 : fsw_c2));
+    set_c2(x, !r.complete);
+    // Without a quotient C0 and C3 stay.
+    if (fp::classify(r.value) != fp::F80Class::Nan)
+        x.status = static_cast<u16>((x.status & ~(fsw_c0 | fsw_c1 | fsw_c3)) | (r.quotient & 4 ? fsw_c0 : 0)
+                                    | (r.quotient & 2 ? fsw_c3 : 0) | (r.quotient & 1 ? fsw_c1 : 0));
     if (s.writes_register()) put(x, 0, r.value);
     return Flow::next;
 }
@@ -97,7 +99,6 @@ template <Trigonometric Function> Flow trigonometric(Cpu& cpu, const Instruction
 bool ready_to_push(X87State& x) {
     if (!empty(x, 0) && empty(x, 7)) [[likely]]
         return true;
-    set_c2(x, false);
     if (empty(x, 0) ? underflow(x) : overflow(x)) {
         put(x, 0, fp::kDefaultNan80);
         push(x, fp::kDefaultNan80);
@@ -107,6 +108,7 @@ bool ready_to_push(X87State& x) {
 
 Flow tangent_and_one(Cpu& cpu, const Instruction&) {
     X87State& x = cpu.state.x87;
+    set_c2(x, false);
     if (!ready_to_push(x)) return Flow::next;
     Status s = status_of(x);
     const fp::Trigonometric result = fp::tangent(get(x, 0), s);
@@ -121,6 +123,7 @@ Flow tangent_and_one(Cpu& cpu, const Instruction&) {
 
 Flow sine_and_cosine(Cpu& cpu, const Instruction&) {
     X87State& x = cpu.state.x87;
+    set_c2(x, false);
     if (!ready_to_push(x)) return Flow::next;
     Status s = status_of(x);
     const fp::SineCosine result = fp::sine_cosine(get(x, 0), s);

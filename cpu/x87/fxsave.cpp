@@ -11,7 +11,8 @@ namespace {
 constexpr u32 mxcsr_mask = 0xFFFF;
 constexpr std::size_t saved_bytes = 416; // what lies beyond is the program's own
 
-// AMD's processors save and restore the pointers only while an exception is pending (APM volume 2, 11.4.4).
+// AMD's processors save the pointers only while an exception is pending, else zeros (APM volume 3, CPUID 80000008h,
+// RstrFpErrPtrs).
 bool saves_pointers(const Cpu& cpu) { return cpu.model.vendor != "AuthenticAMD" || (cpu.state.x87.status & fsw_es); }
 
 } // namespace
@@ -43,13 +44,11 @@ void load_x87(Cpu& cpu, bool wide, const LegacyArea& area) {
     x.status = get_field<u16>(area, 2);
     x.valid = get_field<u8>(area, 4);
     update_summary(cpu);
-    if (saves_pointers(cpu)) {
-        x.opcode = get_field<u16>(area, 6) & 0x7FF;
-        x.instruction_pointer = wide ? get_field<u64>(area, 8) : get_field<u32>(area, 8);
-        x.data_pointer = wide ? get_field<u64>(area, 16) : get_field<u32>(area, 16);
-        x.instruction_selector = wide ? u16{0} : get_field<u16>(area, 12);
-        x.data_selector = wide ? u16{0} : get_field<u16>(area, 20);
-    }
+    x.opcode = get_field<u16>(area, 6) & 0x7FF;
+    x.instruction_pointer = wide ? get_field<u64>(area, 8) : get_field<u32>(area, 8);
+    x.data_pointer = wide ? get_field<u64>(area, 16) : get_field<u32>(area, 16);
+    x.instruction_selector = wide ? u16{0} : get_field<u16>(area, 12);
+    x.data_selector = wide ? u16{0} : get_field<u16>(area, 20);
     for (unsigned n = 0; n < 8; ++n) {
         const fp::F80 value = get_register(area, legacy_registers + 16 * n);
         x.reg[physical(x, n)] = {value.significand, value.sign_exponent};

@@ -42,12 +42,12 @@ template <class T> Flow load(Cpu& cpu, const Instruction& i) {
 
 Flow load_register(Cpu& cpu, const Instruction& i) {
     X87State& x = cpu.state.x87;
-    if (!empty(x, 7)) [[unlikely]] {
-        if (overflow(x)) push(x, fp::kDefaultNan80);
-        return Flow::next;
-    }
     if (empty(x, i.dest)) [[unlikely]] {
         if (underflow(x)) push(x, fp::kDefaultNan80);
+        return Flow::next;
+    }
+    if (!empty(x, 7)) [[unlikely]] {
+        if (overflow(x)) push(x, fp::kDefaultNan80);
         return Flow::next;
     }
     x.status &= static_cast<u16>(~fsw_c1);

@@ -32,17 +32,18 @@ template <unsigned Condition> Flow conditional_move(Cpu& cpu, const Instruction&
         if (underflow(x)) put(x, 0, fp::kDefaultNan80);
         return Flow::next;
     }
-    clear_c1(x);
     if (condition<Condition>(cpu.state.lazy)) put(x, 0, get(x, i.source));
     return Flow::next;
 }
 
 Flow free_register(Cpu& cpu, const Instruction& i) {
+    clear_c1(cpu.state.x87);
     release(cpu.state.x87, i.dest);
     return Flow::next;
 }
 // DF C0 to C7: FFREE, then a pop.
 Flow free_and_pop(Cpu& cpu, const Instruction& i) {
+    clear_c1(cpu.state.x87);
     release(cpu.state.x87, i.dest);
     pop(cpu.state.x87);
     return Flow::next;

@@ -39,11 +39,16 @@ inline void push(X87State& x, fp::F80 value) {
 inline fp::Status status_of(const X87State& x) { return fp::Status::from_x87_control(x.control); }
 inline bool invalid_masked(const X87State& x) { return x.control & fp::kInvalid; }
 
-// Takes an operation's exceptions and C1 into the status word.
-inline void report(X87State& x, const fp::Status& s) {
-    x.status = static_cast<u16>((x.status & ~fsw_c1) | s.flags | (s.rounded_up ? fsw_c1 : 0));
+// Takes an operation's exceptions into the status word.
+inline void report_flags(X87State& x, const fp::Status& s) {
+    x.status |= s.flags;
     if (s.flags & ~x.control & fp::kAllFlags) [[unlikely]]
         x.status |= fsw_es | fsw_b;
+}
+// And C1.
+inline void report(X87State& x, const fp::Status& s) {
+    x.status = static_cast<u16>((x.status & ~fsw_c1) | (s.rounded_up ? fsw_c1 : 0));
+    report_flags(x, s);
 }
 // Stack faults: an empty operand, or no room for a push. True when masked: the instruction then delivers the default
 // NaN.

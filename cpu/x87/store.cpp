@@ -75,10 +75,11 @@ template <bool Pop> Flow store_register(Cpu& cpu, const Instruction& i) {
     return Flow::next;
 }
 
-// D9 D8 to DF, which no manual has: FSTP ST(i) without a check for an empty register.
+// D9 D8 to DF, which no manual has: FSTP ST(i) that takes an empty ST0 without a fault and then stores nothing.
 Flow store_register_unchecked(Cpu& cpu, const Instruction& i) {
     X87State& x = cpu.state.x87;
-    put(x, i.dest, get(x, 0));
+    x.status &= static_cast<u16>(~fsw_c1);
+    if (!empty(x, 0)) put(x, i.dest, get(x, 0));
     pop(x);
     return Flow::next;
 }
