@@ -58,15 +58,20 @@ void on_end(int number) {
 
 void install(int number, void (*handler)(int));
 
+void resume_raw() {
+    if (in_use.load() && saved.owner == ::getpid() && in_foreground()) set_mode(saved.raw);
+}
+
+// The terminal is made raw again here too: raising the stop signal takes back a SIGCONT that was on its way, and the
+// kernel ignores the stop where nobody could continue the process.
 void on_suspend(int number) {
     restore();
     raise_default(number); // Stops here; goes on after SIGCONT.
     install(number, on_suspend);
+    resume_raw();
 }
 
-void on_continue(int) {
-    if (in_use.load() && saved.owner == ::getpid() && in_foreground()) set_mode(saved.raw);
-}
+void on_continue(int) { resume_raw(); }
 
 void install(int number, void (*handler)(int)) {
     struct sigaction action {};

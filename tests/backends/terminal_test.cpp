@@ -74,9 +74,15 @@ class TerminalTest : public testing::Test {
         ::tcgetattr(terminal, &mode);
         return mode.c_lflag & ECHO;
     }
+    // A child that does not end within the limit is ended, which no test takes for success.
     int wait_status() {
         int status = 0;
-        ::waitpid(std::exchange(child, -1), &status, 0);
+        const auto until = std::chrono::steady_clock::now() + test::limit;
+        while (::waitpid(child, &status, WNOHANG) == 0) {
+            if (std::chrono::steady_clock::now() > until) ::kill(child, SIGKILL);
+            ::usleep(1000);
+        }
+        child = -1;
         return status;
     }
     int controller = -1, terminal = -1;
@@ -105,22 +111,49 @@ TEST_F(TerminalTest, IsGivenBackWhenASignalEndsTheProcess) {
     EXPECT_TRUE(echoes());
 }
 
+// As under a shell: the emulator is a job in the foreground of a session that someone else leads, and really stops.
 TEST_F(TerminalTest, IsGivenBackWhileSuspended) {
-    start();
-    // The child leads its session: nobody would continue an orphaned group that stops by SIGTSTP, so that the kernel
-    // drops the signal's default action; the handler's restoring is what is seen here.
-    ::kill(child, SIGTSTP);
-    const auto until = std::chrono::steady_clock::now() + test::limit;
-    while (!echoes() && std::chrono::steady_clock::now() < until)
-        ::usleep(1000);
+    int reports[2];
+    ASSERT_EQ(::pipe2(reports, O_CLOEXEC), 0);
+    child = ::fork();
+    if (child == 0) {
+        ::setsid();
+        ::ioctl(terminal, TIOCSCTTY, 0);
+        ::signal(SIGTTOU, SIG_IGN);
+        const pid_t job = ::fork();
+        if (job == 0) {
+            ::setpgid(0, 0);
+            ::tcsetpgrp(terminal, ::getpid());
+            ::signal(SIGTTOU, SIG_DFL);
+            ::dup2(terminal, STDIN_FILENO);
+            ::dup2(terminal, STDOUT_FILENO);
+            run_echo();
+        }
+        [[maybe_unused]] ssize_t written = ::write(reports[1], &job, sizeof job);
+        int status = 0;
+        while (::waitpid(job, &status, WUNTRACED) == job && WIFSTOPPED(status))
+            written = ::write(reports[1], "s", 1);
+        ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
+    }
+    ::close(reports[1]);
+    pid_t job = 0;
+    ASSERT_EQ(::read(reports[0], &job, sizeof job), static_cast<ssize_t>(sizeof job));
+    EXPECT_TRUE(test::read_until(controller, "ready"));
+    EXPECT_FALSE(echoes());
+    ::kill(job, SIGTSTP);
+    EXPECT_EQ(test::read_bytes(reports[0], 1), "s");
     EXPECT_TRUE(echoes());
-    ::kill(child, SIGCONT);
+    ::kill(job, SIGCONT);
+    const auto until = std::chrono::steady_clock::now() + test::limit;
     while (echoes() && std::chrono::steady_clock::now() < until)
         ::usleep(1000);
     EXPECT_FALSE(echoes());
-    ASSERT_EQ(::write(controller, "\x01x", 2), 2);
-    EXPECT_TRUE(WIFEXITED(wait_status()));
+    EXPECT_EQ(::write(controller, "\x01x", 2), 2);
+    const int status = wait_status();
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
     EXPECT_TRUE(echoes());
+    ::close(reports[0]);
 }
 
 // stdin closed, stdout a pipe: output comes, nothing spins or fails.
