@@ -1,13 +1,15 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|tools|all
+#   scripts/guest.sh kernel|cloud|mini|tools|all|bench ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
 #   cloud   Debian's cloud kernel (linux-image-cloud-amd64)    $CALQUE_CACHE/guest/vmlinuz-cloud
 #   mini    initramfs: busybox, tests, a shell on the console  $CALQUE_CACHE/guest/mini.cpio.gz
 #   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
+#   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
+#           and the same with the cloud kernel on a CD         $CALQUE_CACHE/guest/bench.iso
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -20,6 +22,9 @@ TOOLS_PACKAGES="openssl perl-base python3.11 gcc-12 libc6-dev coreutils bash das
 # What packages need to be installed or to be complete, not for what the tests run.
 TOOLS_WITHOUT="c?debconf|dpkg|install-info|init-system-helpers|debianutils|base-files|readline-common|mawk|original-awk|\
 media-types|tzdata|perl|perl-modules.*|libperl5.*|mailcap|mime-support|libgdbm.*|libdb5.*|libsqlite3.*|libncursesw6"
+
+# The benches' kernel command line. Without mitigations, which the kernel chooses by what the emulated CPU admits to.
+BENCH_WORDS="console=ttyS0 quiet mitigations=off nowatchdog tsc=reliable"
 
 # kernel_image <metapackage> <output>: resolves the metapackage to the versioned one and takes its vmlinuz.
 kernel_image() {
@@ -145,19 +150,46 @@ tools_image() {
     mv "$output.$$" "$output"
 }
 
+# Bochs boots from disks alone: a CD with the same kernel and initramfs that the others are given directly. The kernel
+# decides nothing by the boot loader, and only the workloads are timed.
+bench_image() {
+    local output=$GUEST/bench.iso initramfs=$GUEST/bench.cpio.gz tree=$GUEST/bench.$$ program=$GUEST/bench
+    stale "$output" || [ -n "$(find "$CALQUE_ROOT/bench/workloads" -newer "$output" -print -quit)" ] || return 0
+    kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud"
+    say "Building the benches' guest $output"
+    gcc -O2 -static -Wall -Wextra -Werror -o "$program" "$CALQUE_ROOT"/bench/workloads/*.c -lm
+    common_tree "$tree"
+    ln -s calque/bin "$tree/bin"
+    ln -s calque/bin "$tree/sbin"
+    install -m 755 "$program" "$tree/calque/bin/bench"
+    pack_initramfs "$tree" | gzip -n -9 >"$initramfs"
+    rm -rf "$tree"
+    mkdir -p "$tree/isolinux"
+    install -m 644 /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$tree/isolinux"
+    install -m 644 "$GUEST/vmlinuz-cloud" "$tree/vmlinuz"
+    install -m 644 "$initramfs" "$tree/initrd.gz"
+    printf 'DEFAULT bench\nPROMPT 0\nLABEL bench\n  KERNEL /vmlinuz\n  INITRD /initrd.gz\n  APPEND %s\n' "$BENCH_WORDS" \
+        >"$tree/isolinux/isolinux.cfg"
+    xorriso -as mkisofs -quiet -o "$output.$$" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 \
+        -boot-info-table "$tree" >&2
+    mv "$output.$$" "$output"
+    rm -rf "$tree"
+}
+
 mkdir -p "$GUEST"
 # Two builds at once would fight over the cache.
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools or all"
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench or all"
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
         cloud) kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud" && echo "$GUEST/vmlinuz-cloud" ;;
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
+        bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         all) "$0" kernel cloud mini tools 9>&- ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, tools or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, tools, bench or all" ;;
     esac
 done

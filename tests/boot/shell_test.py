@@ -39,8 +39,9 @@ def main():
         session.wait_for(r"^[0-9a-f]{32}  -")
         session.wait_for(PROMPT)
         # Ctrl-C reaches the guest, not the emulator.
-        session.type("sleep 100000\r")
-        session.wait_for(r"sleep 100000")
+        # (The line editor reads it as a character; once a command runs, the terminal makes a signal of it.)
+        session.type("echo begun; sleep 100000\r")
+        session.wait_for(r"^begun")
         session.type("\x03")
         session.wait_for(PROMPT)
         session.type("reboot\r")
