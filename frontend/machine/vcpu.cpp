@@ -11,6 +11,7 @@ devices::LapicConfig lapic_config(unsigned index, const cpu::CpuModel& model) {
     devices::LapicConfig config;
     config.apic_id = index;
     config.bootstrap = index == 0;
+    config.timer_hz = cpu::core_crystal_hz;
     config.x2apic = model.features.has(cpu::Feature::x2apic);
     config.tsc_deadline = model.features.has(cpu::Feature::tsc_deadline);
     return config;
