@@ -20,6 +20,11 @@ struct CpuModel {
 
     // Parses -cpu: "max" or another known name, then ,+feature ,-feature ,feature=on|off. Errors name what exists.
     static Result<CpuModel> parse(std::string_view text);
+    // CPUID.1:EAX, and EDX after reset (SDM volume 3, table 9-1).
+    u32 signature() const {
+        const u32 base_family = family < 0xF ? family : 0xF;
+        return (family - base_family) << 20 | (model >> 4) << 16 | base_family << 8 | (model & 0xF) << 4 | stepping;
+    }
     static std::vector<std::string> names();
     static std::string help(); // For -cpu help.
 };
