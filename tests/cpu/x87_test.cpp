@@ -1,6 +1,6 @@
 // What a comparison with the host's user mode cannot show of the x87: its other memory formats, CR0, FERR#, faults,
 // MMX.
-#include "harness.h"
+#include "tests/cpu/harness.h"
 
 #include <gtest/gtest.h>
 
