@@ -5,7 +5,7 @@
 #include "base/types.h"
 
 #include <atomic>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <map>
 #include <memory>
 #include <mutex>

@@ -1,7 +1,7 @@
 // A value or an error that a person can act on.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <optional>
 #include <string>
 #include <utility>

@@ -113,6 +113,9 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
     std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT_VISIBLE> operands;
     ZydisDecoderDecodeOperands(&decoder, &context, &in, operands.data(), in.operand_count_visible);
 
+    if (in.mnemonic == ZYDIS_MNEMONIC_PAUSE && (in.attributes & ZYDIS_ATTRIB_HAS_REX) && in.raw.rex.B)
+        return decode_xchg_r8(bytes, mode, in.length, out, form_out);
+
     Form form;
     form.code_bits = mode.code_size == CodeSize::bits64 ? 64 : mode.code_size == CodeSize::bits32 ? 32 : 16;
     describe_instruction(in, form, out);
@@ -124,6 +127,18 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
     if (out.handler == nullptr) impl.fill_undefined(out, in.length);
     if (form_out) *form_out = form;
     return DecodeStatus::ok;
+}
+
+// F3 90 with REX.B is XCHG r8, rAX, of which Zydis 4.0.0 makes PAUSE. Without F3 it knows better.
+DecodeStatus Decoder::decode_xchg_r8(std::span<const u8> bytes, const DecodeMode& mode, u8 length, Instruction& out,
+                                     Form* form_out) const {
+    std::array<u8, longest_instruction> plain;
+    std::size_t count = 0;
+    for (unsigned n = 0; n < length; ++n)
+        if (bytes[n] != 0xF3) plain[count++] = bytes[n];
+    const DecodeStatus status = decode(std::span(plain.data(), count), mode, out, form_out);
+    out.length = length;
+    return status;
 }
 
 u16 properties_of(const Instruction& i) { return instruction_table()[i.row].properties; }

@@ -37,13 +37,15 @@ class Decoder {
     static std::string disassemble(std::span<const u8> bytes, CodeSize size, u64 address);
 
   private:
+    DecodeStatus decode_xchg_r8(std::span<const u8> bytes, const DecodeMode& mode, u8 length, Instruction& out,
+                                Form* form_out) const;
+
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
 
 // The properties of a record's row (Property bits).
 u16 properties_of(const Instruction& i);
-// True for the rows of Jcc with a relative target, whose records hold the distance of their chain record.
 inline constexpr unsigned longest_instruction = 15;
 
 } // namespace calque::cpu

@@ -34,7 +34,7 @@ template <unsigned Size> void jmp_relative(Cpu& cpu, const Instruction* i) {
     cpu.state.rip() += i->length;
     if (!jump_to<Size>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
         return faulted(cpu, i);
-    return go_chained(cpu, i, 1);
+    return go_chained(cpu, i, i->displacement);
 }
 
 template <unsigned Condition, unsigned Size> void jcc(Cpu& cpu, const Instruction* i) {
@@ -93,7 +93,7 @@ template <class T, bool Flat> void call_relative(Cpu& cpu, const Instruction* i)
     cpu.state.rip() += i->length;
     if (!call_to<T, Flat>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
         return faulted(cpu, i);
-    return go_chained(cpu, i, 1);
+    return go_chained(cpu, i, i->displacement);
 }
 template <class T, bool Flat, Where S> void call_computed(Cpu& cpu, const Instruction* i) {
     const u64 next = cpu.state.rip() + i->length;
@@ -188,8 +188,13 @@ Handler select_ret(const Form& f) {
     return by_branch_size(f, [&]<class T>() -> Handler { return f.flat ? ret<T, true> : ret<T, false>; });
 }
 Handler select_loop(const Form& f) { return select_loop_kind<Loop::always>(f); }
-Handler select_loope(const Form& f) { return select_loop_kind<Loop::equal>(f); }
-Handler select_loopne(const Form& f) { return select_loop_kind<Loop::not_equal>(f); }
+// REPE and REPNE prefixes decide over the opcode: no manual has it, but AMD's processors do it.
+Handler select_loope(const Form& f) {
+    return f.flags & insn_repne ? select_loop_kind<Loop::not_equal>(f) : select_loop_kind<Loop::equal>(f);
+}
+Handler select_loopne(const Form& f) {
+    return f.flags & insn_rep ? select_loop_kind<Loop::equal>(f) : select_loop_kind<Loop::not_equal>(f);
+}
 Handler select_jrcxz(const Form& f) { return select_loop_kind<Loop::if_zero>(f); }
 
 #define CONDITION(name, number)                                                                                        \

@@ -1,4 +1,5 @@
-// MUL, IMUL, DIV, IDIV, MULX. Flags left undefined are as on AMD's Zen 4, which keeps all but CF and OF.
+// MUL, IMUL, DIV, IDIV, MULX. Flags left undefined are as on AMD's Zen 4: multiplication keeps all but CF and OF,
+// division keeps just those, sets AF and clears the others.
 #include "cpu/integer/operand.h"
 #include "cpu/integer/rows.h"
 
@@ -91,6 +92,10 @@ template <class T, Where S> Flow mulx(Cpu& cpu, const Instruction& i) {
     return Flow::next;
 }
 
+LazyFlags flags_of_division(const LazyFlags& f) {
+    return lazy_from_bits((arithmetic_bits(f) & (flag_cf | flag_of)) | flag_af);
+}
+
 template <class T, Where S> Flow div(Cpu& cpu, const Instruction& i) {
     using W = typename Wide<T>::U;
     T divisor;
@@ -107,6 +112,7 @@ template <class T, Where S> Flow div(Cpu& cpu, const Instruction& i) {
         remainder = static_cast<T>(dividend % divisor);
     }
     write_double<T>(cpu, quotient, remainder);
+    cpu.state.lazy = flags_of_division(cpu.state.lazy);
     return Flow::next;
 }
 template <class T, Where S> Flow idiv(Cpu& cpu, const Instruction& i) {
@@ -127,6 +133,7 @@ template <class T, Where S> Flow idiv(Cpu& cpu, const Instruction& i) {
     const T quotient = static_cast<T>(negative ? -magnitude : magnitude);
     const T remainder = static_cast<T>(dividend < 0 ? -rest : rest);
     write_double<T>(cpu, quotient, remainder);
+    cpu.state.lazy = flags_of_division(cpu.state.lazy);
     return Flow::next;
 }
 

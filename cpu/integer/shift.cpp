@@ -108,24 +108,20 @@ template <class Op> Handler select_shift(const Form& f) {
     });
 }
 
-// SHLD and SHRD: two operands side by side. With 16-bit operands counts above 16 bring in the destination again.
+// SHLD and SHRD: two operands side by side. With 16-bit operands counts above 16 bring in the source again, and leave
+// no carry; OF of a 16-bit SHLD is then that of the destination shifted alone.
 template <bool Left, class T> T shift_double(LazyFlags& f, T a, T b, unsigned n) {
     constexpr unsigned width = bits_of<T>;
     T r;
-    bool carry;
     if constexpr (sizeof(T) == 2) {
-        const u64 ring = Left ? (u64{a} << 32) | (u64{b} << 16) | a : (u64{a} << 32) | (u64{b} << 16) | a;
-        const u64 turned = Left ? (ring << n) >> 32 : ring >> n;
-        r = static_cast<T>(turned);
-        carry = Left ? ((ring << (n - 1)) >> 47) & 1 : (ring >> (n - 1)) & 1;
-    } else if constexpr (Left) {
-        r = static_cast<T>((a << n) | (b >> (width - n)));
-        carry = (a >> (width - n)) & 1;
+        const u64 ring = ((Left ? u64{a} : u64{b}) << 32) | (u64{b} << 16) | (Left ? b : a);
+        r = static_cast<T>(Left ? (ring << n) >> 32 : ring >> n);
     } else {
-        r = static_cast<T>((a >> n) | (b << (width - n)));
-        carry = (a >> (n - 1)) & 1;
+        r = static_cast<T>(Left ? (a << n) | (b >> (width - n)) : (a >> n) | (b << (width - n)));
     }
-    const bool overflow = Left ? carry != top_bit(r) : top_bit(r) != second_bit(r);
+    const bool carry = n <= width && ((Left ? a >> (width - n) : a >> (n - 1)) & 1);
+    bool overflow = top_bit(r) != second_bit(r);
+    if constexpr (Left) overflow = carry != (n < width && top_bit(static_cast<T>(a << n)));
     f = flags_of(r, carry, overflow, true);
     return r;
 }

@@ -95,8 +95,10 @@ template <class T, class A> struct Cmps {
     static constexpr bool compares = true, reads = true, writes = false;
     static bool one(Cpu& cpu, const Instruction& i) {
         T a, b;
-        if (!cpu.read(i.segment(), cpu.gpr<A>(rsi), a)) return false;
-        if (!cpu.read(destination_segment(i), cpu.gpr<A>(rdi), b)) return false;
+        const auto read_a = [&] { return cpu.read(i.segment(), cpu.gpr<A>(rsi), a); };
+        const auto read_b = [&] { return cpu.read(destination_segment(i), cpu.gpr<A>(rdi), b); };
+        // Which comes first shows when both fault: rDI's, but with REP rSI's, on AMD's processors.
+        if (!(repeated(i) ? read_a() && read_b() : read_b() && read_a())) return false;
         Sub::apply(cpu.state.lazy, a, b);
         advance<A, T>(cpu, rsi, 1);
         advance<A, T>(cpu, rdi, 1);
@@ -223,7 +225,7 @@ template <class Op, class T, class A> u64 do_piece(Cpu& cpu, const Instruction& 
         target = piece<T, A>(cpu, destination_segment(i), rdi, source.elements, Op::writes);
         if (target.elements == 0) return 0;
     }
-    u64 n = target.elements;
+    u64 n = std::min(source.elements, target.elements);
     if (Op::reads && source.elements > n) source = piece<T, A>(cpu, i.segment(), rsi, n, false);
     const u64 bytes = n * sizeof(T);
     u8* to = nullptr;
