@@ -123,14 +123,10 @@ TEST(SystemFastCall, SysenterAndSysexit) {
     EXPECT_EQ(b.cpu().mode.cpl, 3);
 }
 
-TEST(SystemFastCall, SysenterWithoutSelectorOrProtection) {
+TEST(SystemFastCall, SysenterWithoutSelector) {
     Board b(Board::Mode::protected32);
     b.program({0x0F, 0x34});
     EXPECT_EQ(b.run_to_handler(), gp);
-    Board real(Board::Mode::real);
-    real.state().sysenter_cs = 8;
-    real.program({0x0F, 0x34});
-    EXPECT_EQ(real.run_to_handler(), gp);
 }
 
 TEST(SystemFastCall, SwapgsAndBases) {
