@@ -15,8 +15,22 @@ struct JumpEntry {
 inline constexpr unsigned jump_entries = 8192;
 inline u64 jump_slot(u64 linear) { return (linear ^ (linear >> 13)) & (jump_entries - 1); }
 
+// Blocks follow each other by tail calls. Where the compiler makes calls of them (without optimisation, and with the
+// sanitizers, which act at each function's end), every block returns to the loop, or the stack would fill up.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
+inline constexpr bool tail_calls = false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+inline constexpr bool tail_calls = false;
+#else
+inline constexpr bool tail_calls = true;
+#endif
+#else
+inline constexpr bool tail_calls = true;
+#endif
+
 inline bool may_go_on(const Cpu& cpu, u64 instructions) {
-    return instructions < cpu.dispatch.limit && cpu.events.load(std::memory_order_relaxed) == 0;
+    return tail_calls && instructions < cpu.dispatch.limit && cpu.events.load(std::memory_order_relaxed) == 0;
 }
 // The host address of the code at `linear` by the TLB, or null when that is not known at once.
 inline const u8* code_host(const Cpu& cpu, u64 linear) {
