@@ -28,7 +28,7 @@ def say(text: str, port: int = 0x3F8) -> bytes:
 TRIPLE_FAULT = b"\x6a\x00\x6a\x00" + b"\x0f\x01\x1c\x24" + b"\x0f\x0b"
 HALT = b"\xfa\xf4\xeb\xfd"  # cli; again: hlt; jmp again
 SPIN = b"\xeb\xfe"
-ECHO = out_byte(0x3FB, 0x03) + (  # Eight-bit characters; waits for a byte on COM1 and sends it back, for ever.
+ECHO = out_byte(0x3FB, 0x03) + say("ready") + (  # Eight-bit characters, a greeting; waits for a byte on COM1 and sends it back, for ever.
     b"\x66\xba\xfd\x03"  # again: mov dx, 3fdh
     b"\xec\xa8\x01\x74\xf7"  # in al, dx; test al, 1; jz again
     b"\x66\xba\xf8\x03\xec\xee"  # mov dx, 3f8h; in al, dx; out dx, al
