@@ -28,6 +28,8 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log,
 }
 
 Result<void> Machine::build(ChipsetBackends backends) {
+    // What is typed now is for the machine as it will be, not for serial ports that are about to be loaded over.
+    const auto held = backends.hold_input ? backends.hold_input() : std::unique_lock<std::mutex>();
     if (auto read = read_images(); !read) return read.error();
     auto memory = Memory::create(config_.ram_bytes, log_);
     if (!memory) return memory.error();
