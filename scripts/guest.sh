@@ -182,6 +182,7 @@ exec 9>"$GUEST/lock"
 flock 9
 
 [ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench or all"
+[ "$*" != all ] || set -- kernel cloud mini tools
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
@@ -189,7 +190,6 @@ for item in "$@"; do
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
-        all) "$0" kernel cloud mini tools 9>&- ;;
         *) die "no guest part is called $item: kernel, cloud, mini, tools, bench or all" ;;
     esac
 done
