@@ -145,6 +145,7 @@ tools_image() {
         printf '%s\n' "$packages" >"$tree.unpacked"
     fi
     rm -rf "${tree:?}"/{tests,tmp}
+    find "$tree" -name __pycache__ -prune -exec rm -rf {} +
     common_tree "$tree"
     pack_initramfs "$tree" >"$output.$$"
     mv "$output.$$" "$output"
