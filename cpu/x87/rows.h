@@ -12,7 +12,9 @@ namespace calque::cpu::x87 {
     X(fsub)                                                                                                            \
     X(fsubr)                                                                                                           \
     X(fdiv)                                                                                                            \
-    X(fdivr) X(faddp) X(fmulp) X(fsubp) X(fsubrp) X(fdivp) X(fdivrp) X(fiadd) X(fimul) X(fisub) X(fisubr) X(fidiv)     \
+    X(fdivr)                                                                                                           \
+    X(faddp)                                                                                                           \
+    X(fmulp) X(fsubp) X(fsubrp) X(fdivp) X(fdivrp) X(fiadd) X(fimul) X(fisub) X(fisubr) X(fidiv)                       \
         X(fidivr) /* compare.cpp */                                                                                    \
         X(fcom) X(fcomp) X(fcompp) X(fucom) X(fucomp) X(fucompp) X(ficom) X(ficomp) X(fcomi) X(fcomip) X(fucomi)       \
             X(fucomip) X(ftst) X(fxam)                                                          /* load.cpp */         \
