@@ -17,6 +17,19 @@ template <class T> inline bool Cpu::read(unsigned segment, u64 offset, T& out) {
     return true;
 }
 
+template <class T> inline bool Cpu::read_flat(const Instruction& i, T& out) {
+    if (mmu.load(flat_address(i), out)) [[likely]]
+        return true;
+    raise_memory_fault(i.segment());
+    return false;
+}
+template <class T> inline bool Cpu::write_flat(const Instruction& i, const T& value) {
+    if (mmu.store(flat_address(i), value)) [[likely]]
+        return true;
+    raise_memory_fault(i.segment());
+    return false;
+}
+
 template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T& value) {
     LinearAddress address;
     if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;

@@ -17,7 +17,8 @@ template <Operation operation> void threaded(Cpu& cpu, const Instruction* i) {
         ++i;
         return i->handler(cpu, i);
     }
-    if (flow == Flow::fault) cpu.state.rip() -= i->length;
+    if (flow >= Flow::fault) [[unlikely]]
+        cpu.state.rip() -= i->length;
     cpu.exit_ = {flow, i};
 }
 

@@ -1,8 +1,11 @@
 // The guest's RAM: one anonymous file in memory, mapped once.
 #pragma once
 
+#include "base/archive.h"
 #include "base/result.h"
 #include "base/types.h"
+
+#include <vector>
 
 namespace calque::mmu {
 
@@ -21,7 +24,14 @@ class GuestRam {
         return fd_;
     } // The memfd, for mapping it again (shadow windows); -1 where the host has none.
 
+    // The contents; pages of zeros take no room. Loading fails the archive when the size differs or the data is
+    // malformed. No vCPU may run.
+    void serialize(Archive& archive);
+
   private:
+    void save_chunk(u64 start, u64 length, std::vector<u8>& out) const;
+    bool load_chunk(u64 start, u64 length, const std::vector<u8>& in);
+    void zero();
     GuestRam() = default;
     u8* data_ = nullptr;
     u64 size_ = 0;

@@ -10,24 +10,35 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <string>
 
 namespace calque::mmu {
 
 struct MmuCounters {
-    u64 fills = 0; // TLB misses that walked and filled.
-    u64 walks = 0; // Walks of the guest's tables.
+    u64 fills = 0;       // Entries of the first level written: its misses that were plain memory.
+    u64 second_hits = 0; // Translations that the second level had.
+    u64 walks = 0;       // Walks of the guest's tables.
     u64 page_faults = 0;
     u64 io_accesses = 0;  // Loads and stores that went to devices.
     u64 crossings = 0;    // Accesses over a page boundary.
     u64 flushes = 0;      // Whole or per-context.
     u64 page_flushes = 0; // INVLPG.
     u64 context_switches = 0;
-    u64 code_writes = 0; // Stores to pages that hold decoded code.
+    u64 code_writes = 0;    // Stores to pages that hold decoded code.
+    u64 evictions = 0;      // Fills that drove a live entry of another page out of the first level.
+    u64 grows = 0;          // Times the TLB was made larger.
+    u64 restarts = 0;       // Times the keys ran out and the TLB was emptied.
+    u64 write_protects = 0; // Pages whose writable entries went because somebody decodes code there.
+    u64 map_changes = 0;    // Times the physical map changed.
 };
 
+class RendezvousMember;
+
 // Loads and stores return false on a fault, which fault() then describes; nothing has been written then.
-// Owned and used by one vCPU's thread; other threads may only call request_* functions.
+// Owned and used by one vCPU's thread; other threads may only call request_* functions, requests_pending() and kicks.
+// The Mmu is parked (see park()) until its vCPU's thread calls unpark().
 class Mmu {
   public:
     Mmu(PhysicalMap& map, Log& log);
@@ -56,7 +67,10 @@ class Mmu {
             out = load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
             return true;
         }
-        return load_slow(address, &out, sizeof(T), privilege);
+        static_assert(sizeof(T) <= sizeof(slow_value_));
+        if (!load_slow(address, slow_value_.data(), sizeof(T), privilege)) return false;
+        std::memcpy(&out, slow_value_.data(), sizeof(T));
+        return true;
     }
     template <class T>
     [[nodiscard]] bool store(LinearAddress address, const T& value, Privilege privilege = Privilege::current) {
@@ -66,24 +80,29 @@ class Mmu {
             store_guest<T>(reinterpret_cast<u8*>(entry.addend + address.value), value);
             return true;
         }
-        return store_slow(address, &value, sizeof(T), privilege);
+        static_assert(sizeof(T) <= sizeof(slow_value_));
+        std::memcpy(slow_value_.data(), &value, sizeof(T));
+        return store_slow(address, slow_value_.data(), sizeof(T), privilege);
     }
 
     // For read-modify-write, and for string operations: a host pointer to `size` bytes at `address` that may be written
     // (or read) now, code observers told, A and D bits set. Null when the access faults (fault().kind says so) or when
     // it is not plain memory within one page (fault().kind is none): then the caller uses load() and store(). The
-    // pointer is good until the next instruction boundary.
+    // pointer is good until the next instruction boundary, or until this Mmu is used for something that reaches a
+    // device. With alignment checks on, only naturally aligned 1, 2, 4 and 8 bytes get a pointer.
     u8* host_for_write(LinearAddress address, u64 size, Privilege privilege = Privilege::current) {
         const TlbView& view = views_[static_cast<unsigned>(privilege)];
         const TlbEntry& entry = view.entry(address.value);
-        if (size != 0 && tag_matches(entry.write_tag, address.value, static_cast<unsigned>(size), view.key)) [[likely]]
+        if (size - 1 < page_size && tag_matches(entry.write_tag, address.value, static_cast<unsigned>(size), view.key))
+            [[likely]]
             return reinterpret_cast<u8*>(entry.addend + address.value);
         return host_for_write_slow(address, size, privilege);
     }
     const u8* host_for_read(LinearAddress address, u64 size, Privilege privilege = Privilege::current) {
         const TlbView& view = views_[static_cast<unsigned>(privilege)];
         const TlbEntry& entry = view.entry(address.value);
-        if (size != 0 && tag_matches(entry.read_tag, address.value, static_cast<unsigned>(size), view.key)) [[likely]]
+        if (size - 1 < page_size && tag_matches(entry.read_tag, address.value, static_cast<unsigned>(size), view.key))
+            [[likely]]
             return reinterpret_cast<const u8*>(entry.addend + address.value);
         return host_for_read_slow(address, size, privilege);
     }
@@ -107,17 +126,49 @@ class Mmu {
     // and store.
     std::mutex& split_lock() { return map_.split_lock(); }
 
-    // From other threads: the vCPU carries these out at its next safe point, by calling serve_requests(), before it
-    // touches guest memory again.
+    // From any thread: the vCPU carries these out at its next safe point (between two instructions), by calling
+    // serve_requests(), before it touches guest memory again. The Mmu makes the first request itself when the physical
+    // map changes.
     void request_flush_all();                         // The physical map changed.
     void request_write_protect(PhysicalAddress page); // A page got code: drop its writable entries.
     bool requests_pending() const { return requests_.load(std::memory_order_acquire); }
     void serve_requests();
+    // Called, from any thread, with each request: makes the vCPU leave its execution loop soon. Set before it runs.
+    void set_kick(std::function<void()> kick);
+
+    // A vCPU's thread parks its Mmu while it may not reach a safe point for long: while the vCPU is halted, stopped or
+    // not started, and around port I/O or other waiting for a device. Whoever decodes code waits for the others' safe
+    // points (rendezvous.h), but not for those that are parked. While parked the Mmu may not be used, except that it
+    // parks itself around the device accesses that it makes. unpark() serves what was asked meanwhile.
+    void park();
+    void unpark();
+    bool parked() const;
+    RendezvousMember& rendezvous_member();
 
     const MmuCounters& counters() const { return counters_; }
     const TlbView& view(Privilege privilege) const { return views_[static_cast<unsigned>(privilege)]; }
+    // What the TLB holds under the current context, at most `most` lines (`info tlb`); the counters with their names
+    // (--stats).
+    std::string describe_tlb(std::size_t most = 1000) const;
+    std::string describe_counters() const;
 
   private:
+    struct Impl;
+    struct Page;
+
+    void select();
+    void update_views();
+    void restart();
+    void drop_page(LinearAddress address, u64 space);
+    void evicted();
+    u64 next_page(LinearAddress address) const;
+    bool check_address(LinearAddress& address, u64 size, Privilege privilege, bool data);
+    bool translate(u64 linear, Access access, Privilege privilege, Page& out);
+    void fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page);
+    void read_part(const Page& page, u64 offset, void* out, u64 size);
+    void write_part(const Page& page, u64 offset, const void* value, u64 size);
+    bool probe(LinearAddress address, u64 size, Access access, Privilege privilege);
+    u8* host_slow(LinearAddress address, u64 size, Access access, Privilege privilege);
     bool load_slow(LinearAddress address, void* out, unsigned size, Privilege privilege);
     bool store_slow(LinearAddress address, const void* value, unsigned size, Privilege privilege);
     u8* host_for_write_slow(LinearAddress address, u64 size, Privilege privilege);
@@ -128,9 +179,11 @@ class Mmu {
     Log& log_;
     PagingContext context_;
     Fault fault_;
+    // What a slow access reads or writes. Not the caller's variable: a handler whose locals never escape can end in a
+    // tail call.
+    alignas(32) std::array<u8, 512> slow_value_{};
     MmuCounters counters_;
     std::atomic<bool> requests_{false};
-    struct Impl;
     std::unique_ptr<Impl> impl_;
 };
 

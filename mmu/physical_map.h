@@ -21,16 +21,18 @@ class IoTarget {
     virtual void write(PhysicalAddress address, u64 value, unsigned size) = 0;
 };
 
-// Told before bytes that hold decoded or translated code are written, by whichever thread writes. After it returns, no
-// vCPU runs what was made of the old bytes beyond what the architecture allows (SDM volume 3, 9.1.3 on cross-modifying
-// code).
+// Told before bytes that hold decoded or translated code are written, by whichever thread writes, once for each address
+// at which those bytes appear; the range is widened to whole granules, whose marks are gone. After it returns, no vCPU
+// runs what was made of the old bytes beyond what the architecture allows (SDM volume 3, 9.1.3 on cross-modifying
+// code). It may not wait for a vCPU, nor add or remove observers.
 class CodeWriteObserver {
   public:
     virtual ~CodeWriteObserver() = default;
     virtual void code_written(PhysicalAddress address, u64 length) = 0;
 };
 
-// Told when the map changes (a BAR moves, PAM, SMRAM, A20): every cached translation to host memory must go.
+// Told when the map changes (a BAR moves, PAM, SMRAM, A20): every cached translation to host memory must go. It may not
+// wait for a vCPU, nor add or remove observers.
 class MapObserver {
   public:
     virtual ~MapObserver() = default;
@@ -55,8 +57,13 @@ struct Region {
     u8* write_host = nullptr;
     IoTarget* target = nullptr; // io (not owned).
     int priority = 0;
-    std::string name; // For `info mtree`.
+    std::string name{}; // For `info mtree`.
 };
+
+class CodeMarks;
+class FlatMap;
+class Mmu;
+class Rendezvous;
 
 class PhysicalMap {
   public:
@@ -69,6 +76,10 @@ class PhysicalMap {
     // Address line 20 masked or not (8042, port 92h).
     void set_a20(bool enabled);
     bool a20() const { return a20_.load(std::memory_order_relaxed); }
+    // What the processor's address becomes on the bus: bit 20 is low while A20 is masked.
+    PhysicalAddress on_bus(PhysicalAddress address) const {
+        return a20() ? address : PhysicalAddress(address.value & ~(u64{1} << 20));
+    }
     // What answers accesses that no region claims for I/O (the device bus): all addresses without RAM or ROM go there.
     void set_default_target(IoTarget* target);
 
@@ -79,17 +90,29 @@ class PhysicalMap {
     };
     Page page(PhysicalAddress address) const;
 
-    // Any size and alignment; RAM, ROM and I/O. These are the slow paths, and DMA.
+    // Any size and alignment; RAM, ROM and I/O. These are the slow paths, and DMA. An access to a device is split into
+    // naturally aligned pieces of up to 8 bytes, in ascending order.
     void read(PhysicalAddress address, std::span<u8> out);
     void write(PhysicalAddress address, std::span<const u8> in); // Tells code observers.
-    u64 read_value(PhysicalAddress address, unsigned size);
+    u64 read_value(PhysicalAddress address, unsigned size);      // 1 to 8 bytes.
     void write_value(PhysicalAddress address, u64 value, unsigned size);
+    // The same from a bus master other than a processor: A20 does not mask its addresses.
+    void dma_read(PhysicalAddress address, std::span<u8> out);
+    void dma_write(PhysicalAddress address, std::span<const u8> in);
     // True when every byte is RAM (or ROM, for reads).
     bool is_memory(PhysicalAddress address, u64 length, bool for_write) const;
 
-    // Code tracking, at a granularity of 128 bytes of RAM. Marking returns true when the page had no code before: the
-    // caller then has every TLB drop its writable entries of the page *before* it reads the bytes it decodes.
+    // Code tracking, at a granularity of 128 bytes of RAM. To decode code at an address:
+    //   1. mark_code(); when it returns true, some vCPU may be able to write to a page of it without telling anybody:
+    //      protect_code_page() for each page;
+    //   2. only now read the bytes, and enter the result in the cache of decoded code;
+    //   3. code_marked(): when false, somebody wrote meanwhile. Throw the result away and start again.
+    // Bytes that are not RAM or ROM cannot be marked.
     bool mark_code(PhysicalAddress address, u64 length);
+    // Returns when no running vCPU has a writable TLB entry of the page; rendezvous.h has the protocol. `self` is the
+    // caller's own, or null on a thread that is no vCPU's.
+    void protect_code_page(PhysicalAddress page, Mmu* self);
+    bool code_marked(PhysicalAddress address, u64 length) const;
     bool page_has_code(PhysicalAddress address) const;
     // Called on the write path of pages that have code, before the bytes change: clears the marks of the touched
     // granules and tells the observers when any was set.
@@ -103,10 +126,31 @@ class PhysicalMap {
     void add_observer(MapObserver& observer);
     void remove_observer(MapObserver& observer);
 
+    // The table of regions as a person reads it (`info mtree`).
+    std::string describe() const;
+
+    // For the rest of the mmu. The map in force; it stays good for as long as it is held, and is out of date when
+    // generation() has moved on.
+    std::shared_ptr<const FlatMap> snapshot() const;
+    u64 generation() const { return generation_.load(std::memory_order_acquire); }
+    CodeMarks& code_marks();
+    Rendezvous& rendezvous();
+    // Clears the marks of host bytes (of one page) and tells the observers when any was set.
+    void before_host_write(const u8* host, u64 length);
+    // Writes to host memory that may hold code, by whoever takes no part in the rendezvous or has no writable entry.
+    void write_host(u8* host, std::span<const u8> in);
+    // read() and write() with a map at hand and an address as it is on the bus.
+    void read_from(const FlatMap& map, PhysicalAddress address, std::span<u8> out);
+    void write_to(const FlatMap& map, PhysicalAddress address, std::span<const u8> in);
+
   private:
+    void publish();
+    void tell_map_changed();
+
     struct Impl;
     std::unique_ptr<Impl> impl_;
     std::atomic<bool> a20_{true};
+    std::atomic<u64> generation_{0};
     std::mutex split_lock_;
 };
 

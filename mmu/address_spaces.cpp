@@ -1,0 +1,73 @@
+#include "mmu/address_spaces.h"
+
+#include "base/bits.h"
+
+#include <algorithm>
+
+namespace calque::mmu {
+
+AddressSpaces::Root AddressSpaces::root_of(const PagingContext& context) {
+    if (!(context.cr0 & cr0_pg)) return {};
+    Root root;
+    root.mode = (context.cr0 & cr0_pg) | (context.cr4 & (cr4_pse | cr4_pae | cr4_pge))
+                | ((context.efer & (efer_lma | efer_nxe)) << 32);
+    const bool pae = (context.cr4 & cr4_pae) && !(context.efer & efer_lma);
+    if (pae)
+        std::copy(std::begin(context.pdpte), std::end(context.pdpte), root.pdpte.begin());
+    else
+        root.table = context.cr3 & ~page_offset_mask & low_mask(63);
+    return root;
+}
+
+AddressSpaces::Policy AddressSpaces::policy_of(const PagingContext& context) {
+    if (!(context.cr0 & cr0_pg)) return {};
+    const bool keys = (context.cr4 & cr4_pke) && (context.efer & efer_lma);
+    return {(context.cr0 & cr0_wp) | (context.cr4 & (cr4_smep | cr4_smap | cr4_pke)), keys ? context.pkru : 0};
+}
+
+bool AddressSpaces::key_of(Space& space, const Policy& policy, u64& key) {
+    std::size_t at = 0;
+    while (at < space.keys.size() - 1 && space.keys[at].key != no_key && !(space.keys[at].policy == policy))
+        ++at;
+    Keyed found = space.keys[at];
+    if (found.key == no_key || !(found.policy == policy)) {
+        if (next_key_ > last_key) return false;
+        found = {policy, next_key_};
+        next_key_ += rights_modes;
+    }
+    std::move_backward(space.keys.begin(), space.keys.begin() + static_cast<std::ptrdiff_t>(at),
+                       space.keys.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+    space.keys[0] = found;
+    key = found.key;
+    return true;
+}
+
+bool AddressSpaces::select(const PagingContext& context, Selected& out) {
+    const Root root = root_of(context);
+    const auto [at, fresh] = spaces_.try_emplace(pcid_of(context));
+    Space& space = at->second;
+    if (fresh || !(space.root == root)) {
+        if (next_space_ > last_space) {
+            spaces_.erase(at);
+            return false;
+        }
+        space = Space{.root = root, .number = next_space_++, .keys = {}};
+    }
+    out.space = space.number;
+    return key_of(space, policy_of(context), out.key);
+}
+
+void AddressSpaces::restart() {
+    spaces_.clear();
+    global_space_ = 0;
+    next_space_ = 1;
+    next_key_ = 0;
+}
+
+bool AddressSpaces::forget_globals() {
+    if (next_space_ > last_space) return false;
+    global_space_ = next_space_++;
+    return true;
+}
+
+} // namespace calque::mmu

@@ -1,0 +1,88 @@
+// Which address space and rights each TLB key stands for. Nothing is searched or cleared when translations have to go:
+// their space is forgotten, and the same one later gets a number that nothing is tagged with.
+#pragma once
+
+#include "mmu/paging_context.h"
+#include "mmu/tlb.h"
+
+#include <array>
+#include <unordered_map>
+
+namespace calque::mmu {
+
+// The rights modes of a key. With SMAP off, `supervisor` serves for both supervisor modes.
+enum class RightsMode : u8 { user, supervisor, supervisor_ac };
+inline constexpr unsigned rights_modes = 3;
+
+inline RightsMode rights_mode(const PagingContext& context, Privilege privilege) {
+    if (privilege == Privilege::system) return RightsMode::supervisor;
+    if (context.cpl == 3) return RightsMode::user;
+    return context.ac && (context.cr4 & cr4_smap) ? RightsMode::supervisor_ac : RightsMode::supervisor;
+}
+
+class AddressSpaces {
+  public:
+    struct Selected {
+        u64 space = 0; // Tags level 2.
+        u64 key = 0;   // Of rights mode 0 in level 1; those of modes 1 and 2 follow.
+    };
+
+    // The space and key of a context. False when the numbers have run out: the caller empties both levels and calls
+    // restart(), and this again.
+    bool select(const PagingContext& context, Selected& out);
+    void restart();
+
+    // Forgets one PCID's space, or every one. The space of global pages stays.
+    void forget(u16 pcid) { spaces_.erase(pcid); }
+    void forget_all() { spaces_.clear(); }
+    // Forgets the global pages too. False: restart, as above.
+    bool forget_globals();
+    u64 global_space() const { return global_space_; }
+    // The number of a PCID's space, or that of no space.
+    u64 space_of(u16 pcid) const {
+        const auto at = spaces_.find(pcid);
+        return at == spaces_.end() ? LeafCache::no_space : at->second.number;
+    }
+
+    static u16 pcid_of(const PagingContext& context) {
+        return context.cr4 & cr4_pcide ? static_cast<u16>(context.cr3 & 0xFFF) : u16{0};
+    }
+
+  private:
+    // What else than the PCID decides what the tables mean, and what decides the rights of a leaf.
+    struct Root {
+        u64 table = 0;
+        u64 mode = 0;
+        std::array<u64, 4> pdpte{};
+        bool operator==(const Root&) const = default;
+    };
+    struct Policy {
+        u64 bits = 0;
+        u32 pkru = 0;
+        bool operator==(const Policy&) const = default;
+    };
+    struct Keyed {
+        Policy policy;
+        u64 key = no_key;
+    };
+    struct Space {
+        Root root;
+        u64 number = 0;
+        std::array<Keyed, 4> keys{}; // The latest first.
+    };
+
+    static constexpr u64 no_key = ~u64{0};
+    static constexpr u64 last_space = LeafCache::no_space - 1;
+    static constexpr u64 last_key = never_key - rights_modes;
+
+    static Root root_of(const PagingContext& context);
+    static Policy policy_of(const PagingContext& context);
+    bool key_of(Space& space, const Policy& policy, u64& key);
+
+    std::unordered_map<u16, Space> spaces_; // By PCID.
+    u64 global_space_ = 0;
+    u64 next_space_ = 1;
+    u64 next_key_ = 0;
+};
+
+} // namespace calque::mmu

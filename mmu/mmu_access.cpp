@@ -1,0 +1,272 @@
+// Translation, and the slow paths of loads, stores and fetches.
+#include "mmu/code_marks.h"
+#include "mmu/guest_copy.h"
+#include "mmu/mmu_impl.h"
+
+#include <bit>
+
+namespace calque::mmu {
+
+namespace {
+
+// Nobody waits for a vCPU that is inside a device.
+class ParkedForIo {
+  public:
+    ParkedForIo(Rendezvous& rendezvous, RendezvousMember& member)
+        : rendezvous_(rendezvous), member_(member), was_parked_(rendezvous.parked(member)) {
+        if (!was_parked_) rendezvous_.park(member_);
+    }
+    ~ParkedForIo() {
+        if (!was_parked_) rendezvous_.unpark(member_);
+    }
+    ParkedForIo(const ParkedForIo&) = delete;
+    ParkedForIo& operator=(const ParkedForIo&) = delete;
+
+  private:
+    Rendezvous& rendezvous_;
+    RendezvousMember& member_;
+    bool was_parked_;
+};
+
+constexpr u64 low_4_gib = 0xFFFF'FFFF;
+
+// SDM volume 3, table 6-7: an operand of 10 bytes is aligned to 8, a far pointer of 6 to 4.
+bool aligned(u64 address, u64 size) { return (address & (std::bit_floor(size) - 1)) == 0; }
+
+} // namespace
+
+// Wraps or checks the address of an access of `size` bytes, at least one.
+bool Mmu::check_address(LinearAddress& address, u64 size, Privilege privilege, bool data) {
+    if (!long_addresses(context_)) {
+        address.value &= low_4_gib;
+    } else if (!canonical(address.value)) {
+        fault_ = {Fault::Kind::not_canonical, 0, address};
+        return false;
+    } else if (!canonical(address.value + (size - 1))) {
+        fault_ = {Fault::Kind::not_canonical, 0, (address + (size - 1)).page()};
+        return false;
+    }
+    if (data && context_.alignment_check && privilege == Privilege::current && !aligned(address.value, size)) {
+        fault_ = {Fault::Kind::alignment, 0, address};
+        return false;
+    }
+    return true;
+}
+
+// ---- Translation ----
+
+// Finds the page of a checked address for one access: in the second level or by a walk. Fills the first level.
+bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
+    Impl& impl = *impl_;
+    const FlatMap& flat = impl.current_map();
+    const u64 global_space = impl.spaces.global_space();
+    const bool paging = context_.cr0 & cr0_pg;
+    Leaf leaf;
+    Rights rights;
+    bool found = false, denied = false;
+    if (!paging) {
+        leaf.address = linear;
+        found = true;
+    } else if (impl.leaves.find(linear, impl.selected.space, global_space, leaf)) {
+        rights = rights_of(leaf, context_, privilege);
+        found = rights.allow(access) && (access != Access::write || leaf.dirty);
+        denied = !found;
+        counters_.second_hits += found;
+    }
+    if (!found) {
+        ++counters_.walks;
+        if (!walk_to_leaf(map_, flat, context_, LinearAddress(linear), access, privilege, WalkEffect::set_bits, leaf,
+                          fault_)) {
+            ++counters_.page_faults;
+            log_.trace(Channel::mmu, "page fault at {:x}, error code {:x}, CPL {}", linear, fault_.error_code,
+                       context_.cpl);
+            return false;
+        }
+        rights = rights_of(leaf, context_, privilege);
+        if (denied) { // The tables allow more than what was cached, in whichever space.
+            impl.leaves.drop_page(linear, impl.selected.space);
+            impl.leaves.drop_page(linear, global_space);
+        }
+        impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
+        impl.large_pages.note(linear, leaf.size);
+        log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);
+    }
+    const PhysicalAddress address = map_.on_bus(PhysicalAddress(leaf.address)).page();
+    const PhysicalMap::Page memory = flat.page(address.value);
+    out = {address, memory.read_host, memory.write_host, false};
+    if (memory.write_host && rights.write && leaf.dirty) {
+        CodeMarks& marks = map_.code_marks();
+        out.writer_admitted =
+            access == Access::write ? marks.admit_writer(memory.write_host) : marks.writer_admitted(memory.write_host);
+    }
+    if (memory.read_host) fill(linear, rights, privilege, out);
+    return true;
+}
+
+void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page) {
+    const u64 key = view(privilege).key;
+    if (key == never_key) return;
+    Impl& impl = *impl_;
+    const u64 base = linear & ~page_offset_mask;
+    const u64 tag = base | key;
+    const auto live = [&](u64 other) {
+        return other != no_tag && (other & page_offset_mask) - impl.selected.key < rights_modes
+               && (other & ~page_offset_mask) != base;
+    };
+    const TlbEntry& old = impl.tlb.entry(linear);
+    const bool evicts = live(old.read_tag) || live(old.execute_tag);
+    impl.tlb.fill(linear,
+                  {.read_tag = rights.read ? tag : no_tag,
+                   .write_tag = page.writer_admitted && page.write_host == page.read_host ? tag : no_tag,
+                   .execute_tag = rights.execute ? tag : no_tag,
+                   .addend = reinterpret_cast<std::uintptr_t>(page.read_host) - base},
+                  page.address);
+    ++counters_.fills;
+    if (evicts) evicted();
+    if (impl.fills_to_halving-- == 0) {
+        impl.fills_to_halving = 16 * (impl.tlb.mask() + 1);
+        impl.pressure /= 2;
+    }
+}
+
+// Grows the TLB when a good part of it was evicted within few fills: the working set is larger than the table.
+void Mmu::evicted() {
+    ++counters_.evictions;
+    Impl& impl = *impl_;
+    if (++impl.pressure <= impl.tlb.mask() / 2) return;
+    impl.pressure = 0;
+    if (!impl.tlb.grow()) return;
+    ++counters_.grows;
+    impl.leaves.resize((impl.tlb.mask() + 1) / 2);
+    update_views();
+    log_.trace(Channel::tlb, "grown to {} entries", impl.tlb.mask() + 1);
+}
+
+// ---- Loads and stores ----
+
+void Mmu::read_part(const Page& page, u64 offset, void* out, u64 size) {
+    if (page.read_host) return copy_from_guest(out, page.read_host + offset, size);
+    ++counters_.io_accesses;
+    const ParkedForIo parked(map_.rendezvous(), *impl_->member);
+    map_.read_from(impl_->current_map(), page.address + offset, std::span(static_cast<u8*>(out), size));
+}
+
+void Mmu::write_part(const Page& page, u64 offset, const void* value, u64 size) {
+    if (page.write_host && page.writer_admitted) return copy_to_guest(page.write_host + offset, value, size);
+    const std::span bytes(static_cast<const u8*>(value), size);
+    if (page.write_host) {
+        ++counters_.code_writes;
+        return map_.write_host(page.write_host + offset, bytes);
+    }
+    ++counters_.io_accesses;
+    const ParkedForIo parked(map_.rendezvous(), *impl_->member);
+    map_.write_to(impl_->current_map(), page.address + offset, bytes);
+}
+
+bool Mmu::load_slow(LinearAddress address, void* out, unsigned size, Privilege privilege) {
+    if (!check_address(address, size, privilege, true)) return false;
+    const u64 room = page_size - address.page_offset();
+    Page first, second;
+    if (!translate(address.value, Access::read, privilege, first)) return false;
+    if (size <= room) {
+        read_part(first, address.page_offset(), out, size);
+        return true;
+    }
+    ++counters_.crossings;
+    if (!translate(next_page(address), Access::read, privilege, second)) return false;
+    read_part(first, address.page_offset(), out, room);
+    read_part(second, 0, static_cast<u8*>(out) + room, size - room);
+    return true;
+}
+
+bool Mmu::store_slow(LinearAddress address, const void* value, unsigned size, Privilege privilege) {
+    if (!check_address(address, size, privilege, true)) return false;
+    const u64 room = page_size - address.page_offset();
+    Page first, second;
+    if (!translate(address.value, Access::write, privilege, first)) return false;
+    if (size <= room) {
+        write_part(first, address.page_offset(), value, size);
+        return true;
+    }
+    ++counters_.crossings;
+    if (!translate(next_page(address), Access::write, privilege, second)) return false;
+    write_part(first, address.page_offset(), value, room);
+    if (!first.write_host) second.writer_admitted = false; // Inside a device, nobody waited for this vCPU.
+    write_part(second, 0, static_cast<const u8*>(value) + room, size - room);
+    return true;
+}
+
+u64 Mmu::next_page(LinearAddress address) const {
+    const u64 next = address.page().value + page_size;
+    return long_addresses(context_) ? next : next & low_4_gib;
+}
+
+u8* Mmu::host_slow(LinearAddress address, u64 size, Access access, Privilege privilege) {
+    fault_.kind = Fault::Kind::none;
+    if (size == 0 || address.page_offset() + size > page_size || size > page_size) return nullptr;
+    if (context_.alignment_check && privilege == Privilege::current
+        && (size > 8 || !std::has_single_bit(size) || !aligned(address.value, size)))
+        return nullptr; // load() and store() tell.
+    if (!check_address(address, size, privilege, false)) return nullptr;
+    Page page;
+    if (!translate(address.value, access, privilege, page)) return nullptr;
+    if (access == Access::read) return page.read_host ? page.read_host + address.page_offset() : nullptr;
+    if (!page.write_host || page.write_host != page.read_host) return nullptr;
+    u8* const host = page.write_host + address.page_offset();
+    if (!page.writer_admitted) {
+        ++counters_.code_writes;
+        map_.code_marks().note_writer(host);
+        map_.before_host_write(host, size);
+    }
+    return host;
+}
+
+u8* Mmu::host_for_write_slow(LinearAddress address, u64 size, Privilege privilege) {
+    return host_slow(address, size, Access::write, privilege);
+}
+
+const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege privilege) {
+    return host_slow(address, size, Access::read, privilege);
+}
+
+// ---- Probes and fetches ----
+
+bool Mmu::probe(LinearAddress address, u64 size, Access access, Privilege privilege) {
+    if (size == 0) return true;
+    if (!check_address(address, size, privilege, false)) return false;
+    for (;;) {
+        Page page;
+        if (!translate(address.value, access, privilege, page)) return false;
+        const u64 room = page_size - address.page_offset();
+        if (size <= room) return true;
+        size -= room;
+        address = LinearAddress(next_page(address));
+        if (!check_address(address, size, privilege, false)) return false;
+    }
+}
+
+bool Mmu::probe_read(LinearAddress address, u64 size, Privilege privilege) {
+    return probe(address, size, Access::read, privilege);
+}
+
+bool Mmu::probe_write(LinearAddress address, u64 size, Privilege privilege) {
+    return probe(address, size, Access::write, privilege);
+}
+
+bool Mmu::fetch(LinearAddress address, CodePage& out) {
+    if (!check_address(address, 1, Privilege::current, false)) return false;
+    const TlbView& view = views_[static_cast<unsigned>(Privilege::current)];
+    const TlbEntry& entry = view.entry(address.value);
+    if (tag_matches(entry.execute_tag, address.value, 1, view.key)) [[likely]] {
+        out.address = impl_->tlb.physical_page(address.value) + address.page_offset();
+        out.host = reinterpret_cast<const u8*>(entry.addend + address.value);
+        return true;
+    }
+    Page page;
+    if (!translate(address.value, Access::execute, Privilege::current, page)) return false;
+    out.address = page.address + address.page_offset();
+    out.host = page.read_host ? page.read_host + address.page_offset() : nullptr;
+    return true;
+}
+
+} // namespace calque::mmu

@@ -1,0 +1,345 @@
+// Tracking of code: marks, who is told of writes, and the vCPUs' agreement on what is writable.
+#include "mmu/code_marks.h"
+#include "mmu/rendezvous.h"
+#include "tests/mmu/fixture.h"
+
+#include <condition_variable>
+#include <thread>
+
+namespace calque::mmu {
+namespace {
+
+struct RecordingObserver : CodeWriteObserver {
+    struct Range {
+        u64 address, length;
+        bool operator==(const Range&) const = default;
+    };
+    void code_written(PhysicalAddress address, u64 length) override { ranges.push_back({address.value, length}); }
+    std::vector<Range> ranges;
+};
+using Range = RecordingObserver::Range;
+
+struct CodeTest : testing::Test {
+    CodeTest() : mmu(memory.map, memory.log) { memory.map.add_observer(observer); }
+    ~CodeTest() override { memory.map.remove_observer(observer); }
+    void decode(u64 address, u64 length) {
+        if (memory.map.mark_code(PhysicalAddress(address), length))
+            memory.map.protect_code_page(PhysicalAddress(address), &mmu);
+    }
+    u64 code_writes() const { return mmu.counters().code_writes; }
+
+    Memory memory;
+    Mmu mmu;
+    RecordingObserver observer;
+};
+
+TEST_F(CodeTest, MarksAreOf128BytesAndOfNothingElse) {
+    EXPECT_FALSE(memory.map.page_has_code(PhysicalAddress(0x5000)));
+    decode(0x5100, 1);
+    EXPECT_TRUE(memory.map.page_has_code(PhysicalAddress(0x5FFF)));
+    EXPECT_FALSE(memory.map.page_has_code(PhysicalAddress(0x6000)));
+    EXPECT_TRUE(memory.map.code_marked(PhysicalAddress(0x5100), 128));
+    EXPECT_FALSE(memory.map.code_marked(PhysicalAddress(0x5100), 129));
+    EXPECT_FALSE(memory.map.code_marked(PhysicalAddress(0x50FF), 2));
+    decode(0x5FFF, 2); // Over the end of the page.
+    EXPECT_TRUE(memory.map.code_marked(PhysicalAddress(0x5F80), 256));
+    EXPECT_FALSE(memory.map.code_marked(PhysicalAddress(0x6080), 1));
+}
+
+TEST_F(CodeTest, WritesToMarkedGranulesAreToldOnce) {
+    decode(0x5100, 0x90);
+    memory.map.write_value(PhysicalAddress(0x50FC), 0, 4);
+    memory.map.write_value(PhysicalAddress(0x5200), 0, 4);
+    EXPECT_TRUE(observer.ranges.empty());
+    memory.map.write_value(PhysicalAddress(0x517E), 0, 4); // Two granules, both marked.
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x5100, 0x100}}));
+    EXPECT_FALSE(memory.map.page_has_code(PhysicalAddress(0x5000)));
+    memory.map.write_value(PhysicalAddress(0x517E), 0, 4);
+    EXPECT_EQ(observer.ranges.size(), 1u);
+}
+
+// A mark is for the granule, so a write beside the decoded bytes takes it away and must be told to whoever has bytes in
+// the granule.
+TEST_F(CodeTest, RangesAreWidenedToGranules) {
+    decode(0x5100, 4);
+    memory.map.write_value(PhysicalAddress(0x5170), 0, 1);
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x5100, 0x80}}));
+}
+
+TEST_F(CodeTest, DmaAcrossPagesTellsOfEach) {
+    decode(0x5F80, 4);
+    decode(0x7000, 4);
+    const std::vector<u8> block(0x3000, 1);
+    memory.map.dma_write(PhysicalAddress(0x5800), block);
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x5800, 0x800}, {0x7000, 0x1000}}));
+    EXPECT_EQ(memory.get<u8>(0x7000), 1);
+}
+
+TEST_F(CodeTest, EveryAliasIsTold) {
+    memory.map.set_regions({memory.ram_region(0, 0x100000), memory.ram_region(0xFFF00000, 0x10000, 0x8000)});
+    mmu.serve_requests();
+    decode(0xFFF00100, 4);
+    EXPECT_TRUE(memory.map.page_has_code(PhysicalAddress(0x8000)));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x8100), u32{1}));
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x8100, 0x80}, {0xFFF00100, 0x80}}));
+}
+
+TEST_F(CodeTest, CodeInRomIsNotDisturbedByWritesToTheShadowBehindIt) {
+    Region pam = memory.ram_region(0xF0000, 0x10000, 0x40000);
+    pam.kind = RegionKind::rom;
+    pam.write_kind = RegionKind::ram;
+    pam.write_host = memory.ram.data() + 0xF0000;
+    memory.map.set_regions({pam});
+    mmu.serve_requests();
+    decode(0xF0000, 4);
+    ASSERT_TRUE(mmu.store(LinearAddress(0xF0000), u32{1}));
+    EXPECT_TRUE(observer.ranges.empty());
+    EXPECT_TRUE(memory.map.code_marked(PhysicalAddress(0xF0000), 4));
+}
+
+TEST_F(CodeTest, DevicesHaveNoCode) {
+    EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0xFE00'0000), 16));
+    EXPECT_FALSE(memory.map.page_has_code(PhysicalAddress(0xFE00'0000)));
+}
+
+// A page is writable through the TLB until code is marked, then never, and again when its last mark has gone.
+TEST_F(CodeTest, StoresToPagesWithCodeTakeTheSlowPath) {
+    const TlbView& view = mmu.view(Privilege::current);
+    const auto fast = [&](u64 address) {
+        return tag_matches(view.entry(address).write_tag, address, 4, mmu.view(Privilege::current).key);
+    };
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5000), u32{1}));
+    EXPECT_TRUE(fast(0x5000));
+    EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5100), 4)); // Somebody can write there unseen.
+    EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5200), 4)); // Still.
+    memory.map.protect_code_page(PhysicalAddress(0x5000), &mmu);
+    EXPECT_FALSE(fast(0x5000));
+    EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0x5300), 4));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5000), u32{2})); // Beside the code.
+    EXPECT_FALSE(fast(0x5000));
+    EXPECT_TRUE(observer.ranges.empty());
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5100), u32{2}));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5200), u32{2}));
+    EXPECT_EQ(code_writes(), 3u);
+    EXPECT_FALSE(fast(0x5000));
+    ASSERT_NE(mmu.host_for_write(LinearAddress(0x5300), 4), nullptr);
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x5100, 0x80}, {0x5200, 0x80}, {0x5300, 0x80}}));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5100), u32{3}));
+    EXPECT_TRUE(fast(0x5000));
+    EXPECT_EQ(memory.get<u32>(0x5100), 3u);
+}
+
+// A read must not make a page writable on the fast path when that would need a rendezvous later on.
+TEST_F(CodeTest, PagesThatWereOnlyReadNeedNoRendezvous) {
+    u32 value;
+    ASSERT_TRUE(mmu.load(LinearAddress(0x5000), value));
+    EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+    ASSERT_TRUE(mmu.load(LinearAddress(0x5000), value));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5000), u32{2}));
+    EXPECT_EQ(observer.ranges.size(), 1u);
+}
+
+// The pointer outlives the call: code that is marked while the instruction still holds it needs a rendezvous.
+TEST_F(CodeTest, APointerIntoAPageWithCodeCountsAsAWriter) {
+    decode(0x5100, 4);
+    ASSERT_NE(mmu.host_for_write(LinearAddress(0x5000), 4), nullptr);
+    EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+}
+
+TEST_F(CodeTest, WalksThatSetBitsInMarkedTablesTell) {
+    LongTables tables(memory, 0x100000);
+    tables.map(0x40'0000, 0x5000 | P | W);
+    const u64 entry = tables.entry(0x40'0000);
+    decode(entry, 8);
+    mmu.set_context(long_mode(tables.root()));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x40'0000), u32{1}));
+    ASSERT_EQ(observer.ranges.size(), 1u);
+    EXPECT_EQ(observer.ranges[0].address, entry & ~u64{127});
+}
+
+// The rendezvous that began before the marks went and a writer came in must not declare the writer gone.
+TEST(CodeMarks, WritersThatCameInMeanwhileStay) {
+    alignas(4096) static u8 page[4096];
+    CodeMarks marks;
+    EXPECT_EQ(marks.version(page), CodeMarks::no_version);
+    ASSERT_TRUE(marks.admit_writer(page));
+    EXPECT_TRUE(marks.mark(page, 4));
+    u32 version = marks.version(page);
+    EXPECT_FALSE(marks.admit_writer(page));
+    marks.writers_gone(page, version);
+    EXPECT_FALSE(marks.mark(page, 4)); // Nothing to wait for.
+
+    version = marks.version(page);
+    EXPECT_TRUE(marks.clear(page, 4));     // Somebody wrote;
+    EXPECT_TRUE(marks.admit_writer(page)); // and goes on writing.
+    marks.writers_gone(page, version);
+    EXPECT_TRUE(marks.mark(page, 4));
+
+    version = marks.version(page);
+    marks.note_writer(page);
+    marks.writers_gone(page, version);
+    EXPECT_TRUE(marks.mark(page + 128, 4));
+}
+
+// ---- Between threads ----
+
+TEST(Rendezvous, ParkedVcpusAreNotWaitedForAndServeLater) {
+    Memory memory;
+    Mmu self(memory.map, memory.log), other(memory.map, memory.log);
+    EXPECT_TRUE(other.parked());
+    other.unpark();
+    ASSERT_TRUE(other.store(LinearAddress(0x5000), u32{1}));
+    other.park();
+    ASSERT_TRUE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+    memory.map.protect_code_page(PhysicalAddress(0x5000), &self); // Returns.
+    other.unpark();
+    const TlbView& view = other.view(Privilege::current);
+    EXPECT_FALSE(tag_matches(view.entry(0x5000).write_tag, 0x5000, 4, view.key));
+    EXPECT_EQ(other.counters().write_protects, 1u);
+}
+
+TEST(Rendezvous, PostedPagesAreServedAtTheSafePoint) {
+    Memory memory;
+    Mmu mmu(memory.map, memory.log);
+    int kicks = 0;
+    mmu.set_kick([&] { ++kicks; });
+    mmu.unpark();
+    for (u64 n = 0; n < 400; ++n)
+        ASSERT_TRUE(mmu.store(LinearAddress(n * page_size), u32{1}));
+    const auto writable = [&](u64 address) {
+        const TlbView& view = mmu.view(Privilege::current);
+        return tag_matches(view.entry(address).write_tag, address, 4, view.key);
+    };
+    mmu.request_write_protect(PhysicalAddress(0x5000));
+    EXPECT_EQ(kicks, 1);
+    EXPECT_TRUE(mmu.requests_pending());
+    EXPECT_TRUE(writable(0x5000));
+    mmu.serve_requests();
+    EXPECT_FALSE(mmu.requests_pending());
+    EXPECT_FALSE(writable(0x5000));
+    EXPECT_TRUE(writable(0x6000));
+    for (u64 n = 0; n < 300; ++n) // More than are kept one by one.
+        mmu.request_write_protect(PhysicalAddress(n * page_size));
+    mmu.serve_requests();
+    EXPECT_FALSE(writable(0x6000));
+}
+
+// A vCPU as a thread: a body that runs between safe points until told to stop.
+class Vcpu {
+  public:
+    Vcpu(Memory& memory, std::function<void(Mmu&)> body) : mmu_(memory.map, memory.log), body_(std::move(body)) {}
+    void start() {
+        thread_ = std::thread([this] {
+            mmu_.unpark();
+            while (!stop_) {
+                if (mmu_.requests_pending()) mmu_.serve_requests();
+                body_(mmu_);
+                ++steps_;
+            }
+            mmu_.park();
+        });
+    }
+    void stop() {
+        stop_ = true;
+        thread_.join();
+    }
+    u64 steps() const { return steps_; }
+
+  private:
+    Mmu mmu_;
+    std::function<void(Mmu&)> body_;
+    std::atomic<bool> stop_{false};
+    std::atomic<u64> steps_{0};
+    std::thread thread_;
+};
+
+// While granules stay marked, their bytes are those that were read after the marking: for stores by the TLB, by pointer
+// and by DMA.
+TEST(Rendezvous, MarkedBytesDoNotChangeBehindTheDecodersBack) {
+    Memory memory;
+    constexpr u64 code = 0x5100;
+    std::atomic<u32> next{1};
+    Vcpu storer(memory, [&](Mmu& mmu) { ASSERT_TRUE(mmu.store(LinearAddress(code), next++)); });
+    Vcpu pointer(memory, [&](Mmu& mmu) {
+        u8* const host = mmu.host_for_write(LinearAddress(code), 4);
+        ASSERT_NE(host, nullptr);
+        store_guest<u32>(host, next++);
+        if (next % 64 == 0) { // Halted for a moment.
+            mmu.park();
+            std::this_thread::yield();
+            mmu.unpark();
+        }
+    });
+    std::atomic<bool> stop{false};
+    std::thread device([&] {
+        while (!stop) {
+            memory.map.write_value(PhysicalAddress(code), next++, 4);
+            std::this_thread::yield();
+        }
+    });
+    Mmu decoder(memory.map, memory.log);
+    decoder.unpark();
+    storer.start();
+    pointer.start();
+    u64 kept = 0;
+    for (unsigned round = 0; round < 3000; ++round) {
+        if (memory.map.mark_code(PhysicalAddress(code), 4))
+            memory.map.protect_code_page(PhysicalAddress(code), &decoder);
+        const u32 decoded = load_guest<u32>(memory.ram.data() + code);
+        for (unsigned look = 0; look < 50; ++look) {
+            const u32 now = load_guest<u32>(memory.ram.data() + code);
+            if (!memory.map.code_marked(PhysicalAddress(code), 4)) break;
+            ASSERT_EQ(now, decoded) << round;
+            ++kept;
+        }
+        if (round % 8 == 0) {
+            decoder.park();
+            std::this_thread::yield();
+            decoder.unpark();
+        }
+    }
+    stop = true;
+    device.join();
+    storer.stop();
+    pointer.stop();
+    EXPECT_GT(kept, 0u);
+    EXPECT_GT(storer.steps(), 0u);
+    EXPECT_GT(pointer.steps(), 0u);
+}
+
+// Several vCPUs that all decode, all write and all wait for each other.
+TEST(Rendezvous, MutualRequestsDoNotDeadlock) {
+    Memory memory;
+    struct Device : IoTarget {
+        u64 read(PhysicalAddress, unsigned) override { return 0; }
+        void write(PhysicalAddress, u64, unsigned) override { std::this_thread::yield(); }
+    } device;
+    memory.map.set_regions({memory.ram_region(0, 1 << 20), io_region(0xFE00'0000, 0x1000, device)});
+    std::atomic<u32> seed{1};
+    const auto body = [&](Mmu& mmu) {
+        const u32 n = seed.fetch_add(1) * 2654435761u >> 16;
+        const PhysicalAddress page((n & 3) * page_size);
+        if (n & 4) {
+            if (memory.map.mark_code(page, 16)) memory.map.protect_code_page(page, &mmu);
+        } else if (n & 8) {
+            ASSERT_TRUE(mmu.store(LinearAddress(page.value + (n >> 4 & 0xFF8)), u64{n}));
+        } else {
+            ASSERT_TRUE(mmu.store(LinearAddress(0xFE00'0000), n));
+        }
+    };
+    std::vector<std::unique_ptr<Vcpu>> vcpus;
+    for (int n = 0; n < 4; ++n)
+        vcpus.push_back(std::make_unique<Vcpu>(memory, body));
+    for (auto& vcpu : vcpus)
+        vcpu->start();
+    for (auto& vcpu : vcpus)
+        while (vcpu->steps() < 2000)
+            std::this_thread::yield();
+    for (int n = 0; n < 50; ++n) // The map changes meanwhile.
+        memory.map.set_regions(memory.map.regions());
+    for (auto& vcpu : vcpus)
+        vcpu->stop();
+}
+
+} // namespace
+} // namespace calque::mmu
