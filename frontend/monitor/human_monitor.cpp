@@ -1,11 +1,14 @@
 #include "frontend/monitor/human_monitor.h"
 
 #include <array>
+#include <charconv>
 
 namespace calque::monitor {
 
 namespace {
 constexpr std::size_t longest_line = 4096;
+constexpr std::size_t longest_history = 100;
+constexpr u64 most_words = 4096; // That one xp shows.
 constexpr std::string_view help_text = "help                 this list\n"
                                        "quit                 end the emulator\n"
                                        "stop, cont           stop the guest, let it go on\n"
@@ -28,7 +31,10 @@ HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& back
 HumanMonitor::~HumanMonitor() { backend_.set_receiver({}); }
 
 void HumanMonitor::greet() {
-    print("Calque 0.1.0 monitor - type 'help' for more information\n");
+    if (greeted_.exchange(true))
+        print("\n");
+    else
+        print("Calque 0.1.0 monitor - type 'help' for more information\n");
     prompt();
 }
 
@@ -79,6 +85,7 @@ void HumanMonitor::key(u8 c) {
         const std::string line = std::move(line_);
         line_.clear();
         if (!line.empty()) history_.push_back(line);
+        if (history_.size() > longest_history) history_.erase(history_.begin());
         history_at_ = history_.size();
         return execute(line);
     }
@@ -100,6 +107,7 @@ void HumanMonitor::execute(const std::string& line) {
     while (!argument.empty() && argument.back() == ' ')
         argument.pop_back();
     if (command == "info") return info(argument);
+    if (command == "xp") return examine(argument);
     if (command == "help" || command == "?") {
         print(help_text);
     } else if (command == "quit" || command == "q") {
@@ -122,26 +130,46 @@ void HumanMonitor::execute(const std::string& line) {
             print(saved ? fmt::format("saved to {}\n", argument) : saved.error().message + "\n");
             prompt();
         });
-    } else if (command == "xp") {
-        unsigned count = 1;
-        unsigned long long address = 0;
-        if (std::sscanf(argument.c_str(), "/%u %lli", &count, reinterpret_cast<long long*>(&address)) != 2
-            && std::sscanf(argument.c_str(), "%lli", reinterpret_cast<long long*>(&address)) != 1) {
-            print("xp takes /N ADDRESS\n");
-            return prompt();
-        }
-        for (unsigned i = 0; i < std::min(count, 4096u); ++i) {
-            std::array<u8, 4> word{};
-            const PhysicalAddress at(address + 4 * i);
-            const bool there = machine_.memory().dma_read(at, word);
-            if (i % 4 == 0) print(fmt::format("{}{:016x}:", i ? "\n" : "", at.value));
-            print(there ? fmt::format(" 0x{:02x}{:02x}{:02x}{:02x}", word[3], word[2], word[1], word[0])
-                        : " (no memory)");
-        }
-        print("\n");
     } else if (!command.empty()) {
         print(fmt::format("there is no command '{}'; 'help' lists them\n", command));
     }
+    prompt();
+}
+
+// xp /N ADDRESS, where N may be followed by QEMU's letters x (hexadecimal) and w (32-bit words), the only format here.
+void HumanMonitor::examine(const std::string& argument) {
+    u64 count = 1;
+    bool good = true;
+    std::string_view rest = argument;
+    const auto number = [&](int base) {
+        u64 value = 0;
+        const auto [end, failed] = std::from_chars(rest.data(), rest.data() + rest.size(), value, base);
+        good = good && failed == std::errc();
+        rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+        return value;
+    };
+    if (rest.starts_with('/')) {
+        rest.remove_prefix(1);
+        count = number(10);
+        rest.remove_prefix(std::min(rest.find_first_not_of("xw"), rest.size()));
+        rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+    }
+    const bool hexadecimal = rest.starts_with("0x");
+    if (hexadecimal) rest.remove_prefix(2);
+    const u64 address = number(hexadecimal ? 16 : 10);
+    if (!good || !rest.empty() || count < 1 || count > most_words) {
+        print(fmt::format("xp takes /N ADDRESS, with N from 1 to {}; for example xp /4 0x7c00\n", most_words));
+        return prompt();
+    }
+    std::string text;
+    for (u64 i = 0; i < count; ++i) {
+        std::array<u8, 4> word{};
+        const PhysicalAddress at(address + 4 * i);
+        const bool there = machine_.memory().dma_read(at, word);
+        if (i % 4 == 0) text += fmt::format("{}{:016x}:", i ? "\n" : "", at.value);
+        text += there ? fmt::format(" 0x{:02x}{:02x}{:02x}{:02x}", word[3], word[2], word[1], word[0]) : " (no memory)";
+    }
+    print(text + "\n");
     prompt();
 }
 

@@ -4,6 +4,7 @@
 #include "devices/char_backend.h"
 #include "frontend/machine/machine.h"
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -18,13 +19,14 @@ class HumanMonitor {
     HumanMonitor(const HumanMonitor&) = delete;
     HumanMonitor& operator=(const HumanMonitor&) = delete;
 
-    void greet(); // Shows the prompt.
+    void greet(); // Says who is there, the first time, and shows the prompt. Any thread.
 
   private:
     void receive(std::span<const u8> bytes);
     void key(u8 c);
     void replace_line(std::string text);
     void execute(const std::string& line);
+    void examine(const std::string& argument);
     void info(const std::string& what);
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
@@ -32,6 +34,7 @@ class HumanMonitor {
 
     machine::Machine& machine_;
     devices::CharBackend& backend_;
+    std::atomic<bool> greeted_{false};
     std::mutex output_; // Command results come from the machine's thread, echo from the backend's.
     std::string line_;
     std::vector<std::string> history_;
