@@ -34,7 +34,7 @@ template <unsigned Size> void jmp_relative(Cpu& cpu, const Instruction* i) {
     cpu.state.rip() += i->length;
     if (!jump_to<Size>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
         return faulted(cpu, i);
-    return go_chained(cpu, i, 1);
+    return go_chained(cpu, i, i->displacement);
 }
 
 template <unsigned Condition, unsigned Size> void jcc(Cpu& cpu, const Instruction* i) {
@@ -93,44 +93,58 @@ template <class T, bool Flat> void call_relative(Cpu& cpu, const Instruction* i)
     cpu.state.rip() += i->length;
     if (!call_to<T, Flat>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
         return faulted(cpu, i);
-    return go_chained(cpu, i, 1);
+    return go_chained(cpu, i, i->displacement);
 }
-template <class T, bool Flat, Where S> void call_computed(Cpu& cpu, const Instruction* i) {
-    const u64 next = cpu.state.rip() + i->length;
+// The work of computed branches, apart from the way on: its locals must be gone before the tail call, or the compiler
+// makes none.
+template <class T, bool Flat, Where S> [[nodiscard]] inline bool call_operand(Cpu& cpu, const Instruction& i) {
+    const u64 next = cpu.state.rip();
+    T target;
+    if (load<S, T>(cpu, i, i.dest, target) && call_to<T, Flat>(cpu, target)) [[likely]]
+        return true;
     cpu.state.rip() = next;
-    T target;
-    if (!load<S, T>(cpu, *i, i->dest, target) || !call_to<T, Flat>(cpu, target)) [[unlikely]] {
-        cpu.state.rip() = next;
-        return faulted(cpu, i);
-    }
-    return go_computed(cpu, i);
+    return false;
 }
-template <class T, Where S> void jmp_computed(Cpu& cpu, const Instruction* i) {
-    cpu.state.rip() += i->length;
+template <class T, Where S> [[nodiscard]] inline bool jump_operand(Cpu& cpu, const Instruction& i) {
     T target;
-    if (!load<S, T>(cpu, *i, i->dest, target) || !jump_to<sizeof(T)>(cpu, target)) [[unlikely]]
-        return faulted(cpu, i);
-    return go_computed(cpu, i);
+    return load<S, T>(cpu, i, i.dest, target) && jump_to<sizeof(T)>(cpu, target);
 }
-
-template <class T, bool Flat> void ret(Cpu& cpu, const Instruction* i) {
-    cpu.state.rip() += i->length;
+template <class T, bool Flat> [[nodiscard]] inline bool return_to_caller(Cpu& cpu, const Instruction& i) {
     T target;
     if constexpr (Flat) {
         if (!cpu.mmu.load(LinearAddress(cpu.state.gpr[rsp]), target)) [[unlikely]] {
             cpu.raise_memory_fault(flat_stack);
-            return faulted(cpu, i);
+            return false;
         }
     } else if (!cpu.read(cpu.stack_segment(), cpu.state.gpr[rsp] & cpu.stack_mask(), target)) {
-        return faulted(cpu, i);
+        return false;
     }
     if (!jump_to<sizeof(T)>(cpu, target)) [[unlikely]]
-        return faulted(cpu, i);
-    const u64 popped = sizeof(T) + (i->immediate & 0xFFFF);
+        return false;
+    const u64 popped = sizeof(T) + (i.immediate & 0xFFFF);
     if constexpr (Flat)
         cpu.state.gpr[rsp] += popped;
     else
         cpu.set_rsp(cpu.state.gpr[rsp] + popped);
+    return true;
+}
+
+template <class T, bool Flat, Where S> void call_computed(Cpu& cpu, const Instruction* i) {
+    cpu.state.rip() += i->length;
+    if (!call_operand<T, Flat, S>(cpu, *i)) [[unlikely]]
+        return faulted(cpu, i);
+    return go_computed(cpu, i);
+}
+template <class T, Where S> void jmp_computed(Cpu& cpu, const Instruction* i) {
+    cpu.state.rip() += i->length;
+    if (!jump_operand<T, S>(cpu, *i)) [[unlikely]]
+        return faulted(cpu, i);
+    return go_computed(cpu, i);
+}
+template <class T, bool Flat> void ret(Cpu& cpu, const Instruction* i) {
+    cpu.state.rip() += i->length;
+    if (!return_to_caller<T, Flat>(cpu, *i)) [[unlikely]]
+        return faulted(cpu, i);
     return go_computed(cpu, i);
 }
 
