@@ -122,6 +122,7 @@ void Cpu::update_slow_flag() {
     // RF needs it too: it lasts for one instruction.
     const bool slow = (state.rflags & (flag_tf | flag_rf)) || (state.dr[7] & 0xFF) || state.interrupt_shadow
                       || state.debug_shadow || state.pending_debug;
+    if (slow == ((events.load(std::memory_order_relaxed) & event_slow) != 0)) return;
     if (slow)
         request(event_slow);
     else

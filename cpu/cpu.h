@@ -136,7 +136,9 @@ class Cpu {
             out = LinearAddress(state.segment[segment].base + offset);
             return true;
         }
-        return linear_checked(segment, offset, size, access, out);
+        if (!linear_checked(segment, offset, size, access, checked_linear_)) return false;
+        out = checked_linear_;
+        return true;
     }
     // The memory operand of an instruction.
     template <class T> [[nodiscard]] bool read_operand(const Instruction& i, T& out) {
@@ -254,6 +256,8 @@ class Cpu {
     bool take_interrupt(u32 pending);
     u64 matching_breakpoints(u64 address, unsigned size, unsigned kinds) const;
 
+    LinearAddress checked_linear_; // linear_checked()'s result: not the caller's variable, so that handlers can end in
+                                   // tail calls.
     std::optional<Exception> exception_;
     u64 slow_start_ = 0;              // RIP of the instruction that check_instruction_breakpoint() let through.
     bool shadow_is_new_ = false;      // The shadow in state was set by the instruction that runs now.

@@ -7,6 +7,9 @@ namespace calque::cpu {
 namespace {
 
 constexpr u64 key_single = 16; // Blocks of one instruction.
+// Instructions in one go. A handler that the compiler did not make end in a jump keeps its frame until then, so this
+// bounds the stack.
+constexpr u64 longest_chain = 4096;
 
 DecodeMode decode_mode(const Cpu& cpu, bool careful) {
     return {cpu.mode.code_size, !cpu.mode.protected_mode || cpu.mode.vm86, careful};
@@ -111,7 +114,7 @@ ExitReason Interpreter::run(Cpu& cpu, u64 budget) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != Activity::running)
             if (const auto reason = serve_events(cpu)) return *reason;
         if (cpu.instructions >= end) return ExitReason::budget;
-        if (cpu.events.load(std::memory_order_relaxed) & event_slow)
+        if ((cpu.events.load(std::memory_order_relaxed) & event_slow) || log_.on(Channel::insn))
             step(cpu);
         else
             run_blocks(cpu, end);
@@ -195,13 +198,15 @@ void Interpreter::execute(Cpu& cpu, Block& block) {
 void Interpreter::run_blocks(Cpu& cpu, u64 end) {
     const bool single = end - cpu.instructions <= longest_block;
     const DecodeMode mode = decode_mode(cpu, false);
-    cpu.dispatch.limit = single ? 0 : end - longest_block;
+    const bool traced = log_.on(Channel::exec);
+    cpu.dispatch.limit = single || traced ? 0 : std::min(end - longest_block, cpu.instructions + longest_chain);
     cpu.dispatch.code_key = mode.key();
     const Instruction* chain = nullptr;
     for (;;) {
         const u64 flushes = cache_.counters().flushes;
         Block* const block = lookup(cpu, mode, single);
         if (!block) return deliver(cpu);
+        if (traced) trace_state(cpu, Channel::exec);
         if (chain && flushes == cache_.counters().flushes) try_link(chain, *block);
         execute(cpu, *block);
         const Flow flow = cpu.exit_.flow;
@@ -212,9 +217,19 @@ void Interpreter::run_blocks(Cpu& cpu, u64 end) {
     }
 }
 
+// --trace insn, --trace exec: the processor before each instruction or block, a line each, in a form that diff can
+// compare.
+void Interpreter::trace_state(const Cpu& cpu, Channel channel) {
+    std::string line = fmt::format("{} rip={:x} fl={:x}", cpu.index, cpu.state.rip(), cpu.rflags());
+    for (unsigned n = 0; n < 16; ++n)
+        line += fmt::format(" {:x}", cpu.state.gpr[n]);
+    log_.write(channel, line);
+}
+
 // One instruction, with all that can go with one: breakpoints, single-step, shadows.
 void Interpreter::step(Cpu& cpu) {
     ++counters_.steps;
+    if (log_.on(Channel::insn)) trace_state(cpu, Channel::insn);
     if (cpu.check_instruction_breakpoint()) return;
     const bool trap_flag = cpu.state.rflags & flag_tf;
     cpu.dispatch.limit = 0;

@@ -48,6 +48,7 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::optional<ExitReason> serve_events(Cpu& cpu);
     void run_blocks(Cpu& cpu, u64 end);
     void step(Cpu& cpu);
+    void trace_state(const Cpu& cpu, Channel channel);
     // The block at RIP, decoded if need be; null when the fetch raised an exception.
     Block* lookup(Cpu& cpu, const DecodeMode& mode, bool single);
     // Runs a block; what made it leave is in cpu.exit_, and its instructions are counted.

@@ -7,6 +7,10 @@
 
 namespace calque::cpu {
 
+// The core crystal that CPUID leaf 15h names: the TSC runs at a multiple of it, the local APIC's timer at its
+// frequency.
+inline constexpr u32 core_crystal_hz = 25'000'000;
+
 class Platform {
   public:
     virtual ~Platform() = default;

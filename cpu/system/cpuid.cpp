@@ -15,8 +15,6 @@ namespace {
 using Result = Cpu::CpuidResult;
 
 constexpr u32 max_basic = 0x1F, max_extended = 0x80000008, max_hypervisor = 0x40000000;
-// What the local APIC's timer counts, before its divider: the "core crystal clock" of leaf 15h.
-constexpr u32 crystal_hz = 1'000'000'000;
 
 u32& register_of(Result& r, CpuidRegister which) {
     switch (which) {
@@ -133,10 +131,10 @@ Result plain_leaf(Cpu& cpu, u32 leaf, u32 subleaf) {
     case 0x1F: return topology_leaf(model, subleaf, cpu.platform.apic_id());
     case 0xD: return xsave_leaf(model, cpu.state, subleaf);
     case 0x15: {
-        // TSC frequency = crystal * EBX / EAX, in units that keep the ratio exact to 1 kHz.
-        r.eax = crystal_hz / 1000;
-        r.ebx = static_cast<u32>(cpu.platform.timestamp_frequency() / 1000);
-        r.ecx = crystal_hz;
+        // TSC frequency = crystal * EBX / EAX. Linux multiplies in 32 bits: the ratio has to be in small numbers.
+        r.eax = 1;
+        r.ebx = static_cast<u32>(cpu.platform.timestamp_frequency() / core_crystal_hz);
+        r.ecx = core_crystal_hz;
         break;
     }
     case 0x16: {

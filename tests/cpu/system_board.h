@@ -45,7 +45,10 @@ class Board {
 
     explicit Board(Mode mode, CpuModel model = {})
         : mode_(mode), model_(std::move(model)), ram_(new (std::align_val_t(page_size)) u8[ram_size]()) {
-        mmu::Region region{PhysicalAddress(0), ram_size, mmu::RegionKind::ram, ram_.get()};
+        mmu::Region region;
+        region.length = ram_size;
+        region.kind = mmu::RegionKind::ram;
+        region.host = ram_.get();
         region.name = "ram";
         memory.set_regions({region});
         cpu_ = std::make_unique<Cpu>(0, model_, memory, platform, log);

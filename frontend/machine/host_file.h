@@ -1,0 +1,18 @@
+// Host files read and written whole.
+#pragma once
+
+#include "base/result.h"
+#include "base/types.h"
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace calque::machine {
+
+// `option` is the word on the command line that named the file, for the message.
+Result<std::vector<u8>> read_host_file(const std::string& path, const std::string& option);
+// Writes beside the file and renames at the end, so that a failure leaves what was there.
+Result<void> write_host_file(const std::string& path, std::span<const u8> data);
+
+} // namespace calque::machine

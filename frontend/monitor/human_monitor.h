@@ -1,0 +1,42 @@
+// The human monitor: commands by line, on a character backend.
+#pragma once
+
+#include "devices/char_backend.h"
+#include "frontend/machine/machine.h"
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace calque::monitor {
+
+class HumanMonitor {
+  public:
+    // Both must outlive the monitor.
+    HumanMonitor(machine::Machine& machine, devices::CharBackend& backend);
+    ~HumanMonitor();
+    HumanMonitor(const HumanMonitor&) = delete;
+    HumanMonitor& operator=(const HumanMonitor&) = delete;
+
+    void greet(); // Shows the prompt.
+
+  private:
+    void receive(std::span<const u8> bytes);
+    void key(u8 c);
+    void replace_line(std::string text);
+    void execute(const std::string& line);
+    void info(const std::string& what);
+    void print(std::string_view text); // Line ends become CR LF.
+    void prompt() { print("(calque) "); }
+    std::string memory_map() const;
+
+    machine::Machine& machine_;
+    devices::CharBackend& backend_;
+    std::mutex output_; // Command results come from the machine's thread, echo from the backend's.
+    std::string line_;
+    std::vector<std::string> history_;
+    std::size_t history_at_ = 0;
+    unsigned escape_ = 0; // Bytes of an escape sequence seen.
+};
+
+} // namespace calque::monitor
