@@ -64,7 +64,7 @@ bool Archive::get(void* data, std::size_t size) {
         fail("the saved state ends too early");
         return false;
     }
-    std::memcpy(data, data_.data() + at_, size);
+    if (size != 0) std::memcpy(data, data_.data() + at_, size); // An empty vector's data() may be null.
     at_ += size;
     return true;
 }

@@ -27,6 +27,18 @@ std::vector<u8> saved() {
     return archive.take();
 }
 
+// Found by the undefined-behaviour sanitizer: memcpy with a null pointer.
+TEST(Archive, AnEmptyVectorIntoAnEmptyVector) {
+    Sample sample;
+    Archive saver = Archive::saver();
+    sample.serialize(saver);
+    Archive loader = Archive::loader(saver.take());
+    sample.d.shrink_to_fit();
+    sample.serialize(loader);
+    EXPECT_TRUE(loader.ok());
+    EXPECT_TRUE(sample.d.empty());
+}
+
 TEST(Archive, RoundTrip) {
     Archive archive = Archive::loader(saved());
     Sample sample;

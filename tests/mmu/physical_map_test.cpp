@@ -200,16 +200,18 @@ TEST(FlatMap, RandomMapsAgreeWithASearch) {
             const auto number = [&] { return random() >> (64 - widths[random() % std::size(widths)]); };
             Region region;
             region.base = PhysicalAddress(number());
-            region.length = number();
+            region.length = number() & 0xFF'FFFF'FFFF; // Of memory: no pointer may wrap.
             if (random() & 1) {
                 region.base = region.base.page();
                 region.length &= ~page_offset_mask;
             }
             region.priority = static_cast<int>(random() % 3);
             region.kind = static_cast<RegionKind>(random() % 4);
+            if (region.kind == RegionKind::io) region.length = number();
             region.target = &targets[random() % 4];
             region.host = backing.data() + random() % backing.size(); // Never followed here.
-            if (random() % 4 == 0) region.write_kind = static_cast<RegionKind>(random() % 4);
+            if (region.kind != RegionKind::io && random() % 4 == 0)
+                region.write_kind = static_cast<RegionKind>(random() % 4);
             regions.push_back(region);
             edges.push_back(region.base.value);
             edges.push_back(region.base.value + region.length);
