@@ -93,6 +93,7 @@ void serialize_fpu(Archive& a, CpuState& s) {
     a.field("data_pointer", x.data_pointer);
     a.field("instruction_selector", x.instruction_selector);
     a.field("data_selector", x.data_selector);
+    a.field("ferr", x.ferr);
     for (VectorRegister& v : s.vector)
         a.elements("vector", std::span<u64>(v.q));
     a.field("mxcsr", s.mxcsr);

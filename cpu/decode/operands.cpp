@@ -147,6 +147,9 @@ void describe_instruction(const ZydisDecodedInstruction& in, Form& form, Instruc
     } else if ((in.attributes & ZYDIS_ATTRIB_HAS_REX) && in.raw.rex.W) {
         out.flags |= insn_rex_w;
     }
+    // An x87 instruction keeps the 11 bits of its opcode, for the FPU's last-opcode register (SDM volume 1, 8.1.9).
+    if (in.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (in.opcode & 0xF8) == 0xD8)
+        out.immediate = (in.opcode & 7u) << 8 | in.raw.modrm.mod << 6 | in.raw.modrm.reg << 3 | in.raw.modrm.rm;
     set_segment(in, form, false, 0, out);
     form.flags = out.flags;
 }

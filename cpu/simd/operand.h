@@ -37,6 +37,7 @@ inline bool mmx_pending_fault(Cpu& cpu) {
         cpu.raise(Vector::x87_floating_point);
         return true;
     }
+    cpu.state.x87.ferr = true;
     cpu.platform.set_ferr(true);
     return false;
 }

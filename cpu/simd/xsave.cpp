@@ -2,6 +2,7 @@
 #include "cpu/simd/forms.h"
 #include "cpu/simd/rows.h"
 #include "cpu/simd/xsave_area.h"
+#include "cpu/x87/stack.h"
 
 namespace calque::cpu::simd {
 
@@ -161,7 +162,11 @@ Flow restore(Cpu& cpu, const Instruction& i) {
     }
     if ((asked & present & xstate_pkru) && !cpu.read(seg, base + offset_of(xstate_pkru, compaction), pkru))
         return Flow::fault;
-    if (asked & xstate_x87) cpu.state.x87 = x87;
+    if (asked & xstate_x87) {
+        x87.ferr = cpu.state.x87.ferr;
+        cpu.state.x87 = x87;
+        x87::update_summary(cpu);
+    }
     cpu.state.vector = vector;
     cpu.state.mxcsr = mxcsr;
     if (asked & xstate_pkru) {

@@ -240,12 +240,14 @@ std::optional<bool> write_special(Cpu& cpu, u32 index, u64 value) {
         const u64 change = value - cpu.read_tsc();
         s.tsc_offset += change;
         s.tsc_adjust += change;
+        cpu.platform.timestamp_changed();
         return true;
     }
     case msr::tsc_adjust:
         if (!f.has(Feature::tsc_adjust)) return std::nullopt;
         s.tsc_offset += value - s.tsc_adjust;
         s.tsc_adjust = value;
+        cpu.platform.timestamp_changed();
         return true;
     case msr::feature_control: return false; // Locked.
     case msr::bios_update_trigger:

@@ -72,7 +72,7 @@ template <fp::Remainder (*Function)(F80, F80, Status&)> Flow remainder(Cpu& cpu,
     report(x, s);
     set_c2(x, !r.complete);
     // Without a quotient C0 and C3 stay.
-    if (fp::classify(r.value) != fp::F80Class::Nan)
+    if (s.writes_register() && fp::classify(r.value) != fp::F80Class::Nan)
         x.status = static_cast<u16>((x.status & ~(fsw_c0 | fsw_c1 | fsw_c3)) | (r.quotient & 4 ? fsw_c0 : 0)
                                     | (r.quotient & 2 ? fsw_c3 : 0) | (r.quotient & 1 ? fsw_c1 : 0));
     if (s.writes_register()) put(x, 0, r.value);

@@ -69,6 +69,7 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     void set_smm(bool active) override { services_.set_smm(active); }
     bool is_bootstrap() override { return index_ == 0; }
     void init_taken() override;
+    void timestamp_changed() override { lapic_.tsc_changed(); }
 
     // devices::VcpuPort
     void interrupt_line(bool level) override;

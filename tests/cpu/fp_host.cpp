@@ -3,12 +3,12 @@
 // operation.
 #if defined(__x86_64__)
 
-#include "fp_host.h"
+#include "tests/cpu/fp_host.h"
 
 #include "cpu/fp/approx.h"
 #include "cpu/fp/arith.h"
 #include "cpu/fp/convert.h"
-#include "fp_random.h"
+#include "tests/cpu/fp_random.h"
 
 #include <cpuid.h>
 #include <cstdio>

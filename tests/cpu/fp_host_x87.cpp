@@ -4,7 +4,7 @@
 
 #include "cpu/fp/f80.h"
 #include "cpu/fp/transcendental.h"
-#include "fp_random.h"
+#include "tests/cpu/fp_random.h"
 
 #include <cstdio>
 #include <cstdlib>

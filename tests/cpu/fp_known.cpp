@@ -6,7 +6,7 @@
 #include "cpu/fp/convert.h"
 #include "cpu/fp/f80.h"
 #include "cpu/fp/transcendental.h"
-#include "fp_random.h"
+#include "tests/cpu/fp_random.h"
 
 #include <gtest/gtest.h>
 
@@ -153,7 +153,7 @@ struct Answer {
 };
 
 constexpr Answer kAnswers[] = {
-#include "fp_transcendental_answers.inc"
+#include "tests/cpu/fp_transcendental_answers.inc"
 };
 
 F80 evaluate(const Answer& answer, Status& s) {

@@ -3,8 +3,9 @@
 // are compared. CALQUE_X87_CASES=n runs n states of each encoding.
 #if defined(__x86_64__) && defined(__linux__)
 
-#include "fp_random.h"
-#include "harness.h"
+#include "tests/cpu/fp_random.h"
+#include "tests/cpu/harness.h"
+#include "tests/cpu/native.h"
 
 #include <csignal>
 #include <cstdio>
@@ -51,15 +52,12 @@ void on_signal(int number, siginfo_t*, void* context) {
     uc->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(g_resume);
 }
 
-// The host's side: its memory at the guest's addresses, so that the pointers the FPU keeps are comparable.
+// The host's side: its memory is at the guest's addresses (Native has mapped it), so that the pointers the FPU keeps
+// are comparable.
 class Host {
   public:
     Host() {
-        void* wanted = reinterpret_cast<void*>(arena_base);
-        void* got = mmap(wanted, 0x20000, PROT_READ | PROT_WRITE | PROT_EXEC,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-        mapped_ = got == wanted;
-        if (got != MAP_FAILED && !mapped_) munmap(got, 0x20000);
+        (void)Native::instance(); // sets its own handlers, which these stand before
         struct sigaction action = {};
         action.sa_sigaction = on_signal;
         action.sa_flags = SA_SIGINFO;
@@ -69,11 +67,10 @@ class Host {
     ~Host() {
         sigaction(SIGFPE, &old_fpe_, nullptr);
         sigaction(SIGILL, &old_ill_, nullptr);
-        if (mapped_) munmap(reinterpret_cast<void*>(arena_base), 0x20000);
     }
     Host(const Host&) = delete;
     Host& operator=(const Host&) = delete;
-    bool usable() const { return mapped_ && __builtin_cpu_is("amd"); }
+    bool usable() const { return Native::instance().ok() && __builtin_cpu_is("amd"); }
 
     Result run(std::span<const u8> instruction, const Start& start) {
         u8* code = reinterpret_cast<u8*>(code_base);
@@ -94,6 +91,7 @@ class Host {
                      : [image] "m"(start.image), [target] "r"(target), [code] "r"(code), "b"(operand_at)
                      : "rax", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
                        "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        std::memset(code, 0xCC, 32); // as the arena was
         result.flags = flags & tested_flags;
         result.rax = rax_out;
         result.vector = g_signal == SIGFPE ? 16 : g_signal == SIGILL ? 6 : -1;
@@ -102,7 +100,6 @@ class Host {
     }
 
   private:
-    bool mapped_;
     struct sigaction old_fpe_ = {}, old_ill_ = {};
 };
 
