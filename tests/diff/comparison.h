@@ -41,8 +41,8 @@ class Comparison {
     void load_native(bool vectors);
     void note(std::string text) { differences_ += (differences_.empty() ? "" : "; ") + std::move(text); }
     void compare(const Encoding& e, const std::optional<cpu::Exception>& fault);
-    void compare_fault(const std::optional<cpu::Exception>& fault);
-    void compare_memory();
+    void compare_fault(std::string_view name, const std::optional<cpu::Exception>& fault);
+    void compare_memory(const Encoding& e);
     void compare_vectors(unsigned tolerance);
     void compare_x87(unsigned tolerance);
     u64 random_target(Random& random) const;

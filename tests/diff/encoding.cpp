@@ -10,7 +10,6 @@ using cpu::DecodeMode;
 using cpu::Decoder;
 using cpu::DecodeStatus;
 
-
 // Writes the bytes of one encoding, front to back.
 class Writer {
   public:

@@ -12,7 +12,7 @@ namespace calque::diff {
 
 // The fixed part of an encoding. What is not here is filled in at random.
 struct Pattern {
-    u8 prefix = 0;        // A mandatory or size prefix: 0, 66, F3 or F2; in VEX, pp.
+    u8 prefix = 0;         // A mandatory or size prefix: 0, 66, F3 or F2; in VEX, pp.
     bool size_too = false; // 66 besides F2 or F3.
     bool vex = false;
     u8 map = 0; // 0: one byte; 1: 0F; 2: 0F 38; 3: 0F 3A.

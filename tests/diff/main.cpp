@@ -79,8 +79,8 @@ bool Run::choose_rows(const Patterns& patterns) {
 void Run::difference(const Encoding& e, u64 group) {
     auto& [count, text] = failures_[e.record.row];
     if (count++ == 0)
-        text = fmt::format("{}\n  repeat with: diff_host --seed {} --case {}{}", comparison_.report(e), options_.seed, group,
-                           options_.rows.empty() ? "" : " and the same --row");
+        text = fmt::format("{}\n  repeat with: diff_host --seed {} --case {}{}", comparison_.report(e), options_.seed,
+                           group, options_.rows.empty() ? "" : " and the same --row");
 }
 
 void Run::group(u64 number, const Pools& pools) {
@@ -145,7 +145,8 @@ void Run::summary(u64) {
 int Run::unknown() {
     std::map<std::string, unsigned> found;
     Patterns::every([&](const Pattern& p) {
-        if (!p.vex && p.map == 0 && (p.opcode == 0x0F || p.opcode == 0xC4 || p.opcode == 0xC5 || p.opcode == 0x62)) return;
+        if (!p.vex && p.map == 0 && (p.opcode == 0x0F || p.opcode == 0xC4 || p.opcode == 0xC5 || p.opcode == 0x62))
+            return;
         Encoding e = plain_encoding(p);
         if (comparison_.decoder().decode(e.bytes, {}, e.record, &e.form) != cpu::DecodeStatus::ok) return;
         if (!cpu::instruction_table()[e.record.row].name.empty()) return;
@@ -203,7 +204,7 @@ bool parse(int argc, char** argv, Options& options) {
     for (int n = 1; n < argc; ++n) {
         const std::string_view name = argv[n];
         u64 only = 0;
-        u64* value = name == "--cases" ? &options.cases
+        u64* value = name == "--cases"  ? &options.cases
                      : name == "--seed" ? &options.seed
                      : name == "--jobs" ? &options.jobs
                      : name == "--case" ? &only

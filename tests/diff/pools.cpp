@@ -82,7 +82,9 @@ Extended extended_value(Random& random) {
     case 13: exponent = random.below(0x7FFF), significand |= random.next(); break;
     case 14: exponent = bias - 1023 - 54 + random.below(60), significand |= random.next(); break;
     case 15: exponent = bias - 127 - 25 + random.below(30), significand |= random.next(); break;
-    case 16: exponent = bias + (random.one_in(2) ? 127 : 1023) - 2 + random.below(4), significand |= random.next(); break;
+    case 16:
+        exponent = bias + (random.one_in(2) ? 127 : 1023) - 2 + random.below(4), significand |= random.next();
+        break;
     case 17: exponent = bias + random.below(64), significand |= random.next() << random.below(64); break; // Halves.
     case 18: exponent = random.below(70), significand |= random.next(); break;
     case 19: exponent = bias - 2 + random.below(4), significand |= u64{random.byte() & 7u} << 60; break;
