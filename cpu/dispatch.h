@@ -15,19 +15,20 @@ struct JumpEntry {
 inline constexpr unsigned jump_entries = 8192;
 inline u64 jump_slot(u64 linear) { return (linear ^ (linear >> 13)) & (jump_entries - 1); }
 
-// Blocks follow each other by tail calls. Where the compiler makes calls of them (without optimisation, and with the
-// sanitizers, which act at each function's end), every block returns to the loop, or the stack would fill up.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
-inline constexpr bool tail_calls = false;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+// Where the compiler does not turn calls in tail position into jumps, the loop has to be returned to after each block.
+#if defined(__has_feature)
+#define CALQUE_HAS_FEATURE(x) __has_feature(x)
+#else
+#define CALQUE_HAS_FEATURE(x) 0
+#endif
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)                            \
+    || CALQUE_HAS_FEATURE(address_sanitizer) || CALQUE_HAS_FEATURE(thread_sanitizer)                                   \
+    || CALQUE_HAS_FEATURE(memory_sanitizer)
 inline constexpr bool tail_calls = false;
 #else
 inline constexpr bool tail_calls = true;
 #endif
-#else
-inline constexpr bool tail_calls = true;
-#endif
+#undef CALQUE_HAS_FEATURE
 
 inline bool may_go_on(const Cpu& cpu, u64 instructions) {
     return tail_calls && instructions < cpu.dispatch.limit && cpu.events.load(std::memory_order_relaxed) == 0;
@@ -74,7 +75,7 @@ inline void go_computed(Cpu& cpu, const Instruction* i) {
     return i->mode64() ? go_seen64(cpu, instructions, i) : go_seen32(cpu, instructions, i);
 }
 
-// The chain record of a relative jump, `distance` records further on.
+// The chain record of a relative jump, `distance` records further on: its displacement.
 inline void go_chained(Cpu& cpu, const Instruction* i, i32 distance) {
     i += distance;
     return i->handler(cpu, i);

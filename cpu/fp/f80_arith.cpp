@@ -26,6 +26,21 @@ F80 propagate_nan(F80 a, F80 b, Status& status) {
 
 namespace {
 
+// Neither is zero.
+inline F80 add_unpacked(Unpacked80 larger, Unpacked80 smaller, Status& status) {
+    if (larger.exponent < smaller.exponent
+        || (larger.exponent == smaller.exponent && larger.significand < smaller.significand))
+        std::swap(larger, smaller);
+    // Leading ones in bit 126 leave room for the carry, and 63 places below for what is shifted out.
+    const u128 wide = u128{larger.significand} << 63;
+    const int distance = larger.exponent - smaller.exponent;
+    const u128 aligned = distance <= 63 ? (u128{smaller.significand} << 63) >> distance
+                                        : shift_right_sticky(u128{smaller.significand} << 63, distance);
+    const u128 sum = larger.sign == smaller.sign ? wide + aligned : wide - aligned;
+    if (sum == 0) return zero80(status.rounding == Rounding::Down);
+    return normalize_round_and_pack80(larger.sign, larger.exponent + 1, sum, status);
+}
+
 F80 add_finite(F80 a, F80 b, Status& status) {
     if (is_zero(a) || is_zero(b)) {
         if (is_zero(a) && is_zero(b))
@@ -33,23 +48,15 @@ F80 add_finite(F80 a, F80 b, Status& status) {
         const Unpacked80 u = unpack80(is_zero(a) ? b : a);
         return round_and_pack80(u.sign, u.exponent, u.significand, 0, status);
     }
-    Unpacked80 larger = unpack80(a);
-    Unpacked80 smaller = unpack80(b);
-    if (larger.exponent < smaller.exponent
-        || (larger.exponent == smaller.exponent && larger.significand < smaller.significand))
-        std::swap(larger, smaller);
-    // Leading ones in bit 126 leave room for the carry.
-    const u128 wide = u128{larger.significand} << 63;
-    const u128 aligned = shift_right_sticky(u128{smaller.significand} << 63, larger.exponent - smaller.exponent);
-    const u128 sum = larger.sign == smaller.sign ? wide + aligned : wide - aligned;
-    if (sum == 0) return zero80(status.rounding == Rounding::Down);
-    return normalize_round_and_pack80(larger.sign, larger.exponent + 1, sum, status);
+    return add_unpacked(unpack80(a), unpack80(b), status);
 }
+
+inline Unpacked80 unpack_normal80(F80 a) { return {a.sign(), a.exponent(), a.significand}; }
 
 F80 add_any(F80 a, F80 b, bool negate_b, Status& status) {
     const F80 addend = negate_b ? F80{b.significand, static_cast<u16>(b.sign_exponent ^ 0x8000)} : b;
     if (is_normal(a) && is_normal(b) && !status.denormal_source) [[likely]]
-        return add_finite(a, addend, status);
+        return add_unpacked(unpack_normal80(a), unpack_normal80(addend), status);
     if (is_unsupported(a) || is_unsupported(b)) return invalid80(status);
     if (is_nan(a) || is_nan(b)) return propagate_nan(a, b, status);
     if (is_infinity(a) && is_infinity(b) && a.sign() != addend.sign()) return invalid80(status);
@@ -59,11 +66,12 @@ F80 add_any(F80 a, F80 b, bool negate_b, Status& status) {
     return add_finite(a, addend, status);
 }
 
-F80 mul_finite(F80 a, F80 b, Status& status) {
-    const Unpacked80 x = unpack80(a);
-    const Unpacked80 y = unpack80(b);
-    const u128 product = u128{x.significand} * y.significand;
-    return normalize_round_and_pack80(x.sign != y.sign, x.exponent + y.exponent - F80::kBias + 1, product, status);
+inline F80 mul_unpacked(const Unpacked80& x, const Unpacked80& y, Status& status) {
+    u128 product = u128{x.significand} * y.significand; // leading one in bit 127 or 126
+    const int shift = (product >> 127) == 0;
+    product <<= shift;
+    return round_and_pack80(x.sign != y.sign, x.exponent + y.exponent - F80::kBias + 1 - shift,
+                            static_cast<u64>(product >> 64), static_cast<u64>(product), status);
 }
 
 F80 div_finite(F80 a, F80 b, Status& status) {
@@ -85,7 +93,7 @@ F80 sub(F80 a, F80 b, Status& status) { return add_any(a, b, true, status); }
 
 F80 mul(F80 a, F80 b, Status& status) {
     if (is_normal(a) && is_normal(b) && !status.denormal_source) [[likely]]
-        return mul_finite(a, b, status);
+        return mul_unpacked(unpack_normal80(a), unpack_normal80(b), status);
     if (is_unsupported(a) || is_unsupported(b)) return invalid80(status);
     if (is_nan(a) || is_nan(b)) return propagate_nan(a, b, status);
     const bool sign = a.sign() != b.sign();
@@ -93,7 +101,7 @@ F80 mul(F80 a, F80 b, Status& status) {
     if (!take_denormals(a, b, status)) return a;
     if (is_infinity(a) || is_infinity(b)) return infinity80(sign);
     if (is_zero(a) || is_zero(b)) return zero80(sign);
-    return mul_finite(a, b, status);
+    return mul_unpacked(unpack80(a), unpack80(b), status);
 }
 
 F80 div(F80 a, F80 b, Status& status) {

@@ -50,21 +50,6 @@ F80 propagate_nan(F80 a, F80 b, Status& status);
     return !status.unmasked(status.flags & kDenormal);
 }
 
-// The number significand:fraction * 2^(exponent - bias - 63), the leading one in bit 63 of `significand` and the
-// fraction's lowest bit sticky, rounded as rounding and precision control say.
-F80 round_and_pack80(bool sign, int exponent, u64 significand, u64 fraction, Status& status);
-// The same without regard to precision control: instructions other than add, subtract, multiply, divide and square root
-// always round to 64 bits (SDM volume 1, section 8.1.5.2).
-F80 round_and_pack_extended(bool sign, int exponent, u64 significand, u64 fraction, Status& status);
-
-// From a u128 that is not zero, its leading one anywhere; `exponent` is what it would be if that were bit 127.
-inline F80 normalize_round_and_pack80(bool sign, int exponent, u128 significand, Status& status) {
-    const int shift = leading_zeros(significand);
-    significand <<= shift;
-    return round_and_pack80(sign, exponent - shift, static_cast<u64>(significand >> 64), static_cast<u64>(significand),
-                            status);
-}
-
 // Whether a magnitude is to be rounded away from zero, by the bits below its last place (top bit: one half) and the
 // last place's bit.
 inline bool rounds_away(u64 below, bool odd, bool sign, Rounding rounding) {
@@ -76,6 +61,35 @@ inline bool rounds_away(u64 below, bool odd, bool sign, Rounding rounding) {
     case Rounding::TowardZero: break;
     }
     return false;
+}
+
+// Rounding with everything there is to it: precision control, overflow, underflow.
+F80 round_and_pack80_edge(bool sign, int exponent, u64 significand, u64 fraction, Status& status);
+
+// The number significand:fraction * 2^(exponent - bias - 63), the leading one in bit 63 of `significand` and the
+// fraction's lowest bit sticky, rounded as rounding and precision control say.
+inline F80 round_and_pack80(bool sign, int exponent, u64 significand, u64 fraction, Status& status) {
+    const bool in_range = static_cast<unsigned>(exponent - 1) < F80::kMaxExponent - 2u; // a carry included
+    if (!in_range || status.precision != Precision::Extended) [[unlikely]]
+        return round_and_pack80_edge(sign, exponent, significand, fraction, status);
+    const bool away = rounds_away(fraction, (significand & 1) != 0, sign, status.rounding);
+    status.raise(fraction != 0 ? kPrecision : 0);
+    status.rounded_up = away;
+    significand += away;
+    if (significand == 0) [[unlikely]] // only a carry out of all ones
+        return pack80(sign, exponent + 1, F80::kIntegerBit);
+    return pack80(sign, exponent, significand);
+}
+// The same without regard to precision control: instructions other than add, subtract, multiply, divide and square root
+// always round to 64 bits (SDM volume 1, section 8.1.5.2).
+F80 round_and_pack_extended(bool sign, int exponent, u64 significand, u64 fraction, Status& status);
+
+// From a u128 that is not zero, its leading one anywhere; `exponent` is what it would be if that were bit 127.
+inline F80 normalize_round_and_pack80(bool sign, int exponent, u128 significand, Status& status) {
+    const int shift = leading_zeros(significand);
+    significand <<= shift;
+    return round_and_pack80(sign, exponent - shift, static_cast<u64>(significand >> 64), static_cast<u64>(significand),
+                            status);
 }
 
 } // namespace calque::cpu::fp

@@ -79,7 +79,7 @@ F80 round_to(bool sign, int exponent, u64 significand, u64 fraction, int dropped
 
 } // namespace
 
-F80 round_and_pack80(bool sign, int exponent, u64 significand, u64 fraction, Status& status) {
+F80 round_and_pack80_edge(bool sign, int exponent, u64 significand, u64 fraction, Status& status) {
     switch (status.precision) {
     case Precision::Single: return round_to(sign, exponent, significand, fraction, 40, status);
     case Precision::Double: return round_to(sign, exponent, significand, fraction, 11, status);

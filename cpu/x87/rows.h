@@ -5,29 +5,101 @@
 
 namespace calque::cpu::x87 {
 
-#define CALQUE_X87_SELECTORS(X)                                                                                        \
-    /* arithmetic.cpp */                                                                                               \
-    X(fadd)                                                                                                            \
-    X(fmul)                                                                                                            \
-    X(fsub)                                                                                                            \
-    X(fsubr)                                                                                                           \
-    X(fdiv)                                                                                                            \
-    X(fdivr) X(faddp) X(fmulp) X(fsubp) X(fsubrp) X(fdivp) X(fdivrp) X(fiadd) X(fimul) X(fisub) X(fisubr) X(fidiv)     \
-        X(fidivr) /* compare.cpp */                                                                                    \
-        X(fcom) X(fcomp) X(fcompp) X(fucom) X(fucomp) X(fucompp) X(ficom) X(ficomp) X(fcomi) X(fcomip) X(fucomi)       \
-            X(fucomip) X(ftst) X(fxam)                                                          /* load.cpp */         \
-        X(fld) X(fild) X(fbld) X(fld1) X(fldl2t) X(fldl2e) X(fldpi) X(fldlg2) X(fldln2) X(fldz) /* store.cpp */        \
-        X(fst) X(fstp) X(fstpnce) X(fist) X(fistp) X(fisttp) X(fbstp)                           /* registers.cpp */    \
-        X(fxch) X(fcmovb) X(fcmove) X(fcmovbe) X(fcmovu) X(fcmovnb) X(fcmovne) X(fcmovnbe) X(fcmovnu) X(ffree)         \
-            X(ffreep) X(fincstp) X(fdecstp) X(fabs) X(fchs) X(fnop) /* functions.cpp */                                \
-        X(fsqrt) X(frndint) X(fscale) X(fxtract) X(fprem) X(fprem1) X(f2xm1) X(fyl2x) X(fyl2xp1) X(fpatan) X(fptan)    \
-            X(fsin) X(fcos) X(fsincos)                                    /* control.cpp */                            \
-        X(fninit) X(fnclex) X(fldcw) X(fnstcw) X(fnstsw) X(fwait) X(feni) /* environment.cpp */                        \
-        X(fnstenv) X(fldenv) X(fnsave) X(frstor)                          /* fxsave.cpp */                             \
-        X(fxsave) X(fxsave64) X(fxrstor) X(fxrstor64)
-
-#define DECLARE(name) Handler name(const Form& form);
-CALQUE_X87_SELECTORS(DECLARE)
-#undef DECLARE
+// arithmetic.cpp, compare.cpp, load.cpp, store.cpp, registers.cpp, functions.cpp, control.cpp, environment.cpp,
+// fxsave.cpp
+Handler fadd(const Form&);
+Handler fmul(const Form&);
+Handler fsub(const Form&);
+Handler fsubr(const Form&);
+Handler fdiv(const Form&);
+Handler fdivr(const Form&);
+Handler faddp(const Form&);
+Handler fmulp(const Form&);
+Handler fsubp(const Form&);
+Handler fsubrp(const Form&);
+Handler fdivp(const Form&);
+Handler fdivrp(const Form&);
+Handler fiadd(const Form&);
+Handler fimul(const Form&);
+Handler fisub(const Form&);
+Handler fisubr(const Form&);
+Handler fidiv(const Form&);
+Handler fidivr(const Form&);
+Handler fcom(const Form&);
+Handler fcomp(const Form&);
+Handler fcompp(const Form&);
+Handler fucom(const Form&);
+Handler fucomp(const Form&);
+Handler fucompp(const Form&);
+Handler ficom(const Form&);
+Handler ficomp(const Form&);
+Handler fcomi(const Form&);
+Handler fcomip(const Form&);
+Handler fucomi(const Form&);
+Handler fucomip(const Form&);
+Handler ftst(const Form&);
+Handler fxam(const Form&);
+Handler fld(const Form&);
+Handler fild(const Form&);
+Handler fbld(const Form&);
+Handler fld1(const Form&);
+Handler fldl2t(const Form&);
+Handler fldl2e(const Form&);
+Handler fldpi(const Form&);
+Handler fldlg2(const Form&);
+Handler fldln2(const Form&);
+Handler fldz(const Form&);
+Handler fst(const Form&);
+Handler fstp(const Form&);
+Handler fstpnce(const Form&);
+Handler fist(const Form&);
+Handler fistp(const Form&);
+Handler fisttp(const Form&);
+Handler fbstp(const Form&);
+Handler fxch(const Form&);
+Handler fcmovb(const Form&);
+Handler fcmove(const Form&);
+Handler fcmovbe(const Form&);
+Handler fcmovu(const Form&);
+Handler fcmovnb(const Form&);
+Handler fcmovne(const Form&);
+Handler fcmovnbe(const Form&);
+Handler fcmovnu(const Form&);
+Handler ffree(const Form&);
+Handler ffreep(const Form&);
+Handler fincstp(const Form&);
+Handler fdecstp(const Form&);
+Handler fabs(const Form&);
+Handler fchs(const Form&);
+Handler fnop(const Form&);
+Handler fsqrt(const Form&);
+Handler frndint(const Form&);
+Handler fscale(const Form&);
+Handler fxtract(const Form&);
+Handler fprem(const Form&);
+Handler fprem1(const Form&);
+Handler f2xm1(const Form&);
+Handler fyl2x(const Form&);
+Handler fyl2xp1(const Form&);
+Handler fpatan(const Form&);
+Handler fptan(const Form&);
+Handler fsin(const Form&);
+Handler fcos(const Form&);
+Handler fsincos(const Form&);
+Handler fninit(const Form&);
+Handler fnclex(const Form&);
+Handler fldcw(const Form&);
+Handler fnstcw(const Form&);
+Handler fnstsw(const Form&);
+Handler fwait(const Form&);
+Handler feni(const Form&);
+Handler fnstenv(const Form&);
+Handler fldenv(const Form&);
+Handler fnsave(const Form&);
+Handler frstor(const Form&);
+Handler fxsave(const Form&);
+Handler fxsave64(const Form&);
+Handler fxrstor(const Form&);
+Handler fxrstor64(const Form&);
 
 } // namespace calque::cpu::x87

@@ -21,6 +21,8 @@ constexpr u8 LSR_DR = 1 << 0, LSR_OE = 1 << 1, LSR_FE = 1 << 3, LSR_BI = 1 << 4,
 constexpr u8 MSR_DELTAS = 0x0F, MSR_CTS = 1 << 4, MSR_DSR = 1 << 5, MSR_RI = 1 << 6, MSR_DCD = 1 << 7;
 constexpr u64 clock_hz = 1'843'200; // The PC's crystal; a bit takes 16 x divisor of its cycles.
 constexpr Nanoseconds longest_character = 10'000'000;
+// Nobody waits for a line's baud rate: the transmitter is empty again as soon as the guest has left its handler.
+constexpr Nanoseconds transmit_pause = 2'000;
 
 } // namespace
 
@@ -241,7 +243,7 @@ void Uart16550::write_thr(u8 value) {
     if (!(state_.ier & IER_ETBEI)) {
         state_.thre_pending = true;
     } else if (state_.thre_deadline == never) {
-        state_.thre_deadline = clock_.now() + character_time();
+        state_.thre_deadline = clock_.now() + std::min(character_time(), transmit_pause);
         thre_timer_->arm(state_.thre_deadline);
     }
 }

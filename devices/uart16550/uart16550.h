@@ -17,9 +17,9 @@ namespace calque::devices {
 // Eight ports. Wired as in a PC: the interrupt output reaches the line only while MCR.OUT2 is set.
 //
 // Timing: a character that the guest writes goes to the backend at once, and LSR shows an empty transmitter again; the
-// *interrupt* for the empty transmitter comes one character time (of the programmed divisor and format) later, so that
-// an interrupt-driven guest is not held in its handler. Received characters arrive as fast as the guest takes them:
-// the backend never overruns the FIFO, only loopback can.
+// *interrupt* for the empty transmitter comes a moment later (a character time of the programmed divisor and format,
+// but at most 2 us: nobody waits for a baud rate), so that an interrupt-driven guest is not held in its handler.
+// Received characters arrive as fast as the guest takes them: the backend never overruns the FIFO, only loopback can.
 class Uart16550 final : public Device, public ByteRegion {
   public:
     static constexpr u64 size = 8;

@@ -243,6 +243,10 @@ TEST(X87, MmxRegistersAreTheSignificands) {
     ASSERT_FALSE(m.step({0xD9, 0xEB})); // FLDPI into R7
     EXPECT_EQ(m.state().x87.reg[7].significand, 0xC90FDAA22168C235u);
     EXPECT_EQ(m.state().x87.top(), 7u);
+    ASSERT_FALSE(m.step({0x48, 0x0F, 0x7E, 0xF8})); // MOVQ RAX, MM7
+    EXPECT_EQ(m.state().gpr[rax], 0xC90FDAA22168C235u);
+    EXPECT_EQ(m.state().x87.top(), 0u);
+    EXPECT_EQ(m.state().x87.valid, 0xFF);
 }
 
 } // namespace

@@ -100,15 +100,15 @@ TEST_F(UartTest, EnablingTheTransmitInterruptRaisesItEachTime) {
     EXPECT_EQ(in(IIR), 0x02);
 }
 
-TEST_F(UartTest, TransmitInterruptComesAgainAfterACharacterTime) {
+TEST_F(UartTest, TransmitInterruptComesAgainAfterAMoment) {
     setup(0x02);
     in(IIR);
     out(THR, 'x');
     EXPECT_FALSE(irq());
-    clock.advance(character_9600_8n1 - 1000);
+    clock.advance(1900);
     EXPECT_FALSE(irq());
-    clock.advance(2000);
-    EXPECT_TRUE(irq());
+    clock.advance(200);
+    EXPECT_TRUE(irq()) << "the line's baud rate does not hold the guest up";
     EXPECT_EQ(in(IIR), 0x02);
     clock.advance(1'000'000'000);
     EXPECT_FALSE(irq()) << "once for each time the transmitter empties";
