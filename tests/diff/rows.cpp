@@ -79,6 +79,11 @@ std::string_view form_left_out(const Instruction& i, const Form& form) {
     return {};
 }
 
+bool faults_in_either_order(std::string_view name) {
+    return name.substr(0, 4) == "CMPS"
+           && (name == "CMPSB" || name == "CMPSW" || name == "CMPSD_STRING" || name == "CMPSQ");
+}
+
 unsigned x87_tolerance(u16 row) {
     const auto* const end = transcendental.end();
     return std::find(transcendental.begin(), end, row_of(row).name) != end ? 1 : 0;
