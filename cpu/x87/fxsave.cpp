@@ -72,6 +72,10 @@ bool begin(Cpu& cpu, const Instruction& i, LinearAddress& address, mmu::Access a
     }
     if (!cpu.linear(i.segment(), effective_address(cpu.state, i), sizeof(LegacyArea), access, address)) return false;
     if (address.value & 15) {
+        if (!cpu.mmu.probe_read(address, 1) && cpu.mmu.fault().kind == mmu::Fault::Kind::not_canonical) {
+            cpu.raise_memory_fault(i.segment());
+            return false;
+        }
         const bool alignment_check = (cpu.state.cr0 & cr0_am) && (cpu.state.rflags & flag_ac) && cpu.mode.cpl == 3;
         cpu.raise(alignment_check ? Vector::alignment_check : Vector::general_protection);
         return false;

@@ -13,6 +13,7 @@ using namespace cpu::testing;
 
 constexpr u64 window = data_base, window_size = 3072, window_words = window_size / 8;
 constexpr u64 edge = arena_base + arena_size, edge_size = 1024; // Nothing is mapped from `edge` on.
+constexpr u32 misaligned_mode = 0x20000;                        // MXCSR bit that only AMD's processors have.
 constexpr u64 compared_flags = arithmetic_flags | flag_df | flag_ac;
 
 std::string_view name_of(const Encoding& e) { return instruction_table()[e.record.row].name; }
@@ -185,8 +186,10 @@ void Comparison::prepare_operands(const Encoding& e, Random& random) {
         if (in_window(s.gpr[rsp])) put(machine_.at(s.gpr[rsp]), 0, branch_target_);
     } else if (operand && (name == "FXRSTOR" || name == "FXRSTOR64")) {
         if (!random.one_in(8)) put(operand, 24, get<u32>(operand, 24) & 0xFFFF);
+        put(operand, 24, get<u32>(operand, 24) & ~misaligned_mode);
     } else if (operand && (name == "LDMXCSR" || name == "VLDMXCSR")) {
         if (!random.one_in(8)) put(operand, 0, get<u32>(operand, 0) & 0xFFFF);
+        put(operand, 0, get<u32>(operand, 0) & ~misaligned_mode);
     } else if (name.substr(0, 7) == "CMPXCHG" && random.one_in(2)) {
         if (name == "CMPXCHG" && e.form.is(0, OperandKind::gpr)) s.gpr[rax] = s.gpr[e.record.dest & 15];
         if (!operand || e.record.base == rax || e.record.base == rdx || e.record.index == rax || e.record.index == rdx)
@@ -224,7 +227,7 @@ void Comparison::random_state(const Encoding& e, Random& random, const Pools& po
                    group == Group::x87 || group == Group::mmx || name_of(e).find("P") != std::string_view::npos);
     }
     const u64 flags =
-        flag_one | flag_if | (random.next() & (arithmetic_flags | flag_df)) | (random.one_in(2) ? flag_ac : 0);
+        flag_one | flag_if | (random.next() & (arithmetic_flags | flag_df)) | (random.one_in(64) ? flag_ac : 0);
     write_rflags(s, flags);
     s.rip() = address_;
     aim_implicit(e, random);
@@ -306,6 +309,7 @@ void Comparison::compare_fault(std::string_view name, const std::optional<Except
     // The fetch at a branch's target faults: that is no longer this instruction.
     const u64 host_rip = native_.state().rip;
     if (expected >= 0 && host_rip != address_ && host_rip == machine_.state().rip()) expected = -1;
+    if (vector >= 0 && expected >= 0 && faults_in_either_order(name)) return;
     if (vector != expected) [[unlikely]]
         return note(fmt::format("exception {}, host {} (signal {})", vector, expected, result_.signal));
     if (vector != static_cast<int>(Vector::page_fault)) return;
@@ -321,7 +325,7 @@ void Comparison::compare_memory(const Encoding& e) {
     const std::string_view name = name_of(e);
     if (name == "FXSAVE" || name == "FXSAVE64") {
         // The host's MXCSR_MASK has bit 17 as well, AMD's misaligned exception mode.
-        const u64 mask_at = effective_address(before_, e.record) + 28;
+        const u64 mask_at = effective_address(before_, e.record) + 28 + (e.record.base == rip_slot ? e.length : 0);
         if (in_window(mask_at) && get<u32>(native_.at(mask_at), 0) == 0x2FFFF) put(native_.at(mask_at), 0, u32{0xFFFF});
     }
     const auto differ = [&](u64 base, u64 size) {

@@ -24,7 +24,8 @@ registers, memory, flags (also those that the manuals leave undefined), vector a
   --jobs J         in so many processes (default 1)
   --keep-going     go on after a difference; at the end list the rows that differ, with one example each
   --list           at the end, list the rows with the number of cases of each
-  --unknown        instead: list encodings that this machine executes and the interpreter does not
+  --unknown        instead: try every opcode, and list those that this machine executes and the interpreter does not;
+                   a difference is one that the guest's CPU is to have
 Status: 0 no difference, 1 a difference, 2 a wrong option, 77 not this kind of host.
 )";
 
@@ -158,9 +159,12 @@ int Run::unknown() {
                 name += fmt::format(" {:02x}", e.bytes[n]);
         ++found[name];
     });
-    for (const auto& [name, count] : found)
-        fmt::print("{} {}\n", name, count);
-    return 0;
+    int result = 0;
+    for (const auto& [name, count] : found) {
+        fmt::print("{}{} ({} encodings)\n", not_offered(name) ? "not offered: " : "MISSING: ", name, count);
+        if (!not_offered(name)) result = 1;
+    }
+    return result;
 }
 
 int Run::all() {

@@ -79,6 +79,42 @@ std::string_view form_left_out(const Instruction& i, const Form& form) {
     return {};
 }
 
+bool faults_in_either_order(std::string_view name) {
+    return name.substr(0, 4) == "CMPS"
+           && (name == "CMPSB" || name == "CMPSW" || name == "CMPSD_STRING" || name == "CMPSQ");
+}
+
+bool not_offered(std::string_view mnemonic) {
+    static constexpr std::string_view exact[] = {
+        "extrq",  "insertq", "movntsd", "movntss",  "clzero",  "monitorx",  "mwaitx", // AMD's own.
+        "clgi",   "stgi",    "invlpga", "skinit",   "vmrun",   "vmload",    "vmsave",
+        "vmcall", "vmmcall", "xsaves",  "xsaves64", "xrstors", "xrstors64", "pvalidate",
+    };
+    static constexpr std::string_view beginnings[] = {
+        "vaes",
+        "gf2p8",
+        "vgf2p8",
+        "vpclmulqdq", // VAES and VPCLMULQDQ: their 256-bit forms.
+        "kadd",
+        "kand",
+        "kmov",
+        "knot",
+        "kor",
+        "kshift",
+        "ktest",
+        "kunpck",
+        "kxnor",
+        "kxor", // AVX-512.
+        "(bad) c4 e3 7d 00",
+        "(bad) c4 e3 7d 01", // VPERMQ and VPERMPD with W clear, which the manuals do not allow.
+    };
+    const auto* const end = std::end(exact);
+    if (std::find(std::begin(exact), end, mnemonic) != end) return true;
+    for (const std::string_view beginning : beginnings)
+        if (mnemonic.substr(0, beginning.size()) == beginning) return true;
+    return mnemonic.substr(0, 5) == "(bad)" && mnemonic.find("0f 01 c1") != mnemonic.npos; // VMCALL with prefixes.
+}
+
 unsigned x87_tolerance(u16 row) {
     const auto* const end = transcendental.end();
     return std::find(transcendental.begin(), end, row_of(row).name) != end ? 1 : 0;

@@ -19,6 +19,14 @@ std::string_view left_out(u16 row);
 // Why this form of a compared row is left out, or empty.
 std::string_view form_left_out(const cpu::Instruction& i, const cpu::Form& form);
 
+// Instructions with two memory operands, of which silicon looks first at the one or the other (by REP, direction,
+// distance and alignment): when both sides fault, which fault it is is not compared.
+bool faults_in_either_order(std::string_view name);
+
+// Whether the guest's CPU is not to have an instruction that the host has (its mnemonic, in lower case; "(bad)" and its
+// bytes where the disassembler knows none).
+bool not_offered(std::string_view mnemonic);
+
 // How far an x87 result may be from the host's, in units in the last place: 0 but for the transcendental instructions,
 // which silicon does not round correctly (SDM volume 1, 8.3.10; AMD promises less than 1 ulp).
 unsigned x87_tolerance(u16 row);
