@@ -220,7 +220,7 @@ class MemoryFault : public ::testing::TestWithParam<Machine::Kind> {};
 TEST_P(MemoryFault, LeavesEverythingAsItWas) {
     Case c(GetParam(), 1);
     std::map<std::string, unsigned> failures;
-    for (unsigned n = 0; n < 100'000;) {
+    for (unsigned n = 0; n < 40'000;) {
         if (!c.generate()) continue;
         ++n;
         const std::string report = c.run();
