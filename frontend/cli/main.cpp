@@ -126,6 +126,7 @@ int run(const Options& options) {
 } // namespace calque::cli
 
 int main(int argc, char** argv) {
+    calque::backends::ensure_standard_files();
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     auto options = calque::cli::parse_options(arguments);
     if (!options) return calque::cli::fail(options.error().message);

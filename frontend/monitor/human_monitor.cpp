@@ -1,6 +1,8 @@
 #include "frontend/monitor/human_monitor.h"
 
-#include <array>
+#include "frontend/monitor/examine.h"
+
+#include <algorithm>
 #include <charconv>
 
 namespace calque::monitor {
@@ -8,19 +10,23 @@ namespace calque::monitor {
 namespace {
 constexpr std::size_t longest_line = 4096;
 constexpr std::size_t longest_history = 100;
-constexpr u64 most_words = 4096; // That one xp shows.
-constexpr std::string_view help_text = "help                 this list\n"
-                                       "quit                 end the emulator\n"
-                                       "stop, cont           stop the guest, let it go on\n"
-                                       "system_reset         press the reset button\n"
-                                       "system_powerdown     press the power button\n"
-                                       "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
-                                       "info status          whether the guest runs\n"
-                                       "info registers       registers of every CPU\n"
-                                       "info mtree           memory and port map\n"
-                                       "info pci             PCI functions\n"
-                                       "info stats           counters, and what was asked for and is not implemented\n"
-                                       "xp /N ADDRESS        N 32-bit words of physical memory, in hexadecimal\n";
+constexpr std::string_view help_text =
+    "help                 this list\n"
+    "quit                 end the emulator\n"
+    "stop, cont           stop the guest, let it go on\n"
+    "system_reset         press the reset button\n"
+    "system_powerdown     press the power button\n"
+    "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
+    "info status          whether the guest runs\n"
+    "info registers       registers of every CPU\n"
+    "info mtree           memory and port map\n"
+    "info pci             PCI functions\n"
+    "info stats           counters, and what was asked for and is not implemented\n"
+    "cpu N                the processor that x looks through from now on\n"
+    "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
+    "xp /NFS ADDRESS      the same of physical memory\n"
+    "  F: x d u o c (numbers, characters) or i (instructions); S: b h w g (1 2 4 8 bytes)\n"
+    "  ADDRESS: numbers and registers, such as $pc, $rsp+8\n";
 } // namespace
 
 HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& backend)
@@ -97,17 +103,13 @@ void HumanMonitor::key(u8 c) {
 }
 
 void HumanMonitor::execute(const std::string& line) {
-    const std::size_t space = line.find(' ');
+    const std::size_t space = line.find_first_of(" /"); // As in x/10i.
     const std::string command = line.substr(0, space);
     std::string argument =
-        space == std::string::npos
-            ? ""
-            : line.substr(line.find_first_not_of(' ', space) == std::string::npos ? line.size()
-                                                                                  : line.find_first_not_of(' ', space));
+        space == std::string::npos ? "" : line.substr(std::min(line.find_first_not_of(' ', space), line.size()));
     while (!argument.empty() && argument.back() == ' ')
         argument.pop_back();
     if (command == "info") return info(argument);
-    if (command == "xp") return examine(argument);
     if (command == "help" || command == "?") {
         print(help_text);
     } else if (command == "quit" || command == "q") {
@@ -130,47 +132,28 @@ void HumanMonitor::execute(const std::string& line) {
             print(saved ? fmt::format("saved to {}\n", argument) : saved.error().message + "\n");
             prompt();
         });
+    } else if (command == "cpu") {
+        unsigned index = 0;
+        const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), index);
+        if (problem != std::errc() || end != argument.data() + argument.size() || index >= machine_.vcpus().size())
+            print(fmt::format("cpu takes a number from 0 to {}\n", machine_.vcpus().size() - 1));
+        else
+            cpu_ = index;
+    } else if (command == "x" || command == "xp") {
+        return look(argument, command == "x" ? machine::AddressSpace::linear : machine::AddressSpace::physical);
     } else if (!command.empty()) {
         print(fmt::format("there is no command '{}'; 'help' lists them\n", command));
     }
     prompt();
 }
 
-// xp /N ADDRESS, where N may be followed by QEMU's letters x (hexadecimal) and w (32-bit words), the only format here.
-void HumanMonitor::examine(const std::string& argument) {
-    u64 count = 1;
-    bool good = true;
-    std::string_view rest = argument;
-    const auto number = [&](int base) {
-        u64 value = 0;
-        const auto [end, failed] = std::from_chars(rest.data(), rest.data() + rest.size(), value, base);
-        good = good && failed == std::errc();
-        rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-        return value;
-    };
-    if (rest.starts_with('/')) {
-        rest.remove_prefix(1);
-        count = number(10);
-        rest.remove_prefix(std::min(rest.find_first_not_of("xw"), rest.size()));
-        rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
-    }
-    const bool hexadecimal = rest.starts_with("0x");
-    if (hexadecimal) rest.remove_prefix(2);
-    const u64 address = number(hexadecimal ? 16 : 10);
-    if (!good || !rest.empty() || count < 1 || count > most_words) {
-        print(fmt::format("xp takes /N ADDRESS, with N from 1 to {}; for example xp /4 0x7c00\n", most_words));
-        return prompt();
-    }
-    std::string text;
-    for (u64 i = 0; i < count; ++i) {
-        std::array<u8, 4> word{};
-        const PhysicalAddress at(address + 4 * i);
-        const bool there = machine_.memory().dma_read(at, word);
-        if (i % 4 == 0) text += fmt::format("{}{:016x}:", i ? "\n" : "", at.value);
-        text += there ? fmt::format(" 0x{:02x}{:02x}{:02x}{:02x}", word[3], word[2], word[1], word[0]) : " (no memory)";
-    }
-    print(text + "\n");
-    prompt();
+void HumanMonitor::look(const std::string& argument, machine::AddressSpace space) {
+    machine_.request_stopped([this, argument, space] {
+        const cpu::Cpu& cpu = machine_.vcpus()[cpu_]->cpu();
+        const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
+        print(what ? examine(*what, space, cpu, machine_.memory().map()) : what.error().message + "\n");
+        prompt();
+    });
 }
 
 void HumanMonitor::info(const std::string& what) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "devices/char_backend.h"
+#include "frontend/machine/inspect.h"
 #include "frontend/machine/machine.h"
 
 #include <atomic>
@@ -26,8 +27,8 @@ class HumanMonitor {
     void key(u8 c);
     void replace_line(std::string text);
     void execute(const std::string& line);
-    void examine(const std::string& argument);
     void info(const std::string& what);
+    void look(const std::string& argument, machine::AddressSpace space);
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
     std::string memory_map() const;
@@ -39,6 +40,7 @@ class HumanMonitor {
     std::string line_;
     std::vector<std::string> history_;
     std::size_t history_at_ = 0;
+    unsigned cpu_ = 0;    // Whose page tables x goes by.
     unsigned escape_ = 0; // Bytes of an escape sequence seen.
 };
 
