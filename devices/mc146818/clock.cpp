@@ -12,6 +12,7 @@ constexpr i64 day_seconds = 86400;
 // Years that the calendar covers: what four decimal digits hold.
 constexpr i64 earliest = -62'167'219'200; // 0000-01-01
 constexpr i64 latest = 253'402'300'799;   // 9999-12-31
+constexpr i64 calendar_seconds = latest + 1 - earliest;
 
 i64 floor_div(i64 a, i64 b) { return a / b - (a % b < 0); }
 unsigned second_of_day(i64 time) { return static_cast<unsigned>(time - floor_div(time, day_seconds) * day_seconds); }
@@ -25,10 +26,7 @@ i64 Mc146818::since_base() const {
     return static_cast<i64>(std::min<u64>(clock_.now(), u64{1} << 61)) - state_.base_time;
 }
 
-i64 Mc146818::second() const {
-    const i64 now = state_.base_second + floor_div(since_base(), rtc::second_ns);
-    return std::clamp(now, earliest, latest);
-}
+i64 Mc146818::second() const { return state_.base_second + floor_div(since_base(), rtc::second_ns); }
 
 bool Mc146818::update_in_progress() const {
     if (stopped()) return false;
@@ -61,7 +59,9 @@ unsigned Mc146818::decode_hour(u8 byte) const {
 
 void Mc146818::latch_time() {
     if (stopped()) return;
-    const i64 now = second();
+    // The year 0 follows 9999. It must not stand still there: an update interrupt would be due at once, for ever.
+    const i64 past = second() - earliest;
+    const i64 now = earliest + past - floor_div(past, calendar_seconds) * calendar_seconds;
     const i64 days = floor_div(now, day_seconds);
     const unsigned time = second_of_day(now);
     const CivilDate date = date_of(days);

@@ -379,17 +379,14 @@ void Machine::serialize_identity(Archive& archive) {
     if (ram != config_.ram_bytes)
         return archive.fail(fmt::format("the saved machine has {} MiB of memory, this one {}; start with the same -m",
                                         ram >> 20, config_.ram_bytes >> 20));
-    for (const u32 leaf : {1u, 7u, 0x8000'0001u}) {
-        const auto here = vcpus_[0]->cpu().cpuid(leaf, 0);
-        u32 ecx = here.ecx, edx = here.edx, ebx = leaf == 7 ? here.ebx : 0;
-        constexpr u32 osxsave = u32{1} << 27; // Follows CR4; leaf 7's OSPKE does too.
-        const u32 moving = leaf == 1 ? osxsave : leaf == 7 ? 1u << 4 : 0;
-        ecx &= ~moving;
-        const auto mine = std::array{ebx, ecx, edx};
-        std::array saved = mine;
-        archive.field("features", saved);
-        if (saved != mine) return archive.fail("the saved machine has another CPU; start with the same -cpu");
-    }
+    const cpu::CpuModel& model = config_.cpu;
+    std::string processor = fmt::format("{} {:x} ", model.name, model.signature());
+    for (unsigned i = 0; i < static_cast<unsigned>(cpu::Feature::count); ++i)
+        processor += model.features.has(static_cast<cpu::Feature>(i)) ? '+' : '-';
+    std::string saved_processor = processor;
+    archive.field("processor", saved_processor);
+    if (saved_processor != processor)
+        return archive.fail("the saved machine has another CPU; start with the same -cpu");
     std::string devices;
     for (const devices::Device* device : chipset_->devices())
         devices += fmt::format("{}{}", devices.empty() ? "" : " ", device->name());

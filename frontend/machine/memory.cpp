@@ -19,7 +19,7 @@ Result<std::unique_ptr<Memory>> Memory::create(u64 ram_bytes, Log& log) {
 }
 
 Memory::Memory(mmu::GuestRam ram, Log& log)
-    : log_(log), ram_(std::move(ram)), map_(log), layout_(firmware::ram_layout(ram_.size())) {
+    : ram_(std::move(ram)), map_(log), layout_(firmware::ram_layout(ram_.size())) {
     for (unsigned i = 0; i < shape_.segments.size(); ++i)
         shape_.segments[i] = {static_cast<u32>(0xC0000 + i * 0x4000), i < 12 ? 0x4000u : 0x10000u, false, false};
     rebuild();

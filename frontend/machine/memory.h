@@ -52,7 +52,6 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     void add_pam_segment(std::vector<mmu::Region>& regions, const devices::MemoryShape::Segment& segment);
     u8* host(PhysicalAddress address, u64 length) const; // RAM by layout, whatever the map says; null outside.
 
-    Log& log_;
     mmu::GuestRam ram_;
     mmu::PhysicalMap map_;
     firmware::RamLayout layout_;
