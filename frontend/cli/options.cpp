@@ -80,10 +80,9 @@ Result<void> cpu_option(Options& o, const std::string& text) {
 Result<void> smp_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-smp", text, "cpus");
     if (!kv) return kv.error();
-    const bool counted = kv->has("cpus");
+    const bool cpus_given = kv->has("cpus");
     auto cpus = kv->take_number("cpus", 0);
     if (!cpus) return cpus.error();
-    if (counted && *cpus == 0) return error("-smp {} is not possible: a machine has 1 to 255 CPUs", text);
     u64 product = 1;
     for (const char* level : {"sockets", "dies", "cores", "threads"}) {
         auto n = kv->take_number(level, 1);
@@ -92,7 +91,7 @@ Result<void> smp_option(Options& o, const std::string& text) {
     }
     auto maximum = kv->take_number("maxcpus", 0);
     if (!maximum) return maximum.error();
-    const u64 count = *cpus != 0 ? *cpus : product;
+    const u64 count = cpus_given ? *cpus : product;
     if (*maximum != 0 && *maximum < count) return error("-smp {}: maxcpus is less than the number of CPUs", text);
     if (count < 1 || count > 255) return error("-smp {} is not possible: a machine has 1 to 255 CPUs", text);
     o.machine.cpus = static_cast<u32>(count);
