@@ -70,6 +70,7 @@ u64 Comparison::random_target(Random& random) const {
 
 bool Comparison::place(Encoding& e, Random& random) {
     address_ = code_base + 0x400 + random.below(0x300) * 64;
+    std::memset(native_.at(address_), 0xCC, 128); // A stray store may have been here.
     branch_target_ = address_ + 32 + random.below(64);
     target_ = random_target(random);
     const bool branch = e.form.is(0, OperandKind::relative);
@@ -326,7 +327,8 @@ void Comparison::compare_memory(const Encoding& e) {
     if (name == "FXSAVE" || name == "FXSAVE64") {
         // The host's MXCSR_MASK has bit 17 as well, AMD's misaligned exception mode.
         const u64 mask_at = effective_address(before_, e.record) + 28 + (e.record.base == rip_slot ? e.length : 0);
-        if (in_window(mask_at) && get<u32>(native_.at(mask_at), 0) == 0x2FFFF) put(native_.at(mask_at), 0, u32{0xFFFF});
+        if (mask_at - arena_base <= arena_size - 4 && get<u32>(native_.at(mask_at), 0) == 0x2FFFF)
+            put(native_.at(mask_at), 0, u32{0xFFFF});
     }
     const auto differ = [&](u64 base, u64 size) {
         u8 *const guest = machine_.at(base), *const host = native_.at(base);
@@ -384,7 +386,9 @@ void Comparison::compare_x87(unsigned tolerance) {
         if (reg.significand == significand && reg.sign_exponent == exponent) [[likely]]
             continue;
         // In units in the last place, across a power of two as well.
-        const u64 distance = reg.sign_exponent == exponent       ? reg.significand - significand
+        const bool smallest = (reg.sign_exponent ^ exponent) == 1 && ((reg.sign_exponent | exponent) & 0x7FFF) == 1;
+        const u64 distance = smallest                            ? reg.significand - significand
+                             : reg.sign_exponent == exponent     ? reg.significand - significand
                              : reg.sign_exponent == exponent + 1 ? (reg.significand << 1) - significand
                              : reg.sign_exponent == exponent - 1 ? reg.significand - (significand << 1)
                                                                  : ~u64{0} >> 1;
