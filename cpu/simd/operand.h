@@ -67,23 +67,14 @@ template <Encoding E, class V> inline void put(Cpu& cpu, unsigned n, const V& va
     }
 }
 
-// #GP(0) for an address that is not a multiple of the vector's size; but one that is not canonical says so first, which
-// for the stack's is #SS.
-inline void raise_misaligned(Cpu& cpu, const Instruction& i, LinearAddress address) {
-    if (!cpu.mmu.probe_read(address, 1) && cpu.mmu.fault().kind == mmu::Fault::Kind::not_canonical)
-        cpu.raise_memory_fault(i.segment());
-    else
-        cpu.general_protection();
-}
-
 // A vector from memory. Aligned: #GP(0) unless the linear address is a multiple of the vector's size.
 template <bool Aligned, class V> [[nodiscard]] inline bool load(Cpu& cpu, const Instruction& i, V& out) {
     const u64 offset = effective_address(cpu.state, i);
     if constexpr (Aligned) {
         LinearAddress address;
         if (!cpu.linear(i.segment(), offset, V::bytes, mmu::Access::read, address)) return false;
-        if (address.value & (V::bytes - 1)) [[unlikely]] {
-            raise_misaligned(cpu, i, address);
+        if (address.value & (V::bytes - 1)) {
+            cpu.general_protection();
             return false;
         }
     }
@@ -94,8 +85,8 @@ template <bool Aligned, class V> [[nodiscard]] inline bool store(Cpu& cpu, const
     if constexpr (Aligned) {
         LinearAddress address;
         if (!cpu.linear(i.segment(), offset, V::bytes, mmu::Access::write, address)) return false;
-        if (address.value & (V::bytes - 1)) [[unlikely]] {
-            raise_misaligned(cpu, i, address);
+        if (address.value & (V::bytes - 1)) {
+            cpu.general_protection();
             return false;
         }
     }

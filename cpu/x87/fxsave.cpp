@@ -64,7 +64,7 @@ namespace {
 unsigned xmm_count(const Cpu& cpu) { return cpu.mode.mode64 ? 16 : 8; }
 
 // The operand's address, if the instruction may run: #NM, then #GP for an address that is not a multiple of 16, or #AC
-// where alignment is checked (SDM volume 2, FXSAVE, leaves the choice to the processor).
+// where alignment is checked and it is not even one of 4 (SDM volume 2, FXSAVE, leaves the choice to the processor).
 bool begin(Cpu& cpu, const Instruction& i, LinearAddress& address, mmu::Access access) {
     if (cpu.mode.x87_fault) {
         cpu.raise(static_cast<Vector>(cpu.mode.x87_fault));
@@ -76,7 +76,8 @@ bool begin(Cpu& cpu, const Instruction& i, LinearAddress& address, mmu::Access a
             cpu.raise_memory_fault(i.segment());
             return false;
         }
-        const bool alignment_check = (cpu.state.cr0 & cr0_am) && (cpu.state.rflags & flag_ac) && cpu.mode.cpl == 3;
+        const bool alignment_check =
+            (address.value & 3) && (cpu.state.cr0 & cr0_am) && (cpu.state.rflags & flag_ac) && cpu.mode.cpl == 3;
         cpu.raise(alignment_check ? Vector::alignment_check : Vector::general_protection);
         return false;
     }

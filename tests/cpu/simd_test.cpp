@@ -100,13 +100,6 @@ TEST_F(Simd, DotProductReportsTheMultiplicationsBeforeTheAdditionsFault) {
     EXPECT_EQ(s_.mxcsr, 0x1E80u | 0x32);
 }
 
-TEST_F(Simd, AMisalignedStackAddressThatIsNotCanonicalIsAStackFault) {
-    s_.gpr[rbp] = 0x8000000000000001;
-    const auto fault = m_.step({0x0F, 0x28, 0x45, 0x00}); // MOVAPS XMM0, [RBP]
-    ASSERT_TRUE(fault);
-    EXPECT_EQ(fault->vector, Vector::stack_fault);
-}
-
 TEST_F(Simd, MovntiIsAStore) {
     s_.gpr[rax] = data_base;
     s_.gpr[rcx] = 0x1122334455667788;

@@ -38,7 +38,8 @@ class Comparison {
     void aim_vsib(const Encoding& e, Random& random, u64 target);
     void aim_implicit(const Encoding& e, Random& random);
     void prepare_operands(const Encoding& e, Random& random);
-    void load_native(bool vectors);
+    void load_native(const cpu::CpuState& s, bool vectors);
+    bool touched_runner() const;
     void note(std::string text) { differences_ += (differences_.empty() ? "" : "; ") + std::move(text); }
     void compare(const Encoding& e, const std::optional<cpu::Exception>& fault);
     void compare_fault(std::string_view name, const std::optional<cpu::Exception>& fault);
@@ -53,6 +54,7 @@ class Comparison {
     u64 branch_target_ = 0;
     u64 target_ = 0; // Of the memory operand.
     cpu::CpuState before_;
+    std::vector<u8> window_before_;
     Native::Result result_;
     std::optional<cpu::Exception> fault_;
     std::string differences_;
