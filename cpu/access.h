@@ -17,6 +17,42 @@ template <class T> inline bool Cpu::read(unsigned segment, u64 offset, T& out) {
     return true;
 }
 
+template <class T> inline bool Cpu::read_flat(const Instruction& i, T& out) {
+    if (mmu.load(flat_address(i), out)) [[likely]]
+        return true;
+    raise_memory_fault(i.segment());
+    return false;
+}
+template <class T> inline bool Cpu::write_flat(const Instruction& i, const T& value) {
+    if (mmu.store(flat_address(i), value)) [[likely]]
+        return true;
+    raise_memory_fault(i.segment());
+    return false;
+}
+
+template <class T> inline bool Cpu::try_load(LinearAddress address, T& out) const {
+    const mmu::TlbView& view = mmu.view(mmu::Privilege::current);
+    const mmu::TlbEntry& entry = view.entry(address.value);
+    if (!mmu::tag_matches(entry.read_tag, address.value, sizeof(T), view.key)) [[unlikely]]
+        return false;
+    out = mmu::load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
+    return true;
+}
+template <class T> inline bool Cpu::try_store(LinearAddress address, const T& value) {
+    u8* const host = try_host_for_write(address, sizeof(T));
+    if (!host) [[unlikely]]
+        return false;
+    mmu::store_guest<T>(host, value);
+    return true;
+}
+inline u8* Cpu::try_host_for_write(LinearAddress address, unsigned size) {
+    const mmu::TlbView& view = mmu.view(mmu::Privilege::current);
+    const mmu::TlbEntry& entry = view.entry(address.value);
+    if (!mmu::tag_matches(entry.write_tag, address.value, size, view.key)) [[unlikely]]
+        return nullptr;
+    return reinterpret_cast<u8*>(entry.addend + address.value);
+}
+
 template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T& value) {
     LinearAddress address;
     if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;
@@ -29,6 +65,10 @@ template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T&
     return true;
 }
 
+#ifdef __clang__ // It warns that 16 bytes (CMPXCHG16B) go through libatomic, which is what keeps this portable.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Watomic-alignment"
+#endif
 template <class T, class F> inline bool Cpu::modify(unsigned segment, u64 offset, bool locked, F operation) {
     LinearAddress address;
     if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;
@@ -62,6 +102,9 @@ template <class T, class F> inline bool Cpu::modify(unsigned segment, u64 offset
         note_data_access(address, sizeof(T), true);
     return true;
 }
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
 
 template <class T> inline bool Cpu::read_system(u64 address, T& out) {
     if (mmu.load(LinearAddress(address), out, mmu::Privilege::system)) [[likely]]

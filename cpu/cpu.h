@@ -82,6 +82,8 @@ class Cpu {
     Flow raise(Vector vector, u32 error_code = 0);
     Flow raise_memory_fault(unsigned segment); // From mmu.fault(): #PF, #GP(0) or #SS(0) if not canonical, #AC(0).
     Flow general_protection(u32 error_code = 0) { return raise(Vector::general_protection, error_code); }
+    // A #DB, with these DR6 bits added to those collected so far.
+    Flow raise_debug(u64 dr6_bits);
     Flow undefined_opcode() { return raise(Vector::invalid_opcode); }
     const std::optional<Exception>& pending_exception() const { return exception_; }
     std::optional<Exception> take_exception() {
@@ -96,8 +98,12 @@ class Cpu {
     void deliver_nmi();
     Flow software_interrupt(u8 vector, bool int3_or_into); // INT n / INT3 / INTO / INT1.
     void enter_smm();
-    // Takes whatever events are pending and allowed now. True when anything changed (RIP, mode).
+    // Takes the most urgent event that is pending and allowed now; serves Mmu requests first. True when anything
+    // changed (RIP, mode, activity). Events that have to wait stay in `events`.
     bool handle_events();
+
+    // The engine's protocol while event_slow is on, for each instruction: check_instruction_breakpoint(); run the
+    // instruction alone; then finish_slow_instruction() if it completed, or deliver_exception() if it raised something.
     // After an instruction when event_slow is on: data breakpoints, single-step (TF as it was before it). Raises and
     // delivers #DB.
     void finish_slow_instruction(bool trap_flag_before);
@@ -130,7 +136,9 @@ class Cpu {
             out = LinearAddress(state.segment[segment].base + offset);
             return true;
         }
-        return linear_checked(segment, offset, size, access, out);
+        if (!linear_checked(segment, offset, size, access, checked_linear_)) return false;
+        out = checked_linear_;
+        return true;
     }
     // The memory operand of an instruction.
     template <class T> [[nodiscard]] bool read_operand(const Instruction& i, T& out) {
@@ -189,9 +197,10 @@ class Cpu {
                                     u16 selector); // MOV/POP Sreg, LDS...: data and stack segments, all checks.
     void load_segment_real(unsigned segment, u16 selector); // Real and virtual-8086 mode.
     [[nodiscard]] bool io_allowed(u16 port, unsigned size); // IOPL and the TSS bitmap; raises #GP(0).
-    [[nodiscard]] bool far_jump(u16 selector, u64 offset, unsigned operand_size);
-    [[nodiscard]] bool far_call(u16 selector, u64 offset, unsigned operand_size);
-    [[nodiscard]] bool far_return(unsigned operand_size, u16 extra_bytes);
+    // Far transfers answer Flow::exit when done, Flow::fault, or Flow::trap for a fault within the new task.
+    Flow far_jump(u16 selector, u64 offset, unsigned operand_size);
+    Flow far_call(u16 selector, u64 offset, unsigned operand_size);
+    Flow far_return(unsigned operand_size, u16 extra_bytes);
     Flow interrupt_return(unsigned operand_size);
     Flow write_control(unsigned number, u64 value);     // MOV CRn, LMSW, CLTS.
     [[nodiscard]] bool read_msr(u32 index, u64& value); // False: #GP pending.
@@ -203,6 +212,26 @@ class Cpu {
     u64 read_tsc() { return platform.timestamp() + state.tsc_offset; }
     // Moves to a new CPL (RFLAGS, paging context follow).
     void set_cpl(u8 cpl);
+    // The next instruction runs before any interrupt (STI), and before any debug trap too (MOV SS, POP SS).
+    void begin_shadow(bool debug_too);
+    // The instruction that runs now is an interrupt or call into the system: no single-step trap follows it.
+    void suppress_single_step() { single_step_off_ = true; }
+    // RFLAGS.RF was loaded by the instruction that runs now: it lasts for the next one.
+    void keep_resume_flag() { resume_flag_is_new_ = true; }
+
+    // The memory operand of an instruction whose form is `flat` (cpu/table.h): no segment, no address mask, no data
+    // breakpoints.
+    template <class T> [[nodiscard]] bool read_flat(const Instruction& i, T& out);
+    template <class T> [[nodiscard]] bool write_flat(const Instruction& i, const T& value);
+    // Only what the TLB has at once, up to 4096 bytes: false or null has no effect at all (cpu/threaded.h,
+    // threaded_or).
+    template <class T> [[nodiscard]] bool try_load(LinearAddress address, T& out) const;
+    template <class T> [[nodiscard]] bool try_store(LinearAddress address, const T& value);
+    [[nodiscard]] u8* try_host_for_write(LinearAddress address, unsigned size);
+    LinearAddress flat_address(const Instruction& i) const {
+        return LinearAddress(state.gpr[i.base] + (state.gpr[i.index] << i.scale())
+                             + static_cast<u64>(static_cast<i64>(i.displacement)));
+    }
 
     // --- What an engine tells and is told.
     u64 instructions = 0;       // Retired so far.
@@ -211,10 +240,29 @@ class Cpu {
         Flow flow = Flow::next;
         const Instruction* last = nullptr;
     } exit_; // Written by the threaded handlers when a block is left.
+    // What the interpreter's handlers need to go from one block to the next without its loop (cpu/dispatch.h).
+    struct Dispatch {
+        const Instruction* first = nullptr; // The first record of the block that runs.
+        u64 limit = 0;                      // The loop is returned to once `instructions` has reached this.
+        struct JumpEntry* jumps = nullptr;  // The jump cache.
+        u64 code_key = 0;                   // What shapes decoding now; part of the jump cache's keys.
+    } dispatch;
 
   private:
     [[nodiscard]] bool linear_checked(unsigned segment, u64 offset, u64 size, mmu::Access access, LinearAddress& out);
+    void end_shadow();
+    void shut_down(const Exception& last);
+    bool take_reset_event(u32 pending);
+    bool take_interrupt(u32 pending);
+    u64 matching_breakpoints(u64 address, unsigned size, unsigned kinds) const;
+
+    LinearAddress checked_linear_; // linear_checked()'s result: not the caller's variable, so that handlers can end in
+                                   // tail calls.
     std::optional<Exception> exception_;
+    u64 slow_start_ = 0;              // RIP of the instruction that check_instruction_breakpoint() let through.
+    bool shadow_is_new_ = false;      // The shadow in state was set by the instruction that runs now.
+    bool resume_flag_is_new_ = false; // So was RFLAGS.RF.
+    bool single_step_off_ = false;    // The instruction that runs now takes no single-step trap (INT n, SYSCALL).
 };
 
 // The interpreter and the translator.

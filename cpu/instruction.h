@@ -13,8 +13,10 @@ enum class Flow : u8 {
     next,  // Go on with the following record.
     jump,  // RIP was set (or the block is to be left, with RIP at the next instruction): look up the block there.
     exit,  // As jump, and look at everything else first: events, mode, halt, a new interrupt flag.
-    fault, // An exception is pending (Cpu::raise); nothing of the instruction has happened; RIP goes back to its start.
     trap,  // An exception is pending and the instruction is complete (RIP stays): INT n, INTO, INT3, debug traps.
+    fault, // An exception is pending (Cpu::raise); nothing of the instruction has happened; RIP goes back to its start.
+    again, // A REP instruction stopped between iterations: RIP goes back to its start, events are looked at, it goes
+           // on.
 };
 
 // The semantics of an instruction, as a plain function: while it runs, RIP is already that of the next instruction.
@@ -35,8 +37,8 @@ enum InstructionFlag : u8 {
 
 struct Instruction {
     Handler handler = nullptr;
-    u64 immediate = 0; // Sign- or zero-extended as the instruction wants it at 64 bits; branch displacement; far
-                       // pointer as selector << 32 | offset; moffs address; ENTER: level << 16 | size.
+    u64 immediate = 0;    // Sign- or zero-extended as the instruction wants it at 64 bits; branch displacement; far
+                          // pointer as selector << 32 | offset; moffs address; ENTER: level << 16 | size.
     i32 displacement = 0; // Of the memory operand.
     u16 row = 0;          // In the instruction table (cpu/table.h).
     u8 length = 0;        // In bytes, 1 to 15.

@@ -7,6 +7,10 @@
 
 namespace calque::cpu {
 
+// The core crystal that CPUID leaf 15h names: the TSC runs at a multiple of it, the local APIC's timer at its
+// frequency.
+inline constexpr u32 core_crystal_hz = 25'000'000;
+
 class Platform {
   public:
     virtual ~Platform() = default;
@@ -44,6 +48,8 @@ class Platform {
     virtual bool is_bootstrap() = 0;
     // The processor has taken INIT#: its local APIC resets with it. Called by Cpu::handle_events().
     virtual void init_taken() {}
+    // The guest set the time-stamp counter or IA32_TSC_ADJUST: a TSC-deadline timer is due at another time now.
+    virtual void timestamp_changed() {}
 };
 
 } // namespace calque::cpu

@@ -86,6 +86,7 @@ struct X87State {
     u64 data_pointer = 0;
     u16 instruction_selector = 0;
     u16 data_selector = 0;
+    bool ferr = false; // FERR# is asserted: with CR0.NE clear an instruction has met a pending error.
 
     unsigned top() const { return (status >> 11) & 7; }
     void set_top(unsigned t) { status = static_cast<u16>((status & ~0x3800) | ((t & 7) << 11)); }

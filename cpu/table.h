@@ -3,7 +3,10 @@
 //
 //   ROW(mnemonic, reads, writes, undefined, properties, feature, selector)
 //
-// mnemonic    as Zydis names it (ZYDIS_MNEMONIC_<mnemonic>), without quotes
+// for example ROW(ADC, "c", "oszapc", "", p_lockable, fpu, select_alu<Adc>). A baseline instruction has feature `fpu`.
+//
+// mnemonic    as Zydis names it (ZYDIS_MNEMONIC_<mnemonic>), without quotes. MOVSD and CMPSD are the SSE instructions;
+// the string instructions of these names are MOVSD_STRING and CMPSD_STRING.
 // reads, writes, undefined   arithmetic flags as letters of "oszapc" ("" for none); undefined ones are written as the
 // silicon does properties  Property bits, or 0 feature     the weakest Feature that has the instruction (the decoder
 // gates exactly, by form) selector    a function that chooses the handler for an operand form, or null for a form that
@@ -43,6 +46,8 @@ struct Form {
     u8 address_size = 4; // 2, 4, 8.
     u8 code_bits = 32;   // 16, 32, 64.
     u8 flags = 0;        // InstructionFlag.
+    bool flat = false;   // The memory operand needs no segment and no address mask: 64-bit mode, 8-byte address, not FS
+                         // or GS, and no data breakpoints to look for. Cpu::read_flat() and friends then do.
     u8 opcode = 0; // The last opcode byte: tells apart what the mnemonic does not (SHL by 1, by CL, by immediate).
 
     bool is(unsigned n, OperandKind k) const { return n < count && kind[n] == k; }
@@ -61,6 +66,7 @@ enum Property : u16 {
     p_io = 1u << 4,
     p_string = 1u << 5,   // REP applies.
     p_no_fault = 1u << 6, // Cannot raise anything in its register form.
+    p_relative = 1u << 7, // May have a relative target; conditional unless p_ends_block.
 };
 
 struct Row {

@@ -67,7 +67,10 @@ class Mmu {
             out = load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
             return true;
         }
-        return load_slow(address, &out, sizeof(T), privilege);
+        static_assert(sizeof(T) <= sizeof(slow_value_));
+        if (!load_slow(address, slow_value_.data(), sizeof(T), privilege)) return false;
+        std::memcpy(&out, slow_value_.data(), sizeof(T));
+        return true;
     }
     template <class T>
     [[nodiscard]] bool store(LinearAddress address, const T& value, Privilege privilege = Privilege::current) {
@@ -77,7 +80,9 @@ class Mmu {
             store_guest<T>(reinterpret_cast<u8*>(entry.addend + address.value), value);
             return true;
         }
-        return store_slow(address, &value, sizeof(T), privilege);
+        static_assert(sizeof(T) <= sizeof(slow_value_));
+        std::memcpy(slow_value_.data(), &value, sizeof(T));
+        return store_slow(address, slow_value_.data(), sizeof(T), privilege);
     }
 
     // For read-modify-write, and for string operations: a host pointer to `size` bytes at `address` that may be written
@@ -101,7 +106,8 @@ class Mmu {
             return reinterpret_cast<const u8*>(entry.addend + address.value);
         return host_for_read_slow(address, size, privilege);
     }
-    // True when a write of `size` bytes (may cross pages) would not fault now; sets A and D bits. For instructions that
+    // True when a write of `size` bytes (may cross pages) would not fault now, alignment checks included; sets A and D
+    // bits. For instructions that
     // must not write part of their result (page-crossing stores of more than one piece, PUSHA, ENTER, task
     // switches...).
     [[nodiscard]] bool probe_write(LinearAddress address, u64 size, Privilege privilege = Privilege::current);
@@ -174,6 +180,9 @@ class Mmu {
     Log& log_;
     PagingContext context_;
     Fault fault_;
+    // What a slow access reads or writes. Not the caller's variable: a handler whose locals never escape can end in a
+    // tail call.
+    alignas(32) std::array<u8, 512> slow_value_{};
     MmuCounters counters_;
     std::atomic<bool> requests_{false};
     std::unique_ptr<Impl> impl_;

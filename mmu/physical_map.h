@@ -58,7 +58,7 @@ struct Region {
     u8* write_host = nullptr;
     IoTarget* target = nullptr; // io (not owned).
     int priority = 0;
-    std::string name; // For `info mtree`.
+    std::string name{}; // For `info mtree`.
 };
 
 class CodeMarks;

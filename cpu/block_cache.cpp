@@ -1,0 +1,87 @@
+#include "cpu/block_cache.h"
+
+#include <algorithm>
+#include <new>
+
+namespace calque::cpu {
+
+static_assert(sizeof(Block) % sizeof(Instruction) == 0 && sizeof(Instruction) == 32);
+
+BlockCache::BlockCache(u32 records)
+    : memory_(new std::byte[(records + 1) * sizeof(Instruction)]), capacity_(records), buckets_(1u << bucket_bits) {
+    const auto start = reinterpret_cast<std::uintptr_t>(memory_.get());
+    arena_ = memory_.get() + (-start & (sizeof(Instruction) - 1));
+    used_ = 1; // Index 0 is none.
+}
+
+Block* BlockCache::allocate() { return new (at(used_)) Block; }
+
+void BlockCache::commit(Block& block, unsigned records) {
+    used_ += header_records + records;
+    Block*& head = buckets_[bucket(block.address, block.key)];
+    block.next = head;
+    head = &block;
+    pages_[block.address.page_number()].push_back(&block);
+    if (block.crosses) pages_[block.second_page.page_number()].push_back(&block);
+    ++counters_.blocks;
+    counters_.records += block.count;
+}
+
+void BlockCache::flush() {
+    used_ = 1;
+    std::fill(buckets_.begin(), buckets_.end(), nullptr);
+    pages_.clear();
+    ++counters_.flushes;
+}
+
+void BlockCache::link(const Instruction* chain, Block& target, Handler handler) {
+    auto& record = *const_cast<Instruction*>(chain);
+    record.immediate = reinterpret_cast<u64>(target.records());
+    record.displacement = static_cast<i32>(target.incoming);
+    record.handler = handler;
+    target.incoming = index_of(chain);
+    ++counters_.links;
+}
+
+void BlockCache::kill(Block& block) {
+    block.dead = true;
+    for (unsigned n = 0; n < block.count; ++n)
+        block.records()[n].handler = stale;
+    for (u32 index = block.incoming; index != 0;) {
+        Instruction& chain = *at(index);
+        index = static_cast<u32>(chain.displacement);
+        chain.handler = chain_unlinked;
+        chain.displacement = 0;
+    }
+    block.incoming = 0;
+    Block** link = &buckets_[bucket(block.address, block.key)];
+    while (*link && *link != &block)
+        link = &(*link)->next;
+    if (*link) *link = block.next;
+    ++counters_.killed;
+}
+
+void BlockCache::kill(PhysicalAddress address, u64 length) {
+    if (length == 0) return;
+    const PhysicalAddress end = address + length;
+    // A block's bytes lie in its own page, and for a crossing one also at the start of the second.
+    const auto touches = [&](const Block& b) {
+        if (!b.crosses) return b.address < end && b.address + b.bytes > address;
+        const u64 head = page_size - b.address.page_offset();
+        return (b.address < end && b.address + head > address)
+               || (b.second_page < end && b.second_page + (b.bytes - head) > address);
+    };
+    for (u64 page = address.page_number(); page <= (end - 1).page_number(); ++page) {
+        const auto found = pages_.find(page);
+        if (found == pages_.end()) continue;
+        std::erase_if(found->second, [&](Block* b) {
+            if (b->dead) return true;
+            if (!touches(*b)) return false;
+            kill(*b);
+            return true;
+        });
+        if (found->second.empty()) pages_.erase(found);
+    }
+}
+
+} // namespace calque::cpu

@@ -1,0 +1,71 @@
+// The decoded blocks of one vCPU, by physical address. Only its own thread uses it.
+#pragma once
+
+#include "cpu/block.h"
+
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace calque::cpu {
+
+struct BlockCacheCounters {
+    u64 blocks = 0; // Decoded so far.
+    u64 records = 0;
+    u64 killed = 0; // By writes to their bytes.
+    u64 flushes = 0;
+    u64 links = 0;
+};
+
+class BlockCache {
+  public:
+    // Room for `records` records of 32 bytes, headers included; memory is committed as it is used.
+    explicit BlockCache(u32 records);
+
+    Block* find(PhysicalAddress address, u64 key) {
+        for (Block* b = buckets_[bucket(address, key)]; b; b = b->next)
+            if (b->address == address && b->key == key) return b;
+        return nullptr;
+    }
+    // True when there may not be room for another block: flush() before inserting, with nothing running.
+    bool full() const { return used_ + block_room > capacity_; }
+    // A block to fill: room for its records and chain records; commit() makes it known.
+    Block* allocate();
+    // `records`: how many were filled, chain records included.
+    void commit(Block& block, unsigned records);
+    // Forgets all blocks. Their memory is used again: no record may be running.
+    void flush();
+    // Makes `chain`, a record of a live block, lead to `target`.
+    void link(const Instruction* chain, Block& target, Handler handler);
+    // Kills the blocks that have a byte in the range. Their records stay in memory, as exits, until the next flush.
+    void kill(PhysicalAddress address, u64 length);
+
+    const BlockCacheCounters& counters() const { return counters_; }
+
+    static constexpr u32 header_records = sizeof(Block) / sizeof(Instruction);
+    // The most that one block takes: each instruction may have a chain record, and the block falls through.
+    static constexpr u32 block_room = header_records + 2 * longest_block + 2;
+
+  private:
+    static constexpr unsigned bucket_bits = 16;
+
+    static unsigned bucket(PhysicalAddress address, u64 key) {
+        return static_cast<unsigned>(((address.value ^ (key << 12)) * 0x9E3779B97F4A7C15) >> (64 - bucket_bits));
+    }
+    Instruction* at(u32 index) { return reinterpret_cast<Instruction*>(arena_) + index; }
+    u32 index_of(const Instruction* i) const {
+        return static_cast<u32>(i - reinterpret_cast<const Instruction*>(arena_));
+    }
+    void kill(Block& block);
+
+    std::unique_ptr<std::byte[]> memory_;
+    std::byte* arena_;
+    u32 capacity_;
+    u32 used_;
+    std::vector<Block*> buckets_;
+    std::unordered_map<u64, std::vector<Block*>> pages_; // By physical page number.
+    BlockCacheCounters counters_;
+};
+
+} // namespace calque::cpu

@@ -1,0 +1,51 @@
+// Instruction bytes in, records out. The only room that knows Zydis.
+#pragma once
+
+#include "cpu/cpu.h"
+#include "cpu/table.h"
+
+#include <memory>
+#include <span>
+
+namespace calque::cpu {
+
+// What, besides the bytes, shapes a record.
+struct DecodeMode {
+    CodeSize code_size = CodeSize::bits64;
+    bool real = false;    // Real or virtual-8086 mode: VEX instructions are undefined.
+    bool careful = false; // Data breakpoints may be set: no form is `flat`.
+
+    u64 key() const { return static_cast<u64>(code_size) | (real ? 4 : 0) | (careful ? 8 : 0); }
+};
+
+enum class DecodeStatus : u8 {
+    ok,        // A record; one that raises #UD or #GP where the bytes are not an instruction of this CPU.
+    need_more, // The bytes end inside the instruction.
+};
+
+class Decoder {
+  public:
+    explicit Decoder(const CpuModel& model);
+    ~Decoder();
+
+    // Decodes the instruction that the bytes start with (at most 15 count). `form`, when given, gets what the selector
+    // saw.
+    DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
+                        Form* form = nullptr) const;
+
+    // For listings: Intel syntax.
+    static std::string disassemble(std::span<const u8> bytes, CodeSize size, u64 address);
+
+  private:
+    DecodeStatus decode_xchg_r8(std::span<const u8> bytes, const DecodeMode& mode, u8 length, Instruction& out,
+                                Form* form_out) const;
+
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// The properties of a record's row (Property bits).
+u16 properties_of(const Instruction& i);
+inline constexpr unsigned longest_instruction = 15;
+
+} // namespace calque::cpu

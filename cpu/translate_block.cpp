@@ -1,0 +1,194 @@
+#include "cpu/translate_block.h"
+
+#include "cpu/threaded.h"
+
+#include <algorithm>
+#include <new>
+
+namespace calque::cpu {
+
+namespace {
+
+constexpr unsigned most_attempts = 4;
+
+// The bytes may change while they are copied: decoding is done from the copy.
+unsigned copy_code(const u8* host, u64 available, std::array<u8, longest_instruction>& out) {
+    const auto count = static_cast<unsigned>(std::min<u64>(available, longest_instruction));
+    for (unsigned n = 0; n < count; ++n)
+        out[n] = __atomic_load_n(host + n, __ATOMIC_RELAXED);
+    return count;
+}
+
+void fill_chain(Instruction& chain, unsigned complete, bool in_page, bool linkable) {
+    chain = Instruction{};
+    chain.handler = chain_unlinked;
+    chain.row = static_cast<u16>(complete);
+    chain.dest = chain_mark;
+    chain.source = in_page;
+    chain.third = linkable;
+}
+
+} // namespace
+
+BlockTranslator::BlockTranslator(mmu::PhysicalMap& memory, BlockCache& cache, const CpuModel& model)
+    : memory_(memory), cache_(cache), decoder_(model) {}
+
+void BlockTranslator::mark(Cpu& cpu, PhysicalAddress address, u64 length) {
+    if (memory_.mark_code(address, length)) memory_.protect_code_page(address.page(), &cpu.mmu);
+}
+
+bool BlockTranslator::fill(Cpu& cpu, Block& block, std::span<const u8> bytes, const DecodeMode& mode, unsigned most,
+                           bool marking) {
+    constexpr u64 granule = 128;
+    Instruction* const records = block.records();
+    const u64 page_offset = block.address.page_offset();
+    u64 offset = 0, marked = 0;
+    unsigned count = 0;
+    exit_count_ = 0;
+    falls_through_ = true;
+    while (count < most && offset < bytes.size()) {
+        if (marking && marked < std::min<u64>(offset + longest_instruction, bytes.size())) {
+            const u64 up_to = std::min<u64>(
+                ((page_offset + offset + longest_instruction) | (granule - 1)) + 1 - page_offset, bytes.size());
+            mark(cpu, block.address + marked, up_to - marked);
+            marked = up_to;
+        }
+        std::array<u8, longest_instruction> code;
+        const unsigned available = copy_code(bytes.data() + offset, bytes.size() - offset, code);
+        Instruction& out = records[count];
+        Form form;
+        if (decoder_.decode(std::span(code.data(), available), mode, out, &form) == DecodeStatus::need_more) break;
+        offset += out.length;
+        const u16 properties = properties_of(out);
+        if ((properties & p_relative) && form.is(0, OperandKind::relative)) {
+            const i64 target = static_cast<i64>(offset + out.immediate);
+            const i64 in_page = target + static_cast<i64>(page_offset);
+            exits_[exit_count_++] = {count, target,
+                                     in_page >= 0 && in_page < static_cast<i64>(page_size) && out.mode64()
+                                         && form.operand_size == 8};
+        }
+        ++count;
+        if (properties & p_ends_block) {
+            falls_through_ = false;
+            break;
+        }
+    }
+    block.count = static_cast<u8>(count);
+    block.bytes = static_cast<u16>(offset);
+    return count != 0;
+}
+
+unsigned BlockTranslator::finish(Block& block, bool falls_through, bool linkable) {
+    Instruction* const records = block.records();
+    unsigned next = block.count;
+    if (falls_through) {
+        const bool in_page = records[0].mode64() && block.address.page_offset() + block.bytes < page_size;
+        fill_chain(records[next++], block.count, in_page && !block.crosses, linkable);
+    } else if (exit_count_ == 0 || exits_[exit_count_ - 1].insn + 1 != block.count) {
+        records[next] = Instruction{};
+        records[next++].handler = end_of_block;
+    }
+    for (unsigned n = 0; n < exit_count_; ++n) {
+        const Exit& exit = exits_[n];
+        records[exit.insn].displacement = static_cast<i32>(next - exit.insn);
+        fill_chain(records[next++], exit.insn + 1, exit.in_page && !block.crosses, linkable);
+    }
+    return next;
+}
+
+Block* BlockTranslator::translate(Cpu& cpu, const Place& place, const DecodeMode& mode, u64 key, unsigned most) {
+    if (place.page.host == nullptr) return translate_uncached(cpu, place, mode);
+    const u64 rest_of_page = page_size - place.page.address.page_offset();
+    for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
+        Block* const block = translate_in_page(cpu, place, mode, key, most);
+        if (block == nullptr) break;
+        if (memory_.code_marked(block->address, block->bytes)) return block;
+        cache_.kill(block->address, block->bytes); // Somebody wrote meanwhile.
+    }
+    if (place.within_limit < rest_of_page + longest_instruction) return translate_uncached(cpu, place, mode);
+    return translate_crossing(cpu, place, mode, key);
+}
+
+Block* BlockTranslator::translate_in_page(Cpu& cpu, const Place& place, const DecodeMode& mode, u64 key,
+                                          unsigned most) {
+    const u64 available = std::min(page_size - place.page.address.page_offset(), place.within_limit);
+    Block* const block = cache_.allocate();
+    block->address = place.page.address;
+    block->key = key;
+    block->host = place.page.host;
+    if (!fill(cpu, *block, std::span(place.page.host, available), mode, most, true)) return nullptr;
+    cache_.commit(*block, finish(*block, falls_through_, most > 1));
+    return block;
+}
+
+Block* BlockTranslator::translate_crossing(Cpu& cpu, const Place& place, const DecodeMode& mode, u64 key) {
+    const u64 head = page_size - place.page.address.page_offset();
+    if (head >= longest_instruction) return translate_uncached(cpu, place, mode);
+    mmu::Mmu::CodePage second;
+    if (!cpu.mmu.fetch(place.linear + head, second)) {
+        cpu.raise_memory_fault(flat);
+        return nullptr;
+    }
+    if (second.host == nullptr) return translate_uncached(cpu, place, mode);
+    mark(cpu, place.page.address, head);
+    mark(cpu, second.address, longest_instruction - head);
+    std::array<u8, longest_instruction> code;
+    std::copy_n(place.page.host, head, code.begin());
+    std::copy_n(second.host, longest_instruction - head, code.begin() + static_cast<std::ptrdiff_t>(head));
+    Block* const block = cache_.allocate();
+    block->address = place.page.address;
+    block->key = key;
+    block->host = place.page.host;
+    block->second_page = second.address;
+    block->crosses = true;
+    fill(cpu, *block, code, mode, 1, false);
+    cache_.commit(*block, finish(*block, falls_through_, true));
+    if (memory_.code_marked(place.page.address, head)
+        && memory_.code_marked(second.address, longest_instruction - head))
+        return block;
+    cache_.kill(block->address, 1);
+    return translate_uncached(cpu, place, mode);
+}
+
+// An instruction in device memory, or one that may reach the end of its code segment: fetched byte by byte as far as it
+// goes, each time.
+Block* BlockTranslator::translate_uncached(Cpu& cpu, const Place& place, const DecodeMode& mode) {
+    Block* const block = new (scratch_.data()) Block;
+    block->address = place.page.address;
+    std::array<u8, longest_instruction> code;
+    mmu::Mmu::CodePage page = place.page;
+    ++uncached_;
+    for (unsigned count = 0; count < longest_instruction;) {
+        if (count >= place.within_limit) {
+            cpu.general_protection();
+            return nullptr;
+        }
+        if (count != 0 && (place.linear + count).page_offset() == 0) {
+            if (!cpu.mmu.fetch(place.linear + count, page)) {
+                cpu.raise_memory_fault(flat);
+                return nullptr;
+            }
+        }
+        memory_.read(page.address, std::span(&code[count], 1));
+        ++count;
+        page.address += 1;
+        Instruction out;
+        if (decoder_.decode(std::span(code.data(), count), mode, out) == DecodeStatus::need_more) continue;
+        fill(cpu, *block, std::span(code.data(), count), mode, 1, false);
+        break;
+    }
+    block->crosses = true;
+    finish(*block, falls_through_, false);
+    return block;
+}
+
+std::optional<bool> BlockTranslator::still_there(Cpu& cpu, const Block& block, LinearAddress linear) {
+    mmu::Mmu::CodePage second;
+    if (!cpu.mmu.fetch(linear + (page_size - linear.page_offset()), second)) {
+        cpu.raise_memory_fault(flat);
+        return std::nullopt;
+    }
+    return second.address == block.second_page && second.host != nullptr;
+}
+
+} // namespace calque::cpu

@@ -1,0 +1,74 @@
+// The 82093AA I/O APIC, with the EOI register of version 20h (Intel 82093AA datasheet, order 290566; ICH datasheets).
+#pragma once
+
+#include "base/log.h"
+#include "devices/device.h"
+#include "devices/irq_line.h"
+
+#include <array>
+#include <mutex>
+
+namespace calque::devices {
+
+// 24 inputs, each sent as a message by its redirection entry. Any thread.
+//
+// A line's level means "asserted": the polarity bit is kept and read back, but the board's lines come with the polarity
+// that the firmware's tables tell, so it changes nothing.
+class IoApic final : public Device, public IrqSink {
+  public:
+    static constexpr unsigned pins = 24;
+    static constexpr u64 default_base = 0xfec0'0000;
+    static constexpr u64 mmio_size = 4096;
+
+    // Messages go to `apics` as the writes to FEExxxxxh that they are.
+    IoApic(Log& log, MsiSink& apics);
+
+    std::string_view name() const override { return "ioapic"; }
+    void reset() override;
+    void serialize(Archive& archive) override;
+
+    void set_irq(unsigned pin, bool level) override;
+    void eoi(u8 vector); // An EOI broadcast by a local APIC, which holds no lock.
+
+    IoRegion& mmio() { return mmio_; } // 4 kB at FEC00000h.
+
+    struct State {
+        u32 id = 0; // Bits 27-24.
+        u8 select = 0;
+        u32 lines = 0; // Inputs as they are now.
+        std::array<u64, pins> table = masked_table();
+
+        static constexpr std::array<u64, pins> masked_table() {
+            std::array<u64, pins> table{};
+            table.fill(u64{1} << 16);
+            return table;
+        }
+    };
+    State snapshot() const; // For the monitor's `info ioapic`.
+
+  private:
+    class Mmio final : public IoRegion {
+      public:
+        explicit Mmio(IoApic& apic) : apic_(apic) {}
+        u64 read(u64 offset, unsigned size) override;
+        void write(u64 offset, u64 value, unsigned size) override;
+
+      private:
+        IoApic& apic_;
+    };
+
+    u32 read_register(u8 index) const;
+    void write_register(u8 index, u32 value);
+    void write_entry(unsigned pin, bool high, u32 value);
+    void service(unsigned pin); // Sends a level-triggered request that stands.
+    void send(unsigned pin);
+    void end_of_interrupt(u8 vector);
+
+    Log& log_;
+    MsiSink& apics_;
+    mutable std::mutex mutex_;
+    State state_;
+    Mmio mmio_{*this};
+};
+
+} // namespace calque::devices

@@ -1,0 +1,84 @@
+#include "frontend/backends/io_loop.h"
+
+#include <algorithm>
+#include <csignal>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace calque::backends {
+
+IoLoop::IoLoop() : wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    // The thread inherits the mask: asynchronous signals belong to the main thread.
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT})
+        sigdelset(&blocked, fault);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    thread_ = std::thread([this] { run(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+IoLoop::~IoLoop() {
+    stop_ = true;
+    wake();
+    thread_.join();
+    if (wake_fd_ >= 0) ::close(wake_fd_);
+}
+
+void IoLoop::add(PollSource& source) {
+    if (on_loop_thread()) {
+        sources_.push_back(&source);
+    } else {
+        std::lock_guard lock(mutex_);
+        sources_.push_back(&source);
+    }
+    wake();
+}
+
+void IoLoop::remove(PollSource& source) {
+    if (on_loop_thread()) {
+        std::erase(sources_, &source);
+    } else {
+        std::lock_guard lock(mutex_);
+        std::erase(sources_, &source);
+    }
+}
+
+void IoLoop::wake() {
+    const u64 one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one); // Full means: woken already.
+}
+
+void IoLoop::run() {
+    std::vector<pollfd> set;
+    std::vector<std::pair<PollSource*, std::size_t>> owners; // Each source and where its descriptors begin.
+    while (!stop_) {
+        set.assign(1, {wake_fd_, POLLIN, 0});
+        owners.clear();
+        {
+            std::lock_guard lock(mutex_);
+            const std::vector<PollSource*> sources = sources_; // poll_set() may add and remove.
+            for (PollSource* source : sources) {
+                if (std::find(sources_.begin(), sources_.end(), source) == sources_.end()) continue;
+                owners.emplace_back(source, set.size());
+                source->poll_set(set);
+            }
+        }
+        if (::poll(set.data(), set.size(), -1) < 0) continue;
+        u64 count = 0;
+        [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
+        dispatch(set, owners);
+    }
+}
+
+void IoLoop::dispatch(const std::vector<pollfd>& set, const std::vector<std::pair<PollSource*, std::size_t>>& owners) {
+    std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < owners.size(); ++i) {
+        PollSource* source = owners[i].first;
+        if (std::find(sources_.begin(), sources_.end(), source) == sources_.end()) continue;
+        const std::size_t end = i + 1 < owners.size() ? owners[i + 1].second : set.size();
+        source->poll_ready(std::span(set).subspan(owners[i].second, end - owners[i].second));
+    }
+}
+
+} // namespace calque::backends

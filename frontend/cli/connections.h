@@ -1,0 +1,59 @@
+// The host's ends of serial ports, debug console and monitor: opened as the options say, shared where they say so.
+#pragma once
+
+#include "frontend/backends/chardev.h"
+#include "frontend/backends/io_loop.h"
+#include "frontend/backends/multiplexer.h"
+#include "frontend/cli/options.h"
+#include "frontend/machine/chipset.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace calque::cli {
+
+class Connections {
+  public:
+    explicit Connections(Log& log) : log_(log) {}
+
+    // Who answers a multiplexer's keys. Called on the I/O thread.
+    struct Listener {
+        std::function<void()> quit;                                  // Ctrl-A x.
+        std::function<u64()> milliseconds;                           // For timestamps: since power-on.
+        std::function<void(const std::string& key)> monitor_focused; // Ctrl-A c gave the input to that place's monitor.
+    };
+    struct MonitorPlace {
+        devices::CharBackend* backend; // Not owned.
+        std::string key;               // Of the multiplexer that it shares; empty: it has a place of its own.
+    };
+
+    Result<void> open(const Options& options);
+    machine::ChipsetBackends chipset_backends();
+    const std::vector<MonitorPlace>& monitors() const { return monitors_; }
+    // A Ctrl-A x from before is passed on at once. After detach() returns nobody is called.
+    void attach(Listener listener);
+    void detach();
+
+  private:
+    Result<devices::CharBackend*> connect(const std::string& text, const std::string& option, bool monitor);
+    Result<devices::CharBackend*> use(const backends::ChardevOptions& chardev, const std::string& key, bool monitor);
+    backends::Multiplexer::Commands commands(const std::string& key);
+
+    Log& log_;
+    std::mutex listener_mutex_; // Held while the listener is called.
+    Listener listener_;
+    bool quit_asked_ = false;
+    backends::IoLoop loop_;
+    std::map<std::string, backends::ChardevOptions> named_;
+    std::map<std::string, std::unique_ptr<backends::Multiplexer>> multiplexers_;
+    std::map<std::string, std::unique_ptr<backends::Chardev>> chardevs_;
+    bool stdio_taken_ = false;
+    machine::ChipsetBackends chipset_;
+    std::vector<MonitorPlace> monitors_;
+};
+
+} // namespace calque::cli

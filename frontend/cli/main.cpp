@@ -1,0 +1,141 @@
+// calque: options, connections, machine; and the signals that end it.
+#include "frontend/cli/connections.h"
+#include "frontend/cli/options.h"
+#include "frontend/machine/machine.h"
+#include "frontend/monitor/human_monitor.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <map>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+
+namespace calque::cli {
+namespace {
+
+int fail(const std::string& message) {
+    fmt::print(stderr, "calque: {}\n", message);
+    return 1;
+}
+
+// SIGINT, SIGTERM and SIGHUP end the machine in order. They are blocked everywhere and taken by one thread, which is
+// free to use locks.
+class Signals {
+  public:
+    Signals() {
+        sigemptyset(&set_);
+        for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR2})
+            sigaddset(&set_, signal);
+        pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+        std::signal(SIGPIPE, SIG_IGN);
+    }
+    ~Signals() { stop(); }
+    // After it returns the machine is not asked any more.
+    void stop() {
+        if (!thread_.joinable()) return;
+        done_ = true;
+        pthread_kill(thread_.native_handle(), SIGUSR2);
+        thread_.join();
+    }
+    void watch(machine::Machine& machine) {
+        thread_ = std::thread([this, &machine] {
+            int signal = 0;
+            while (sigwait(&set_, &signal) == 0 && !done_)
+                if (signal != SIGUSR2) machine.request_quit(0);
+        });
+    }
+
+  private:
+    sigset_t set_;
+    std::atomic<bool> done_{false};
+    std::thread thread_;
+};
+
+// Removed again at the end, also when writing it failed half-way.
+class PidFile {
+  public:
+    ~PidFile() {
+        if (!path_.empty()) ::unlink(path_.c_str());
+    }
+    Result<void> write(const std::string& path) {
+        std::FILE* file = std::fopen(path.c_str(), "we");
+        bool written = file != nullptr;
+        if (file) {
+            struct stat info {};
+            if (::fstat(::fileno(file), &info) == 0 && S_ISREG(info.st_mode)) path_ = path; // Never a device.
+            const std::string text = fmt::format("{}\n", ::getpid());
+            written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+            written = std::fclose(file) == 0 && written;
+        }
+        if (!written)
+            return error("-pidfile '{}' cannot be written ({}); check the folder and its permissions", path,
+                         std::strerror(errno));
+        return {};
+    }
+
+  private:
+    std::string path_;
+};
+
+int run(const Options& options) {
+    Log log;
+    if (!options.log_file.empty())
+        if (auto opened = log.open(options.log_file); !opened) return fail(opened.error().message);
+    if (auto enabled = log.enable(options.channels); !enabled) return fail(enabled.error().message);
+
+    Signals signals;
+    PidFile pid_file;
+    Connections connections(log);
+    if (auto opened = connections.open(options); !opened) return fail(opened.error().message);
+    auto machine = machine::Machine::create(options.machine, log, connections.chipset_backends());
+    if (!machine) return fail(machine.error().message);
+    if (!options.pid_file.empty())
+        if (auto written = pid_file.write(options.pid_file); !written) return fail(written.error().message);
+
+    std::vector<std::unique_ptr<monitor::HumanMonitor>> monitors;
+    std::multimap<std::string, monitor::HumanMonitor*> sharing;
+    for (const auto& place : connections.monitors()) {
+        monitors.push_back(std::make_unique<monitor::HumanMonitor>(**machine, *place.backend));
+        if (place.key.empty())
+            monitors.back()->greet();
+        else
+            sharing.emplace(place.key, monitors.back().get()); // It greets when Ctrl-A c calls it.
+    }
+    connections.attach({[&] { (*machine)->request_quit(0); }, [&] { return (*machine)->clock().now() / 1'000'000; },
+                        [&](const std::string& key) {
+                            const auto [first, last] = sharing.equal_range(key);
+                            std::for_each(first, last, [](const auto& entry) { entry.second->greet(); });
+                        }});
+    signals.watch(**machine);
+    const machine::Ending ending = (*machine)->run();
+    signals.stop();
+    connections.detach();
+    monitors.clear();
+    if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);
+    if (options.stats) fmt::print(stderr, "{}", (*machine)->stats());
+    return ending.status;
+}
+
+} // namespace
+} // namespace calque::cli
+
+int main(int argc, char** argv) {
+    calque::backends::ensure_standard_files();
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    auto options = calque::cli::parse_options(arguments);
+    if (!options) return calque::cli::fail(options.error().message);
+    if (!options->print.empty()) {
+        fmt::print("{}", options->print);
+        return 0;
+    }
+    if (options->machine.kernel.empty() && options->machine.bios.empty() && options->machine.load_state.empty())
+        return calque::cli::fail(
+            "there is nothing to start; give a -kernel (with -initrd and -append), or use ./run for the default guest");
+    return calque::cli::run(*options);
+}

@@ -1,0 +1,374 @@
+#include "frontend/cli/options.h"
+
+#include "firmware/smbios/smbios.h"
+#include "frontend/cli/keyval.h"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+namespace calque::cli {
+
+namespace {
+
+using Handler = Result<void> (*)(Options&, const std::string&);
+
+struct Option {
+    std::string_view name;     // Without its dash.
+    std::string_view argument; // Empty: takes none.
+    std::string_view help;     // Empty: a synonym, not listed.
+    Handler handle;
+};
+
+Result<void> machine_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-machine", text, "type");
+    if (!kv) return kv.error();
+    const std::string type = kv->take("type", "pc");
+    if (type == "help") {
+        o.print = "Supported machines are:\npc    Standard PC (i440FX + PIIX, 1996) (default)\n";
+        return {};
+    }
+    if (type != "pc" && !type.starts_with("pc-i440fx"))
+        return error("-machine '{}' does not exist here; there is: pc", type);
+    if (kv->has("accel")) {
+        const std::string accel = kv->take("accel");
+        if (accel != "tcg" && accel != "interp")
+            return error(
+                "-machine accel={} does not exist here: this emulator runs guests in software; there are: tcg, interp",
+                accel);
+    }
+    auto hpet = kv->take_bool("hpet", o.machine.hpet);
+    if (!hpet) return hpet.error();
+    o.machine.hpet = *hpet;
+    for (const char* on_only : {"acpi", "pit", "i8042"}) {
+        auto on = kv->take_bool(on_only, true);
+        if (!on) return on.error();
+        if (!*on) return error("-machine {}=off does not exist here: this machine always has it", on_only);
+    }
+    for (const char* off_only : {"usb", "vmport", "dump-guest-core", "mem-merge"})
+        kv->take(off_only);
+    return kv->rest("accel, hpet");
+}
+
+Result<void> accel_option(Options&, const std::string& text) {
+    auto kv = KeyValues::parse("-accel", text, "accel");
+    if (!kv) return kv.error();
+    const std::string accel = kv->take("accel");
+    if (accel == "kvm" || accel == "hvf" || accel == "whpx" || accel == "xen")
+        return error("-accel {} needs virtualisation hardware, which this emulator does without; use -accel tcg",
+                     accel);
+    if (accel == "jit") return error("-accel jit does not exist yet; use -accel interp (which tcg means as well)");
+    if (accel != "tcg" && accel != "interp") return error("-accel '{}' does not exist; there are: tcg, interp", accel);
+    kv->take("thread");  // Guest CPUs always have a thread each.
+    kv->take("tb-size"); // The cache is sized by the program.
+    return kv->rest("thread, tb-size");
+}
+
+Result<void> cpu_option(Options& o, const std::string& text) {
+    if (text == "help") {
+        o.print = cpu::CpuModel::help();
+        return {};
+    }
+    auto model = cpu::CpuModel::parse(text);
+    if (!model) return model.error();
+    const u32 cores = o.machine.cpu.cores;
+    o.machine.cpu = *model;
+    o.machine.cpu.cores = cores;
+    return {};
+}
+
+Result<void> smp_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-smp", text, "cpus");
+    if (!kv) return kv.error();
+    const bool cpus_given = kv->has("cpus");
+    auto cpus = kv->take_number("cpus", 0);
+    if (!cpus) return cpus.error();
+    u64 product = 1;
+    for (const char* level : {"sockets", "dies", "cores", "threads"}) {
+        auto n = kv->take_number(level, 1);
+        if (!n) return n.error();
+        product = *n == 0 || *n > 255 ? 256 : product * *n;
+    }
+    auto maximum = kv->take_number("maxcpus", 0);
+    if (!maximum) return maximum.error();
+    const u64 count = cpus_given ? *cpus : product;
+    if (*maximum != 0 && *maximum < count) return error("-smp {}: maxcpus is less than the number of CPUs", text);
+    if (count < 1 || count > 255) return error("-smp {} is not possible: a machine has 1 to 255 CPUs", text);
+    o.machine.cpus = static_cast<u32>(count);
+    o.machine.cpu.cores = o.machine.cpus;
+    return kv->rest("cpus, sockets, dies, cores, threads, maxcpus");
+}
+
+Result<void> memory_option(Options& o, const std::string& text) {
+    if (text.empty()) return error("-m takes a size such as 512M or 4G, not nothing");
+    auto kv = KeyValues::parse("-m", text, "size");
+    if (!kv) return kv.error();
+    auto size = parse_size("-m", kv->take("size", "128"), u64{1} << 20);
+    if (!size) return size.error();
+    kv->take("slots");
+    kv->take("maxmem");
+    const u64 mib = u64{1} << 20;
+    if (*size < 4 * mib || *size > (u64{512} << 30))
+        return error("-m {} is not possible: a machine has 4 MiB to 512 GiB of memory", text);
+    o.machine.ram_bytes = (*size + mib - 1) / mib * mib;
+    return kv->rest("size");
+}
+
+Result<void> rtc_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-rtc", text, "base");
+    if (!kv) return kv.error();
+    const std::string base = kv->take("base", "utc");
+    const std::time_t now = std::time(nullptr);
+    std::tm when{};
+    if (base == "utc") {
+        o.machine.rtc_offset = 0;
+    } else if (base == "localtime") {
+        localtime_r(&now, &when);
+        o.machine.rtc_offset = when.tm_gmtoff;
+    } else {
+        const char* end = strptime(base.c_str(), "%Y-%m-%dT%H:%M:%S", &when);
+        if (!end) {
+            when = {};
+            end = strptime(base.c_str(), "%Y-%m-%d", &when);
+        }
+        if (!end || *end) return error("-rtc base={} is no date; there are: utc, localtime, 2006-06-17T16:01:21", base);
+        o.machine.rtc_offset = static_cast<i64>(timegm(&when)) - now;
+    }
+    const std::string clock = kv->take("clock", "host");
+    if (clock != "host") return error("-rtc clock={} does not exist here; there is: host", clock);
+    kv->take("driftfix");
+    return kv->rest("base, clock");
+}
+
+Result<void> device_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-device", text, "driver");
+    if (!kv) return kv.error();
+    const std::string driver = kv->take("driver");
+    if (driver == "help") {
+        o.print = "name \"isa-debug-exit\", bus ISA: a write to iobase ends the emulator with status (value << 1) | 1\n"
+                  "name \"isa-debugcon\", bus ISA: a write to iobase is shown on chardev\n"
+                  "name \"isa-serial\", bus ISA: a serial port on chardev\n";
+        return {};
+    }
+    kv->take("id");
+    if (driver == "isa-debug-exit") {
+        machine::MachineConfig::DebugExit exit;
+        auto base = kv->take_number("iobase", exit.base);
+        auto size = kv->take_number("iosize", exit.size);
+        if (!base) return base.error();
+        if (!size) return size.error();
+        if (*size < 1 || *size > 8 || *base > 0x10000 - *size)
+            return error("-device isa-debug-exit: iobase {:#x} and iosize {} do not lie in the port space", *base,
+                         *size);
+        o.machine.debug_exit = {static_cast<u16>(*base), static_cast<u16>(*size)};
+        return kv->rest("iobase, iosize");
+    }
+    if (driver == "isa-debugcon") {
+        auto base = kv->take_number("iobase", 0xE9);
+        if (!base) return base.error();
+        if (*base > 0xFFFF) return error("-device isa-debugcon: iobase {:#x} does not lie in the port space", *base);
+        if (!kv->has("chardev")) return error("-device isa-debugcon needs chardev=ID, the id of a -chardev");
+        o.machine.debugcon_port = static_cast<u16>(*base);
+        o.debugcon = "chardev:" + kv->take("chardev");
+        return kv->rest("iobase, chardev");
+    }
+    if (driver == "isa-serial") {
+        if (!kv->has("chardev")) return error("-device isa-serial needs chardev=ID, the id of a -chardev");
+        o.serials.push_back("chardev:" + kv->take("chardev"));
+        return kv->rest("chardev");
+    }
+    return error(
+        "-device '{}' does not exist here; there are: isa-debug-exit, isa-debugcon, isa-serial (see -device help)",
+        driver);
+}
+
+Result<void> fw_cfg_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-fw_cfg", text, "name");
+    if (!kv) return kv.error();
+    machine::MachineConfig::FwCfgFile file{kv->take("name"), kv->take("file"), kv->take("string")};
+    if (file.name.empty() || file.file.empty() == file.string.empty())
+        return error("-fw_cfg {}: give name= and one of file= and string=", text);
+    o.machine.fw_cfg.push_back(std::move(file));
+    return kv->rest("name, file, string");
+}
+
+Result<void> name_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-name", text, "guest");
+    if (!kv) return kv.error();
+    o.machine.name = kv->take("guest");
+    kv->take("process");
+    kv->take("debug-threads");
+    return kv->rest("guest");
+}
+
+Result<void> uuid_option(Options& o, const std::string& text) {
+    auto uuid = firmware::parse_uuid(text);
+    if (!uuid) return uuid.error();
+    o.machine.identity.uuid = *uuid;
+    return {};
+}
+
+Result<void> display_option(Options& o, const std::string& text) {
+    if (text != "none")
+        return error("-display '{}' does not exist here; there are: none (and -nographic for the terminal)", text);
+    o.display_none = true;
+    return {};
+}
+
+Result<void> chardev_option(Options& o, const std::string& text) {
+    auto chardev = backends::parse_chardev(text);
+    if (!chardev) return chardev.error();
+    for (const auto& other : o.chardevs)
+        if (other.id == chardev->id) return error("-chardev id={} is given twice; names are unique", chardev->id);
+    o.chardevs.push_back(std::move(*chardev));
+    return {};
+}
+
+Result<void> mon_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-mon", text, "chardev");
+    if (!kv) return kv.error();
+    const std::string mode = kv->take("mode", "readline");
+    if (mode != "readline") return error("-mon mode={} does not exist here; there is: readline", mode);
+    o.monitors.push_back("chardev:" + kv->take("chardev"));
+    return kv->rest("chardev, mode");
+}
+
+Result<void> only_none(std::string_view option, const std::string& text) {
+    if (text == "none") return {};
+    return error("{} {} does not exist here; there is: none", option, text);
+}
+
+Result<void> append_channels(Options& o, const std::string& text) {
+    if (text == "help") {
+        o.print = fmt::format("Log channels (--trace a,b,c, or all):\n{}", Log::channel_help());
+        return {};
+    }
+    o.channels += (o.channels.empty() ? "" : ",") + text;
+    return {};
+}
+
+#define SET(body)                                                                                                      \
+    [](Options& o, const std::string& v) -> Result<void> {                                                             \
+        (void)o;                                                                                                       \
+        (void)v;                                                                                                       \
+        body;                                                                                                          \
+        return {};                                                                                                     \
+    }
+const std::array options_table{
+    Option{"machine", "pc[,hpet=on|off]", "the machine: pc", machine_option},
+    Option{"M", "pc", "", machine_option},
+    Option{"accel", "tcg|interp", "how guest code runs", accel_option},
+    Option{"cpu", "max[,+feature,-feature]", "the guest's CPU (-cpu help lists models and features)", cpu_option},
+    Option{"smp", "N", "number of CPUs, 1 to 255", smp_option},
+    Option{"m", "SIZE", "memory, for example 512M or 4G (128M)", memory_option},
+    Option{"kernel", "FILE", "a kernel to start: bzImage, multiboot or PVH ELF", SET(o.machine.kernel = v)},
+    Option{"initrd", "FILE", "its initial RAM disk or module", SET(o.machine.initrd = v)},
+    Option{"append", "TEXT", "its command line", SET(o.machine.append = v)},
+    Option{"bios", "FILE", "a firmware image to start instead of a kernel", SET(o.machine.bios = v)},
+    Option{"serial", "DEV", "a serial port: stdio, mon:stdio, file:F, unix:P[,server][,nowait], pty, null, none",
+           SET(o.serials.push_back(v))},
+    Option{"chardev", "KIND,id=ID,..", "a character device for -serial chardev:ID and others", chardev_option},
+    Option{"debugcon", "DEV", "debug console at port E9h", SET(o.debugcon = v)},
+    Option{"device", "NAME,prop=value", "a device (-device help lists them)", device_option},
+    Option{"monitor", "DEV", "the monitor's place: stdio, unix:P,server,nowait, none", SET(o.monitors.push_back(v))},
+    Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
+    Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
+    Option{"display", "none", "no window", display_option},
+    Option{"vga", "none", "the display adapter: none", SET(return only_none("-vga", v))},
+    Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
+    Option{"nic", "none", "network card: none", SET(return only_none("-nic", v))},
+    Option{"net", "none", "", SET(return only_none("-net", v))},
+    Option{"nodefaults", "", "no serial port and monitor but those asked for", SET(o.no_defaults = true)},
+    Option{"no-user-config", "", "", SET()},
+    Option{"no-hpet", "", "", SET(o.machine.hpet = false)},
+    Option{"no-reboot", "", "end instead of resetting", SET(o.machine.no_reboot = true)},
+    Option{"no-shutdown", "", "stop instead of ending when the guest powers off", SET(o.machine.no_shutdown = true)},
+    Option{"S", "", "start stopped (the monitor's 'cont' goes on)", SET(o.machine.start_stopped = true)},
+    Option{"rtc", "base=utc|localtime|DATE", "the guest's clock", rtc_option},
+    Option{"name", "NAME", "the guest's name", name_option},
+    Option{"uuid", "UUID", "the guest's system UUID", uuid_option},
+    Option{"smbios", "type=N,field=value", "SMBIOS fields",
+           SET(return firmware::apply_smbios_option(o.machine.identity, v))},
+    Option{"fw_cfg", "name=N,file=F|string=S", "a file of the firmware configuration device", fw_cfg_option},
+    Option{"pidfile", "FILE", "write the process's number", SET(o.pid_file = v)},
+    Option{"D", "FILE", "where log messages go (stderr)", SET(o.log_file = v)},
+    Option{"d", "CHANNELS", "", append_channels},
+    Option{"trace", "CHANNELS", "log channels to show (--trace help lists them)", append_channels},
+    Option{"stats", "", "print what the machine did when it ends", SET(o.stats = true)},
+    Option{"load", "FILE", "go on from a state that the monitor's 'savestate' wrote", SET(o.machine.load_state = v)},
+};
+#undef SET
+
+std::string help_text() {
+    std::string text = "usage: calque [options]\n\n";
+    for (const Option& option : options_table)
+        if (!option.help.empty())
+            text += fmt::format("  -{:<32} {}\n", fmt::format("{} {}", option.name, option.argument), option.help);
+    return text + "\nOptions may begin with one dash or two.\n";
+}
+
+// What QEMU has and this program does not, with what to use instead.
+struct Missing {
+    std::string_view name;
+    std::string_view instead;
+};
+constexpr std::array missing{
+    Missing{"drive", "boot with -kernel and put files into the -initrd"},
+    Missing{"hda", "boot with -kernel and -initrd"},
+    Missing{"hdb", "boot with -kernel and -initrd"},
+    Missing{"cdrom", "boot with -kernel and -initrd"},
+    Missing{"fda", "boot with -kernel and -initrd"},
+    Missing{"blockdev", "boot with -kernel and -initrd"},
+    Missing{"netdev", "use -nic none"},
+    Missing{"vnc", "use -nographic"},
+    Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
+    Missing{"gdb", "use --trace insn"},
+    Missing{"s", "use --trace insn"},
+    Missing{"enable-kvm", "leave it out: this emulator runs in software"},
+    Missing{"icount", "leave it out"},
+    Missing{"loadvm", "use --load FILE"},
+    Missing{"incoming", "use --load FILE"},
+    Missing{"daemonize", "start it in the background"},
+    Missing{"snapshot", "leave it out: there are no disks to protect"},
+    Missing{"boot", "use -kernel"},
+    Missing{"usb", "leave it out"},
+    Missing{"L", "name the firmware with -bios"},
+    Missing{"object", "leave it out"},
+    Missing{"full-screen", "use -nographic"},
+};
+
+} // namespace
+
+Result<Options> parse_options(std::span<const std::string> arguments) {
+    Options options;
+    for (std::size_t i = 0; i < arguments.size() && options.print.empty(); ++i) {
+        const std::string& word = arguments[i];
+        if (word.empty() || word[0] != '-' || word == "-")
+            return error("'{}' would be a disk image, and there are no disks yet; boot with -kernel and -initrd", word);
+        const std::string_view name = std::string_view(word).substr(word.starts_with("--") ? 2 : 1);
+        if (name == "help" || name == "h") {
+            options.print = help_text();
+            break;
+        }
+        if (name == "version") {
+            options.print = "Calque 0.1.0, a full-system x86-64 emulator\n";
+            break;
+        }
+        const auto found =
+            std::find_if(options_table.begin(), options_table.end(), [&](const Option& o) { return o.name == name; });
+        if (found == options_table.end()) {
+            for (const Missing& m : missing)
+                if (m.name == name) return error("-{} does not exist here yet; {}", name, m.instead);
+            return error("there is no option '{}'; -help lists them all", word);
+        }
+        std::string value;
+        if (!found->argument.empty()) {
+            if (++i >= arguments.size()) return error("-{} needs an argument: {}", name, found->argument);
+            value = arguments[i];
+        }
+        if (auto handled = found->handle(options, value); !handled) return handled.error();
+    }
+    return options;
+}
+
+} // namespace calque::cli

@@ -1,0 +1,34 @@
+// The command line, as QEMU's users write it.
+#pragma once
+
+#include "base/result.h"
+#include "frontend/backends/chardev.h"
+#include "frontend/machine/config.h"
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace calque::cli {
+
+struct Options {
+    machine::MachineConfig machine;
+    std::vector<backends::ChardevOptions> chardevs; // -chardev, by id.
+    std::vector<std::string> monitors;              // -monitor, and -mon as "chardev:ID".
+    std::vector<std::string> serials;               // -serial, in order, as given.
+    std::string debugcon;
+    bool no_graphic = false;
+    bool no_defaults = false;
+    bool display_none = false;
+    std::string log_file; // -D
+    std::string channels; // --trace, -d
+    bool stats = false;   // --stats
+    std::string pid_file;
+    // Text to print and leave with status 0 (-help, -version, -cpu help, ...).
+    std::string print;
+};
+
+// One clear sentence for everything that is wrong: the option by name, and the nearest thing that there is.
+Result<Options> parse_options(std::span<const std::string> arguments);
+
+} // namespace calque::cli

@@ -1,0 +1,128 @@
+// The PC around the processors: every device, its wires, and where it sits on the buses.
+#pragma once
+
+#include "devices/acpi_pm/acpi_pm.h"
+#include "devices/bus/bus.h"
+#include "devices/debugcon/debugcon.h"
+#include "devices/fw_cfg/fw_cfg.h"
+#include "devices/hpet/hpet.h"
+#include "devices/i8042/i8042.h"
+#include "devices/i8237/i8237.h"
+#include "devices/i8254/i8254.h"
+#include "devices/i8259/i8259.h"
+#include "devices/ioapic/ioapic.h"
+#include "devices/isa_debug_exit/isa_debug_exit.h"
+#include "devices/lapic/apic_bus.h"
+#include "devices/mc146818/mc146818.h"
+#include "devices/pc_router/pc_router.h"
+#include "devices/pci/i440fx.h"
+#include "devices/pci/pci_bus.h"
+#include "devices/pci/piix3.h"
+#include "devices/pci/piix4_pm.h"
+#include "devices/port92/port92.h"
+#include "devices/post/post.h"
+#include "devices/reset_control/reset_control.h"
+#include "devices/uart16550/uart16550.h"
+#include "frontend/machine/config.h"
+#include "frontend/machine/memory.h"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace calque::machine {
+
+// What the guest can ask of the machine as a whole. Called on any thread; each returns at once.
+struct ChipsetEvents {
+    std::function<void()> reset;
+    std::function<void()> power_off;
+    std::function<void(u32)> debug_exit; // The exit status.
+    std::function<void()> smi;           // To the processor that wrote the port.
+    std::function<void()> init;          // INIT to the processors: keyboard controller, port 92h, CF9's soft reset.
+    std::function<void(bool)> set_a20;
+};
+
+// The character backends that devices use; null: not connected. Not owned.
+struct ChipsetBackends {
+    std::vector<devices::CharBackend*> serials; // By port; a port without a device is absent from `serial_present`.
+    std::vector<bool> serial_present;
+    devices::CharBackend* debugcon = nullptr;
+    // While the result lives, no backend calls a device: input waits on the host. May be empty.
+    std::function<std::unique_lock<std::mutex>()> hold_input;
+};
+
+class Chipset {
+  public:
+    static constexpr unsigned serial_port_count = 4;
+
+    Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& memory, const ChipsetBackends& backends,
+            ChipsetEvents events);
+
+    devices::Bus& ports() { return ports_; }
+    devices::Bus& memory_bus() { return memory_bus_; }
+    devices::ApicBus& apics() { return apics_; }
+    devices::I8259Pair& pic() { return pic_; }
+    devices::IoApic& ioapic() { return ioapic_; }
+    devices::FwCfg& fw_cfg() { return fw_cfg_; }
+    devices::PciBus& pci() { return pci_; }
+    devices::AcpiPm& pm() { return pm_; }
+    devices::Mc146818& rtc() { return rtc_; }
+    devices::I8042& keyboard() { return keyboard_; }
+
+    void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
+    void reset();
+    void serialize(Archive& archive);
+    // Every device, in the order in which they are reset and saved: who drives a line comes before who samples it, so
+    // that the sampler's own state has the last word.
+    const std::vector<devices::Device*>& devices() const { return all_; }
+
+  private:
+    // PIRQA#-PIRQD# go to the ISA bridge, which steers them to an ISA IRQ, and to IOAPIC pins 16 to 19.
+    class PirqFanout final : public devices::IrqSink {
+      public:
+        PirqFanout(devices::IrqSink& bridge, devices::IrqSink& router) : bridge_(bridge), router_(router) {}
+        void set_irq(unsigned pirq, bool level) override {
+            bridge_.set_irq(pirq, level);
+            router_.set_irq(devices::PcRouter::gsi + 16 + pirq, level);
+        }
+
+      private:
+        devices::IrqSink& bridge_;
+        devices::IrqSink& router_;
+    };
+
+    void map_ports(const MachineConfig& config);
+    void update_a20();
+    void fill_cmos(const MachineConfig& config, const Memory& memory);
+
+    ChipsetEvents events_;
+    devices::Bus ports_, memory_bus_;
+    devices::ApicBus apics_;
+    devices::IrqFanout intr_;
+    devices::I8259Pair pic_;
+    devices::IoApic ioapic_;
+    devices::PcRouter router_;
+    devices::I8254 pit_;
+    devices::Mc146818 rtc_;
+    std::unique_ptr<devices::Hpet> hpet_; // Null with hpet=off.
+    devices::AcpiPm pm_;
+    devices::FwCfg fw_cfg_;
+    devices::PciBus pci_;
+    devices::I440fx host_bridge_;
+    devices::Piix3 isa_bridge_;
+    devices::Piix4Pm pm_function_;
+    PirqFanout pirq_;
+    devices::I8237 dma_;
+    std::atomic<bool> a20_keyboard_{false}, a20_fast_{false};
+    devices::I8042 keyboard_;
+    devices::Port92 port92_;
+    devices::ResetControl reset_control_;
+    devices::PostPort post_;
+    std::unique_ptr<devices::Debugcon> debugcon_;
+    std::unique_ptr<devices::IsaDebugExit> debug_exit_;
+    std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
+    std::vector<devices::Device*> all_;
+};
+
+} // namespace calque::machine

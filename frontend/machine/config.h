@@ -1,0 +1,50 @@
+// What a machine is made of: the command line, understood.
+#pragma once
+
+#include "base/types.h"
+#include "cpu/model.h"
+#include "firmware/platform.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace calque::machine {
+
+struct MachineConfig {
+    u64 ram_bytes = 128ull << 20;
+    u32 cpus = 1;
+    cpu::CpuModel cpu;
+
+    std::string kernel, initrd, append; // Host files; empty: none.
+    std::string bios;                   // A firmware image; used when there is no kernel.
+
+    // Where each serial port goes, in the short form of -serial ("stdio", "file:F", "null", ...); "none" leaves a port
+    // out.
+    std::vector<std::string> serials;
+    std::string debugcon; // Likewise; empty: no debug console.
+    u16 debugcon_port = 0xE9;
+    std::string monitor; // Likewise; empty or "none": no monitor.
+    struct DebugExit {
+        u16 base = 0x501;
+        u16 size = 2;
+    };
+    std::optional<DebugExit> debug_exit;
+    struct FwCfgFile {
+        std::string name;
+        std::string file;   // A host file with the contents, or
+        std::string string; // the contents.
+    };
+    std::vector<FwCfgFile> fw_cfg;
+
+    bool hpet = true;
+    bool no_reboot = false;
+    bool no_shutdown = false;
+    bool start_stopped = false; // -S
+    i64 rtc_offset = 0;         // Seconds from the host's UTC to what the guest's clock shows.
+    std::string name;           // -name: for people and titles.
+    firmware::Identity identity;
+    std::string load_state; // --load: a saved machine to go on from.
+};
+
+} // namespace calque::machine

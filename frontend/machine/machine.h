@@ -1,0 +1,117 @@
+// A whole PC: built from a MachineConfig, run until it ends, saved and loaded.
+#pragma once
+
+#include "base/log.h"
+#include "base/result.h"
+#include "firmware/boot_state.h"
+#include "frontend/machine/chipset.h"
+#include "frontend/machine/config.h"
+#include "frontend/machine/host_clock.h"
+#include "frontend/machine/memory.h"
+#include "frontend/machine/vcpu.h"
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace calque::machine {
+
+// How a run ended.
+struct Ending {
+    int status = 0;     // The process's exit status.
+    std::string report; // What a person should read, or empty.
+};
+
+class Machine {
+  public:
+    // Everything is checked before anything is built. The backends must outlive the machine.
+    static Result<std::unique_ptr<Machine>> create(MachineConfig config, Log& log, ChipsetBackends backends);
+    ~Machine();
+
+    // Runs the machine on its threads, and its requests on the caller's, until it ends.
+    Ending run();
+
+    // Requests: any thread, return at once, carried out in order by run().
+    void request_quit(int status = 0);
+    void request_reset();
+    void request_power_button();
+    void request_pause();
+    void request_resume();
+    // Runs `task` with every vCPU parked, the clock stopped and input held back, then goes on if it ran before.
+    void request_stopped(std::function<void()> task);
+
+    bool running() const { return running_; }
+    // Saves the whole machine to a file, written beside it and renamed at the end. Only from request_stopped().
+    Result<void> save(const std::string& path);
+    Result<void> load(const std::string& path);
+
+    const MachineConfig& config() const { return config_; }
+    Chipset& chipset() { return *chipset_; }
+    Memory& memory() { return *memory_; }
+    HostClock& clock() { return clock_; }
+    std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
+    std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
+    std::string stats();                  // As --stats prints them.
+    Log& log() { return log_; }
+
+  private:
+    // Accesses that RAM and ROM do not answer: the local APIC of the vCPU that asks, or the device bus.
+    class IoSpace final : public mmu::IoTarget {
+      public:
+        explicit IoSpace(Machine& machine) : machine_(machine) {}
+        u64 read(PhysicalAddress address, unsigned size) override;
+        void write(PhysicalAddress address, u64 value, unsigned size) override;
+
+      private:
+        devices::LocalApic* apic_at(PhysicalAddress address);
+        Machine& machine_;
+    };
+
+    Machine(MachineConfig config, Log& log);
+    Result<void> build(ChipsetBackends backends);
+    Result<void> read_images();
+    ChipsetEvents chipset_events();
+    void add_vcpus();
+    Result<void> add_fw_cfg_files();
+    Result<void> describe_to_firmware(); // What SeaBIOS asks fw_cfg for.
+    firmware::Platform platform() const;
+    void apply(const firmware::BootState& boot);
+    Result<void> power_on(); // Reset, then firmware or a direct boot.
+    void stopped(const std::function<void()>& task);
+    void pause();
+    void resume();
+    void end(int status, std::string report = {});
+    void triple_fault(unsigned vcpu);
+    void set_smm(unsigned vcpu, bool active);
+    void post(std::function<void()> request);
+    void stop_vcpus_soon();
+    void serialize(Archive& archive);
+    void serialize_identity(Archive& archive);
+    void move_apics();
+
+    MachineConfig config_;
+    Log& log_;
+    HostClock clock_;
+    std::unique_ptr<Memory> memory_;
+    IoSpace io_space_{*this};
+    std::unique_ptr<Chipset> chipset_;
+    std::vector<std::unique_ptr<Vcpu>> vcpus_;
+    std::vector<u8> kernel_, initrd_;
+    std::vector<bool> serial_present_;
+    std::function<std::unique_lock<std::mutex>()> hold_input_;
+    std::mutex smm_mutex_;
+    std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
+
+    std::mutex mutex_;
+    std::condition_variable posted_;
+    std::deque<std::function<void()>> requests_;
+    bool ended_ = false;
+    Ending ending_;
+    std::atomic<bool> running_{false};
+};
+
+} // namespace calque::machine

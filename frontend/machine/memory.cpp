@@ -1,0 +1,208 @@
+#include "frontend/machine/memory.h"
+
+#include "base/bits.h"
+#include "firmware/rom.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <unistd.h>
+
+namespace calque::machine {
+
+namespace {
+constexpr u64 vga_window = 0xA0000, vga_window_size = 0x20000;
+constexpr u64 four_gib = u64{1} << 32;
+enum Priority : int { base_priority = 0, hole_priority = 1, shape_priority = 2, apic_priority = 3 };
+} // namespace
+
+Result<std::unique_ptr<Memory>> Memory::create(u64 ram_bytes, Log& log) {
+    auto ram = mmu::GuestRam::create(ram_bytes);
+    if (!ram) return ram.error();
+    return std::unique_ptr<Memory>(new Memory(std::move(*ram), log));
+}
+
+Memory::Memory(mmu::GuestRam ram, Log& log)
+    : ram_(std::move(ram)), map_(log), layout_(firmware::ram_layout(ram_.size())) {
+    for (unsigned i = 0; i < shape_.segments.size(); ++i)
+        shape_.segments[i] = {static_cast<u32>(0xC0000 + i * 0x4000), i < 12 ? 0x4000u : 0x10000u, false, false};
+    rebuild();
+}
+
+Result<void> Memory::set_rom(std::vector<u8> image, const std::string& name) {
+    const auto placement = firmware::place_rom(image.size(), name);
+    if (!placement) return placement.error();
+    std::lock_guard lock(mutex_);
+    rom_ = std::move(image);
+    rom_low_offset_ = placement->low_offset;
+    rom_low_size_ = placement->low.size;
+    rebuild();
+    return {};
+}
+
+void Memory::set_io_target(mmu::IoTarget& target) {
+    std::lock_guard lock(mutex_);
+    io_target_ = &target;
+    map_.set_default_target(&target);
+    rebuild();
+}
+
+void Memory::set_apic_pages(std::vector<PhysicalAddress> pages) {
+    std::lock_guard lock(mutex_);
+    // Only pages inside RAM matter: everywhere else the device bus is asked anyway.
+    std::erase_if(pages, [&](PhysicalAddress page) { return !host(page, page_size); });
+    if (pages == apic_pages_) return;
+    apic_pages_ = std::move(pages);
+    rebuild();
+}
+
+void Memory::set_smm(bool active) {
+    std::lock_guard lock(mutex_);
+    if (smm_ == active) return;
+    smm_ = active;
+    if (shape_.smram_enabled && !shape_.smram_open) rebuild();
+}
+
+void Memory::shape_memory(const devices::MemoryShape& shape) {
+    std::lock_guard lock(mutex_);
+    if (shape == shape_) return;
+    shape_ = shape;
+    rebuild();
+}
+
+// One PAM segment: reads and writes go to RAM, or to the ROM's alias where there is one, each on its own.
+void Memory::add_pam_segment(std::vector<mmu::Region>& regions, const devices::MemoryShape::Segment& segment) {
+    mmu::Region region;
+    region.base = PhysicalAddress(segment.base);
+    region.length = segment.length;
+    region.priority = shape_priority;
+    region.name = fmt::format("pam-{:x}", segment.base);
+    u8* const ram = host(region.base, segment.length);
+    const u64 rom_start = (u64{1} << 20) - rom_low_size_;
+    u8* const rom = rom_low_size_ != 0 && segment.base >= rom_start
+                        ? rom_.data() + rom_low_offset_ + (segment.base - rom_start)
+                        : nullptr;
+    region.host = segment.read_ram ? ram : rom;
+    if (segment.read_ram && segment.write_ram) {
+        region.kind = mmu::RegionKind::ram;
+    } else {
+        region.kind = region.host ? mmu::RegionKind::rom : mmu::RegionKind::unassigned;
+        if (segment.write_ram) {
+            region.write_kind = mmu::RegionKind::ram;
+            region.write_host = ram;
+        }
+    }
+    if (ram) regions.push_back(std::move(region));
+}
+
+void Memory::rebuild() {
+    std::vector<mmu::Region> regions;
+    const auto add = [&](u64 base, u64 length, mmu::RegionKind kind, u8* memory, int priority, const char* name) {
+        mmu::Region region;
+        region.base = PhysicalAddress(base);
+        region.length = length;
+        region.kind = kind;
+        region.host = memory;
+        region.priority = priority;
+        region.name = name;
+        if (kind == mmu::RegionKind::io) region.target = io_target_;
+        if (length != 0) regions.push_back(std::move(region));
+    };
+    add(0, layout_.low, mmu::RegionKind::ram, ram_.data(), base_priority, "ram-low");
+    add(four_gib, layout_.high, mmu::RegionKind::ram, ram_.data() + layout_.low, base_priority, "ram-high");
+    const bool smram = shape_.smram_enabled && (shape_.smram_open || (smm_ && !shape_.smram_closed));
+    if (!smram && io_target_)
+        add(vga_window, vga_window_size, mmu::RegionKind::io, nullptr, hole_priority, "vga-window");
+    for (const auto& segment : shape_.segments)
+        add_pam_segment(regions, segment);
+    if (!rom_.empty())
+        add(four_gib - rom_.size(), rom_.size(), mmu::RegionKind::rom, rom_.data(), hole_priority, "rom");
+    for (PhysicalAddress page : apic_pages_)
+        if (io_target_) add(page.value, page_size, mmu::RegionKind::io, nullptr, apic_priority, "lapic");
+    map_.set_regions(std::move(regions));
+}
+
+u8* Memory::host(PhysicalAddress address, u64 length) const {
+    u8* const data = const_cast<u8*>(ram_.data());
+    if (address.value < layout_.low) return length <= layout_.low - address.value ? data + address.value : nullptr;
+    if (address.value < four_gib || address.value - four_gib >= layout_.high) return nullptr;
+    const u64 offset = address.value - four_gib;
+    return length <= layout_.high - offset ? data + layout_.low + offset : nullptr;
+}
+
+bool Memory::dma_read(PhysicalAddress address, std::span<u8> data) {
+    if (!map_.is_memory(address, data.size(), false)) return false;
+    map_.read(address, data);
+    return true;
+}
+
+bool Memory::dma_write(PhysicalAddress address, std::span<const u8> data) {
+    if (!map_.is_memory(address, data.size(), true)) return false;
+    map_.write(address, data);
+    return true;
+}
+
+bool Memory::write(PhysicalAddress address, std::span<const u8> bytes) {
+    u8* const to = host(address, bytes.size());
+    if (!to) return false;
+    if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+    return true;
+}
+
+bool Memory::read(PhysicalAddress address, std::span<u8> bytes) const {
+    const u8* const from = host(address, bytes.size());
+    if (!from) return false;
+    if (!bytes.empty()) std::memcpy(bytes.data(), from, bytes.size());
+    return true;
+}
+
+namespace {
+// Calls `body` with each stretch of the file that holds data, as whole pages. RAM that the guest never touched has no
+// host memory yet, and looking at it would give it some.
+template <class F> void for_each_touched(int fd, u64 size, F&& body) {
+    u64 at = 0;
+    while (at < size) {
+        u64 start = at, end = size;
+        if (fd >= 0) {
+            const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+            if (data < 0 && errno == ENXIO) return; // No more data.
+            const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
+            if (hole >= 0) {
+                start = static_cast<u64>(data) & ~u64{page_size - 1};
+                end = std::min(size, align_up(static_cast<u64>(hole), u64{page_size}));
+            }
+        }
+        body(start, end);
+        at = end;
+    }
+}
+} // namespace
+
+// RAM goes page by page: the pages that are all zero are only named.
+void Memory::serialize(Archive& archive) {
+    archive.section("ram", 1, [&](u32) {
+        u64 size = ram_.size();
+        archive.field("size", size);
+        if (size != ram_.size())
+            return archive.fail(fmt::format("the saved machine has {} MiB of RAM, this one {}: start with the same -m",
+                                            size >> 20, ram_.size() >> 20));
+        static constexpr std::array<u8, page_size> zeros{};
+        std::vector<u8> present((size / page_size + 7) / 8);
+        if (!archive.loading())
+            for_each_touched(ram_.descriptor(), size, [&](u64 start, u64 end) {
+                for (u64 page = start / page_size; page < end / page_size; ++page)
+                    if (std::memcmp(ram_.data() + page * page_size, zeros.data(), page_size) != 0)
+                        present[page / 8] |= static_cast<u8>(1u << (page % 8));
+            });
+        archive.bytes("present", present);
+        if (archive.loading() && archive.ok())
+            for_each_touched(ram_.descriptor(), size,
+                             [&](u64 start, u64 end) { std::memset(ram_.data() + start, 0, end - start); });
+        for (u64 page = 0; page < size / page_size && archive.ok(); ++page) {
+            u8* const data = ram_.data() + page * page_size;
+            if (present[page / 8] & (1u << (page % 8))) archive.bytes("page", std::span(data, page_size));
+        }
+    });
+}
+
+} // namespace calque::machine

@@ -1,0 +1,67 @@
+// The machine's memory: RAM, ROM and the holes between them, as the host bridge shapes them.
+#pragma once
+
+#include "base/log.h"
+#include "base/result.h"
+#include "devices/bus/bus.h"
+#include "devices/dma.h"
+#include "devices/pci/i440fx.h"
+#include "firmware/guest_memory.h"
+#include "firmware/platform.h"
+#include "mmu/guest_ram.h"
+#include "mmu/physical_map.h"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace calque::machine {
+
+// Owns guest RAM and the physical map, and is what devices (DMA), firmware (laying out a boot) and the host bridge
+// (PAM, SMRAM) see of them.
+class Memory final : public devices::DmaPort, public devices::MemoryShaper, public firmware::GuestMemory {
+  public:
+    static Result<std::unique_ptr<Memory>> create(u64 ram_bytes, Log& log);
+
+    mmu::PhysicalMap& map() { return map_; }
+    mmu::GuestRam& ram() { return ram_; }
+    const firmware::RamLayout& layout() const { return layout_; }
+
+    // A firmware image, mapped below 4 GiB and below 1 MiB. Errors when its size is not a ROM's.
+    Result<void> set_rom(std::vector<u8> image, const std::string& name);
+    std::span<const u8> rom() const { return rom_; } // Empty: none.
+    // Where accesses go that neither RAM nor ROM answers.
+    void set_io_target(mmu::IoTarget& target);
+    // A page of RAM that a local APIC covers (IA32_APIC_BASE moved there). Zero length of the list: none.
+    void set_apic_pages(std::vector<PhysicalAddress> pages);
+    void set_smm(bool active);
+
+    void shape_memory(const devices::MemoryShape& shape) override;
+    bool dma_read(PhysicalAddress address, std::span<u8> data) override;
+    bool dma_write(PhysicalAddress address, std::span<const u8> data) override;
+    bool write(PhysicalAddress address, std::span<const u8> bytes) override;
+    bool read(PhysicalAddress address, std::span<u8> bytes) const override;
+
+    // RAM contents. What shapes the map is the state of devices and processors.
+    void serialize(Archive& archive);
+
+  private:
+    Memory(mmu::GuestRam ram, Log& log);
+    void rebuild();
+    void add_pam_segment(std::vector<mmu::Region>& regions, const devices::MemoryShape::Segment& segment);
+    u8* host(PhysicalAddress address, u64 length) const; // RAM by layout, whatever the map says; null outside.
+
+    mmu::GuestRam ram_;
+    mmu::PhysicalMap map_;
+    firmware::RamLayout layout_;
+    std::vector<u8> rom_; // Padded to whole pages at its front.
+    u64 rom_low_offset_ = 0, rom_low_size_ = 0;
+    std::mutex mutex_; // Guards what follows; rebuild() runs under it.
+    devices::MemoryShape shape_{};
+    bool smm_ = false;
+    std::vector<PhysicalAddress> apic_pages_;
+    mmu::IoTarget* io_target_ = nullptr;
+};
+
+} // namespace calque::machine

@@ -1,0 +1,167 @@
+#include "frontend/machine/vcpu.h"
+
+#include <limits>
+
+namespace calque::machine {
+
+namespace {
+thread_local Vcpu* current_vcpu = nullptr;
+
+devices::LapicConfig lapic_config(unsigned index, const cpu::CpuModel& model) {
+    devices::LapicConfig config;
+    config.apic_id = index;
+    config.bootstrap = index == 0;
+    config.timer_hz = cpu::core_crystal_hz;
+    config.x2apic = model.features.has(cpu::Feature::x2apic);
+    config.tsc_deadline = model.features.has(cpu::Feature::tsc_deadline);
+    return config;
+}
+} // namespace
+
+Vcpu* Vcpu::current() { return current_vcpu; }
+
+Vcpu::Vcpu(unsigned index, const cpu::CpuModel& model, VcpuServices services)
+    : index_(index), services_(std::move(services)), model_(model),
+      cpu_(index, model_, services_.memory, *this, services_.log),
+      lapic_(services_.log, services_.clock, lapic_config(index, model), services_.apics, *this, this, &services_.pic),
+      engine_(services_.memory, services_.log), random_(std::random_device{}()) {
+    cpu_.mmu.set_kick([this] { wake(cpu::event_mmu); });
+}
+
+Vcpu::~Vcpu() {
+    if (!thread_.joinable()) return;
+    {
+        std::lock_guard lock(mutex_);
+        quit_ = true;
+        park_requested_ = true;
+    }
+    changed_.notify_all();
+    wake(cpu::event_stop);
+    thread_.join();
+}
+
+void Vcpu::start() {
+    thread_ = std::thread([this] { thread_main(); });
+}
+
+void Vcpu::resume() {
+    {
+        std::lock_guard lock(mutex_);
+        park_requested_ = false;
+        cpu_.withdraw(cpu::event_stop);
+    }
+    changed_.notify_all();
+}
+
+void Vcpu::request_park() {
+    // The event goes with the request: one that came after resume() would stop the vCPU again and again.
+    std::lock_guard lock(mutex_);
+    park_requested_ = true;
+    wake(cpu::event_stop);
+}
+
+void Vcpu::park_wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return parked_; });
+}
+
+void Vcpu::reset() {
+    cpu_.reset();
+    lapic_.reset();
+    engine_.flush();
+}
+
+void Vcpu::serialize(Archive& archive) {
+    archive.section(fmt::format("vcpu{}", index_), 1, [&](u32) { cpu_.serialize(archive); });
+    lapic_.serialize(archive);
+    if (archive.loading()) engine_.flush();
+}
+
+bool Vcpu::apic_msr_read(u32 index, u64& value) {
+    const auto read = lapic_.read_msr(index);
+    if (read) value = *read;
+    return read.has_value();
+}
+
+void Vcpu::wake(u32 event) {
+    cpu_.request(event);
+    cpu_.events.notify_all();
+}
+
+void Vcpu::interrupt_line(bool level) {
+    if (level)
+        wake(cpu::event_interrupt);
+    else
+        cpu_.withdraw(cpu::event_interrupt);
+}
+
+void Vcpu::startup(u8 vector) {
+    cpu_.sipi_vector = vector;
+    wake(cpu::event_sipi);
+}
+
+void Vcpu::init_taken() { lapic_.init_reset(); }
+
+void Vcpu::apic_base_changed(PhysicalAddress, bool) { services_.apic_moved(); }
+
+Nanoseconds Vcpu::time_of_tsc(u64 tsc) const {
+    // The clock is the counter less the guest's offset; a deadline that has passed is due now.
+    const u64 now = services_.clock.now();
+    const u64 ahead = tsc - (now + cpu_.state.tsc_offset);
+    if (static_cast<i64>(ahead) <= 0) return now;
+    return ahead > never - 1 - now ? never : now + ahead;
+}
+
+// Sleeps until an event comes that handle_events() takes. A pending event that cannot be taken (an interrupt with IF
+// clear) does not keep the host busy: the wait is for the set of events to change.
+void Vcpu::wait_for_event() {
+    cpu_.mmu.park();
+    for (;;) {
+        const u32 seen = cpu_.events.load(std::memory_order_acquire);
+        if (seen & cpu::event_stop) break;
+        cpu_.mmu.unpark();
+        const bool awake = cpu_.handle_events() || cpu_.state.activity == cpu::Activity::running;
+        cpu_.mmu.park();
+        if (awake) break;
+        // handle_events() may itself have taken bits away: only what others change from here on matters.
+        const u32 left = cpu_.events.load(std::memory_order_acquire);
+        if (left & ~seen) continue;
+        // An interrupt that went away and came back between the two looks can be taken now.
+        if ((left & cpu::event_interrupt) && cpu_.interrupts_enabled() && cpu_.state.activity == cpu::Activity::halted)
+            continue;
+        cpu_.events.wait(left, std::memory_order_acquire);
+    }
+    cpu_.mmu.unpark();
+}
+
+void Vcpu::thread_main() {
+    current_vcpu = this;
+    for (;;) {
+        {
+            std::unique_lock lock(mutex_);
+            if (park_requested_) {
+                parked_ = true;
+                changed_.notify_all();
+                cpu_.mmu.park();
+                changed_.wait(lock, [&] { return quit_ || !park_requested_; });
+                parked_ = false; // Here, not in resume(): a park request that follows at once finds the thread parked.
+                lock.unlock();
+                cpu_.mmu.unpark();
+                if (quit_) return;
+            }
+        }
+        switch (engine_.run(cpu_, std::numeric_limits<u64>::max())) {
+        case cpu::ExitReason::budget:
+        case cpu::ExitReason::stopped: break;
+        case cpu::ExitReason::halted: wait_for_event(); break;
+        case cpu::ExitReason::triple_fault:
+            services_.triple_fault(index_);
+            // The machine parks this vCPU and resets or ends; until then it does nothing, like the processor.
+            while (!(cpu_.events.load(std::memory_order_acquire) & cpu::event_stop))
+                cpu_.events.wait(cpu_.events.load(std::memory_order_acquire));
+            break;
+        }
+    }
+}
+
+} // namespace calque::machine

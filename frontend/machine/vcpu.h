@@ -1,0 +1,105 @@
+// One virtual CPU: a processor, its local APIC, the engine that runs it, and the host thread they live on.
+#pragma once
+
+#include "cpu/cpu.h"
+#include "cpu/interpreter.h"
+#include "devices/bus/bus.h"
+#include "devices/lapic/lapic.h"
+#include "devices/lapic/vcpu_port.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+
+namespace calque::machine {
+
+// What a vCPU needs of the machine that holds it.
+struct VcpuServices {
+    Log& log;
+    Clock& clock;
+    mmu::PhysicalMap& memory;
+    devices::Bus& ports;
+    devices::ApicBus& apics;
+    devices::InterruptAcknowledge& pic;
+    std::function<void(bool)> set_ferr;
+    std::function<void(bool)> set_smm;
+    std::function<void()> apic_moved;           // IA32_APIC_BASE changed.
+    std::function<void(unsigned)> triple_fault; // On the vCPU's thread.
+};
+
+class Vcpu final : public cpu::Platform, public devices::VcpuPort, public devices::TscSource {
+  public:
+    static constexpr u64 tsc_hz = 1'000'000'000; // One tick a nanosecond of the machine's clock.
+
+    Vcpu(unsigned index, const cpu::CpuModel& model, VcpuServices services);
+    ~Vcpu() override;
+
+    cpu::Cpu& cpu() { return cpu_; }
+    devices::LocalApic& lapic() { return lapic_; }
+
+    void start();  // Starts the thread, parked.
+    void resume(); // Lets it run.
+    // Asks the thread to park; park_wait() returns when it has. Not to be called by the vCPU's own thread.
+    void request_park();
+    void park_wait();
+    void reset();
+    void serialize(Archive& archive); // Parked only.
+
+    // The vCPU whose thread this is, or null.
+    static Vcpu* current();
+
+    // cpu::Platform
+    u32 port_read(u16 port, unsigned size) override { return static_cast<u32>(services_.ports.read(port, size)); }
+    void port_write(u16 port, u32 value, unsigned size) override { services_.ports.write(port, value, size); }
+    std::optional<u8> acknowledge_interrupt() override { return lapic_.acknowledge(); }
+    u8 task_priority() override { return lapic_.cr8(); }
+    void set_task_priority(u8 value) override { lapic_.set_cr8(value); }
+    bool apic_msr_read(u32 index, u64& value) override;
+    bool apic_msr_write(u32 index, u64 value) override { return lapic_.write_msr(index, value); }
+    u32 apic_id() override { return index_; }
+    bool apic_enabled() override { return lapic_.enabled(); }
+    u64 timestamp() override { return services_.clock.now(); }
+    u64 timestamp_frequency() override { return tsc_hz; }
+    void set_ferr(bool level) override { services_.set_ferr(level); }
+    u64 random() override { return random_(); }
+    void set_smm(bool active) override { services_.set_smm(active); }
+    bool is_bootstrap() override { return index_ == 0; }
+    void init_taken() override;
+    void timestamp_changed() override { lapic_.tsc_changed(); }
+
+    // devices::VcpuPort
+    void interrupt_line(bool level) override;
+    void nmi() override { wake(cpu::event_nmi); }
+    void smi() override { wake(cpu::event_smi); }
+    void init() override { wake(cpu::event_init); }
+    void startup(u8 vector) override;
+    void apic_base_changed(PhysicalAddress base, bool mmio) override;
+
+    // devices::TscSource
+    u64 tsc() const override { return services_.clock.now() + cpu_.state.tsc_offset; }
+    Nanoseconds time_of_tsc(u64 tsc) const override;
+
+  private:
+    void wake(u32 event);
+    void thread_main();
+    void wait_for_event();
+
+    unsigned index_;
+    VcpuServices services_;
+    cpu::CpuModel model_;
+    cpu::Cpu cpu_;
+    devices::LocalApic lapic_;
+    cpu::Interpreter engine_;
+    std::mt19937_64 random_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool park_requested_ = true, parked_ = true, quit_ = false;
+    std::thread thread_;
+};
+
+} // namespace calque::machine

@@ -1,0 +1,201 @@
+#include "frontend/monitor/human_monitor.h"
+
+#include "frontend/monitor/examine.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace calque::monitor {
+
+namespace {
+constexpr std::size_t longest_line = 4096;
+constexpr std::size_t longest_history = 100;
+constexpr std::string_view help_text =
+    "help                 this list\n"
+    "quit                 end the emulator\n"
+    "stop, cont           stop the guest, let it go on\n"
+    "system_reset         press the reset button\n"
+    "system_powerdown     press the power button\n"
+    "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
+    "info status          whether the guest runs\n"
+    "info registers       registers of every CPU\n"
+    "info mtree           memory and port map\n"
+    "info pci             PCI functions\n"
+    "info stats           counters, and what was asked for and is not implemented\n"
+    "cpu N                the processor that x looks through from now on\n"
+    "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
+    "xp /NFS ADDRESS      the same of physical memory\n"
+    "  F: x d u o c (numbers, characters) or i (instructions); S: b h w g (1 2 4 8 bytes)\n"
+    "  ADDRESS: numbers and registers, such as $pc, $rsp+8\n";
+} // namespace
+
+HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& backend)
+    : machine_(machine), backend_(backend) {
+    backend_.set_receiver({[] { return std::size_t{256}; }, [this](std::span<const u8> bytes) { receive(bytes); }, {}});
+}
+
+HumanMonitor::~HumanMonitor() { backend_.set_receiver({}); }
+
+void HumanMonitor::greet() {
+    if (greeted_.exchange(true))
+        print("\n");
+    else
+        print("Calque 0.1.0 monitor - type 'help' for more information\n");
+    prompt();
+}
+
+void HumanMonitor::print(std::string_view text) {
+    std::string out;
+    for (char c : text) {
+        if (c == '\n') out += '\r';
+        out += c;
+    }
+    std::lock_guard lock(output_);
+    backend_.transmit({reinterpret_cast<const u8*>(out.data()), out.size()});
+}
+
+void HumanMonitor::receive(std::span<const u8> bytes) {
+    for (u8 byte : bytes)
+        key(byte);
+}
+
+void HumanMonitor::replace_line(std::string text) {
+    print(fmt::format("\r\x1b[K(calque) {}", text));
+    line_ = std::move(text);
+}
+
+// Line editing as people expect it of a prompt: backspace, Ctrl-U, and the arrows for history.
+void HumanMonitor::key(u8 c) {
+    if (escape_ == 1) {
+        escape_ = c == '[' ? 2 : 0;
+        return;
+    }
+    if (escape_ == 2) {
+        escape_ = 0;
+        if (c == 'A' && history_at_ > 0) replace_line(history_[--history_at_]);
+        if (c == 'B' && history_at_ < history_.size())
+            replace_line(++history_at_ < history_.size() ? history_[history_at_] : std::string());
+        return;
+    }
+    switch (c) {
+    case 0x1B: escape_ = 1; return;
+    case 0x7F:
+    case 0x08:
+        if (line_.empty()) return;
+        line_.pop_back();
+        return print("\b \b");
+    case 0x15: return replace_line({});
+    case '\r':
+    case '\n': {
+        print("\n");
+        const std::string line = std::move(line_);
+        line_.clear();
+        if (!line.empty()) history_.push_back(line);
+        if (history_.size() > longest_history) history_.erase(history_.begin());
+        history_at_ = history_.size();
+        return execute(line);
+    }
+    default:
+        if (c < 0x20 || line_.size() >= longest_line) return;
+        line_ += static_cast<char>(c);
+        print(std::string_view(reinterpret_cast<const char*>(&c), 1));
+    }
+}
+
+void HumanMonitor::execute(const std::string& line) {
+    const std::size_t space = line.find_first_of(" /"); // As in x/10i.
+    const std::string command = line.substr(0, space);
+    std::string argument =
+        space == std::string::npos ? "" : line.substr(std::min(line.find_first_not_of(' ', space), line.size()));
+    while (!argument.empty() && argument.back() == ' ')
+        argument.pop_back();
+    if (command == "info") return info(argument);
+    if (command == "help" || command == "?") {
+        print(help_text);
+    } else if (command == "quit" || command == "q") {
+        machine_.request_quit();
+    } else if (command == "stop") {
+        machine_.request_pause();
+    } else if (command == "cont" || command == "c") {
+        machine_.request_resume();
+    } else if (command == "system_reset") {
+        machine_.request_reset();
+    } else if (command == "system_powerdown") {
+        machine_.request_power_button();
+    } else if (command == "savestate") {
+        if (argument.empty()) {
+            print("savestate needs a file name\n");
+            return prompt();
+        }
+        return machine_.request_stopped([this, argument] {
+            auto saved = machine_.save(argument);
+            print(saved ? fmt::format("saved to {}\n", argument) : saved.error().message + "\n");
+            prompt();
+        });
+    } else if (command == "cpu") {
+        unsigned index = 0;
+        const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), index);
+        if (problem != std::errc() || end != argument.data() + argument.size() || index >= machine_.vcpus().size())
+            print(fmt::format("cpu takes a number from 0 to {}\n", machine_.vcpus().size() - 1));
+        else
+            cpu_ = index;
+    } else if (command == "x" || command == "xp") {
+        return look(argument, command == "x" ? machine::AddressSpace::linear : machine::AddressSpace::physical);
+    } else if (!command.empty()) {
+        print(fmt::format("there is no command '{}'; 'help' lists them\n", command));
+    }
+    prompt();
+}
+
+void HumanMonitor::look(const std::string& argument, machine::AddressSpace space) {
+    machine_.request_stopped([this, argument, space] {
+        const cpu::Cpu& cpu = machine_.vcpus()[cpu_]->cpu();
+        const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
+        print(what ? examine(*what, space, cpu, machine_.memory().map()) : what.error().message + "\n");
+        prompt();
+    });
+}
+
+void HumanMonitor::info(const std::string& what) {
+    if (what == "status") {
+        print(fmt::format("VM status: {}\n", machine_.running() ? "running" : "paused"));
+        return prompt();
+    }
+    if (what == "mtree") {
+        print(memory_map());
+        return prompt();
+    }
+    if (what == "pci") {
+        for (const auto& slot : machine_.chipset().pci().slots()) {
+            const auto& d = slot.pci->descriptor();
+            print(fmt::format("  bus 0, device {:2}, function {}: {:04x}:{:04x} class {:06x} {}\n", slot.device,
+                              slot.function, d.vendor_id, d.device_id, d.class_code, d.name));
+        }
+        return prompt();
+    }
+    if (what == "registers" || what == "stats")
+        return machine_.request_stopped([this, what] {
+            if (what == "stats") print(machine_.stats());
+            for (unsigned i = 0; what == "registers" && i < machine_.vcpus().size(); ++i)
+                print(machine_.registers(i));
+            prompt();
+        });
+    print("info shows: status, registers, mtree, pci, stats\n");
+    prompt();
+}
+
+std::string HumanMonitor::memory_map() const {
+    std::string text = "memory, by priority:\n";
+    for (const auto& region : machine_.memory().map().regions())
+        text += fmt::format("  {:016x}-{:016x} prio {} {}\n", region.base.value, region.base.value + region.length - 1,
+                            region.priority, region.name);
+    text += "memory-mapped devices:\n";
+    for (const auto& range : machine_.chipset().memory_bus().ranges())
+        text += fmt::format("  {:016x}-{:016x} {}\n", range.base, range.base + range.length - 1, range.name);
+    text += "ports:\n";
+    for (const auto& range : machine_.chipset().ports().ranges())
+        text += fmt::format("  {:04x}-{:04x} {}\n", range.base, range.base + range.length - 1, range.name);
+    return text;
+}
+
+} // namespace calque::monitor

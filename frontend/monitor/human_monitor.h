@@ -1,0 +1,47 @@
+// The human monitor: commands by line, on a character backend.
+#pragma once
+
+#include "devices/char_backend.h"
+#include "frontend/machine/inspect.h"
+#include "frontend/machine/machine.h"
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace calque::monitor {
+
+class HumanMonitor {
+  public:
+    // Both must outlive the monitor.
+    HumanMonitor(machine::Machine& machine, devices::CharBackend& backend);
+    ~HumanMonitor();
+    HumanMonitor(const HumanMonitor&) = delete;
+    HumanMonitor& operator=(const HumanMonitor&) = delete;
+
+    void greet(); // Says who is there, the first time, and shows the prompt. Any thread.
+
+  private:
+    void receive(std::span<const u8> bytes);
+    void key(u8 c);
+    void replace_line(std::string text);
+    void execute(const std::string& line);
+    void info(const std::string& what);
+    void look(const std::string& argument, machine::AddressSpace space);
+    void print(std::string_view text); // Line ends become CR LF.
+    void prompt() { print("(calque) "); }
+    std::string memory_map() const;
+
+    machine::Machine& machine_;
+    devices::CharBackend& backend_;
+    std::atomic<bool> greeted_{false};
+    std::mutex output_; // Command results come from the machine's thread, echo from the backend's.
+    std::string line_;
+    std::vector<std::string> history_;
+    std::size_t history_at_ = 0;
+    unsigned cpu_ = 0;    // Whose page tables x goes by.
+    unsigned escape_ = 0; // Bytes of an escape sequence seen.
+};
+
+} // namespace calque::monitor

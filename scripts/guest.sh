@@ -1,0 +1,196 @@
+#!/bin/bash
+# Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
+#
+#   scripts/guest.sh kernel|cloud|mini|tools|all|bench ...
+#
+# Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
+#   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
+#   cloud   Debian's cloud kernel (linux-image-cloud-amd64)    $CALQUE_CACHE/guest/vmlinuz-cloud
+#   mini    initramfs: busybox, tests, a shell on the console  $CALQUE_CACHE/guest/mini.cpio.gz
+#   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
+#   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
+#           and the same with the cloud kernel on a CD         $CALQUE_CACHE/guest/bench.iso
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+GUEST=$CALQUE_CACHE/guest
+
+# What the `tools` guest holds; their dependencies come with them.
+TOOLS_PACKAGES="openssl perl-base python3.11 gcc-12 libc6-dev coreutils bash dash grep sed gawk findutils
+    diffutils tar gzip bzip2 xz-utils bc"
+
+# What packages need to be installed or to be complete, not for what the tests run.
+TOOLS_WITHOUT="c?debconf|dpkg|install-info|init-system-helpers|debianutils|base-files|readline-common|mawk|original-awk|\
+media-types|tzdata|perl|perl-modules.*|libperl5.*|mailcap|mime-support|libgdbm.*|libdb5.*|libsqlite3.*|libncursesw6"
+
+# The benches' kernel command line. Without mitigations, which the kernel chooses by what the emulated CPU admits to.
+BENCH_WORDS="console=ttyS0 quiet mitigations=off nowatchdog tsc=reliable"
+
+# kernel_image <metapackage> <output>: resolves the metapackage to the versioned one and takes its vmlinuz.
+kernel_image() {
+    local meta=$1 output=$2 package tree
+    [ -f "$output" ] && return
+    apt_knows "$meta" || die "apt knows no package $meta; is Debian's archive in this machine's apt sources?"
+    package=$(apt-cache depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [ -n "$package" ] || die "$meta names no versioned kernel package"
+    say "Fetching the guest kernel $package"
+    tree=$GUEST/unpacked.$$
+    unpack_packages "$tree" "$package"
+    install -m 644 "$tree"/boot/vmlinuz-* "$output.$$"
+    install -m 644 "$tree"/boot/config-* "$output.config"
+    rm -rf "$tree"
+    mv "$output.$$" "$output"
+}
+
+# The part that every initramfs has: busybox, /init, the test scripts.
+common_tree() {
+    local tree=$1 busybox applet
+    mkdir -p "$tree"/{dev,etc,proc,root,sys,tmp,tests,run,calque/bin}
+    busybox=$GUEST/busybox
+    if [ ! -f "$busybox" ]; then
+        unpack_packages "$GUEST/unpacked.$$" busybox-static
+        install -m 755 "$GUEST/unpacked.$$/bin/busybox" "$busybox"
+        rm -rf "$GUEST/unpacked.$$"
+    fi
+    install -m 755 "$busybox" "$tree/calque/bin/busybox"
+    for applet in $("$busybox" --list); do
+        [ "$applet" = busybox ] || ln -sf busybox "$tree/calque/bin/$applet"
+    done
+    install -m 755 "$CALQUE_ROOT/tests/guest/init" "$tree/init"
+    install -m 755 "$CALQUE_ROOT"/tests/guest/tests/* "$tree/tests/"
+    install -m 644 "$CALQUE_ROOT/tests/guest/profile" "$tree/etc/profile"
+    printf 'root::0:0:root:/root:/bin/sh\n' >"$tree/etc/passwd"
+    printf 'root:x:0:\n' >"$tree/etc/group"
+}
+
+# Rebuilds an image when a script or a file that goes into it is newer, and only then.
+stale() {
+    local output=$1
+    [ ! -f "$output" ] || [ -n "$(find "$CALQUE_ROOT/tests/guest" "$CALQUE_ROOT/scripts/guest.sh" -newer "$output" -print -quit)" ]
+}
+
+mini_image() {
+    local output=$GUEST/mini.cpio.gz tree=$GUEST/mini.$$
+    stale "$output" || return 0
+    say "Building the initramfs $output"
+    common_tree "$tree"
+    ln -s calque/bin "$tree/bin"
+    ln -s calque/bin "$tree/sbin"
+    pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
+    mv "$output.$$" "$output"
+    rm -rf "$tree"
+}
+
+# Names of the packages that the given ones need, themselves included, without what is only recommended.
+closure() {
+    apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+        "$@" 2>/dev/null | grep -E '^[a-z0-9]' | grep -v ':' | LC_ALL=C sort -u
+}
+
+# Names of the packages in the `tools` guest, kept in the cache so that a second run asks nobody.
+tools_packages() {
+    local list=$GUEST/tools.packages package
+    if [ ! -f "$list" ] || [ "$CALQUE_ROOT/scripts/guest.sh" -nt "$list" ]; then
+        for package in $TOOLS_PACKAGES; do
+            apt_knows "$package" || die "apt knows no package $package; is Debian's archive in this machine's apt sources?"
+        done
+        # shellcheck disable=SC2086
+        closure $TOOLS_PACKAGES | grep -vxE "($TOOLS_WITHOUT)" >"$list.$$"
+        mv "$list.$$" "$list"
+    fi
+    cat "$list"
+}
+
+tools_tree() {
+    local tree=$1
+    shift
+    unpack_packages "$tree" "$@"
+    rm -rf "$tree"/usr/share/{doc,man,info,locale,lintian,bug,doc-base,gcc,gdb,common-licenses,i18n,zoneinfo} \
+        "$tree"/usr/lib/x86_64-linux-gnu/gconv "$tree"/var/lib
+    # The largest files that no test runs.
+    find "$tree" \( -name 'lto1' -o -name '*lto-dump*' -o -name '*-dwp' -o -name '*ld.gold' -o -name '*gprofng*' \
+        -o -name 'libmvec.a' -o -name 'lto-wrapper' -o -name '*san*.a' -o -name 'liblsan*' -o -name 'libtsan*' \
+        -o -name 'libasan*' -o -name 'libubsan*' -o -name 'libhwasan*' \) -prune -exec rm -rf {} +
+    merge_usr "$tree"
+    ln -sf dash "$tree/usr/bin/sh"
+    ln -sf gawk "$tree/usr/bin/awk"
+    ln -sf gcc-12 "$tree/usr/bin/gcc"
+    ln -sf gcc-12 "$tree/usr/bin/cc"
+    ln -sf python3.11 "$tree/usr/bin/python3"
+}
+
+# Debian 12 expects /bin, /sbin and /lib* to be links into /usr; packages still ship files under both names.
+merge_usr() {
+    local tree=$1 dir
+    for dir in bin sbin lib lib64 lib32 libx32; do
+        if [ -d "$tree/$dir" ] && [ ! -L "$tree/$dir" ]; then
+            mkdir -p "$tree/usr/$dir"
+            cp -a "$tree/$dir/." "$tree/usr/$dir/"
+            rm -rf "${tree:?}/$dir"
+        fi
+        [ ! -d "$tree/usr/$dir" ] || ln -s "usr/$dir" "$tree/$dir"
+    done
+}
+
+# The tree stays beside the image: the host runs the same binaries in it to have results to compare with.
+tools_image() {
+    local output=$GUEST/tools.cpio tree=$GUEST/tools packages
+    stale "$output" || return 0
+    packages=$(tools_packages)
+    say "Building the initramfs $output"
+    if [ "$(cat "$tree.unpacked" 2>/dev/null)" != "$packages" ]; then
+        rm -rf "$tree" "$tree.unpacked"
+        # shellcheck disable=SC2086
+        tools_tree "$tree" $packages
+        printf '%s\n' "$packages" >"$tree.unpacked"
+    fi
+    rm -rf "${tree:?}"/{tests,tmp}
+    find "$tree" -name __pycache__ -prune -exec rm -rf {} +
+    common_tree "$tree"
+    pack_initramfs "$tree" >"$output.$$"
+    mv "$output.$$" "$output"
+}
+
+# Bochs boots from disks alone: a CD with the same kernel and initramfs that the others are given directly. The kernel
+# decides nothing by the boot loader, and only the workloads are timed.
+bench_image() {
+    local output=$GUEST/bench.iso initramfs=$GUEST/bench.cpio.gz tree=$GUEST/bench.$$ program=$GUEST/bench
+    stale "$output" || [ -n "$(find "$CALQUE_ROOT/bench/workloads" -newer "$output" -print -quit)" ] || return 0
+    kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud"
+    say "Building the benches' guest $output"
+    gcc -O2 -static -Wall -Wextra -Werror -o "$program" "$CALQUE_ROOT"/bench/workloads/*.c -lm
+    common_tree "$tree"
+    ln -s calque/bin "$tree/bin"
+    ln -s calque/bin "$tree/sbin"
+    install -m 755 "$program" "$tree/calque/bin/bench"
+    pack_initramfs "$tree" | gzip -n -9 >"$initramfs"
+    rm -rf "$tree"
+    mkdir -p "$tree/isolinux"
+    install -m 644 /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$tree/isolinux"
+    install -m 644 "$GUEST/vmlinuz-cloud" "$tree/vmlinuz"
+    install -m 644 "$initramfs" "$tree/initrd.gz"
+    printf 'DEFAULT bench\nPROMPT 0\nLABEL bench\n  KERNEL /vmlinuz\n  INITRD /initrd.gz\n  APPEND %s\n' "$BENCH_WORDS" \
+        >"$tree/isolinux/isolinux.cfg"
+    xorriso -as mkisofs -quiet -o "$output.$$" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 \
+        -boot-info-table "$tree" >&2
+    mv "$output.$$" "$output"
+    rm -rf "$tree"
+}
+
+mkdir -p "$GUEST"
+# Two builds at once would fight over the cache.
+exec 9>"$GUEST/lock"
+flock 9
+
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench or all"
+[ "$*" != all ] || set -- kernel cloud mini tools
+for item in "$@"; do
+    case $item in
+        kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
+        cloud) kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud" && echo "$GUEST/vmlinuz-cloud" ;;
+        mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
+        tools) tools_image && echo "$GUEST/tools.cpio" ;;
+        bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, tools, bench or all" ;;
+    esac
+done
