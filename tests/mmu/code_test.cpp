@@ -75,6 +75,22 @@ TEST_F(CodeTest, DmaAcrossPagesTellsOfEach) {
     EXPECT_EQ(memory.get<u8>(0x7000), 1);
 }
 
+// A vCPU decodes between a writer's look at the marks and its write: the writer tells when it has written.
+TEST_F(CodeTest, MarksThatComeInDuringAWriteAreTold) {
+    struct Decoder : CodeWriteObserver {
+        explicit Decoder(PhysicalMap& map) : map(map) {}
+        void code_written(PhysicalAddress address, u64) override {
+            if (address.value == 0x5100) map.mark_code(PhysicalAddress(0x5180), 4);
+        }
+        PhysicalMap& map;
+    } decoder(memory.map);
+    memory.map.add_observer(decoder);
+    decode(0x5100, 4);
+    memory.map.write_value(PhysicalAddress(0x517C), 0, 8);
+    memory.map.remove_observer(decoder);
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x5100, 0x100}, {0x5100, 0x100}}));
+}
+
 TEST_F(CodeTest, EveryAliasIsTold) {
     memory.map.set_regions({memory.ram_region(0, 0x100000), memory.ram_region(0xFFF00000, 0x10000, 0x8000)});
     mmu.serve_requests();
@@ -302,6 +318,34 @@ TEST(Rendezvous, MarkedBytesDoNotChangeBehindTheDecodersBack) {
     EXPECT_GT(kept, 0u);
     EXPECT_GT(storer.steps(), 0u);
     EXPECT_GT(pointer.steps(), 0u);
+}
+
+TEST(Rendezvous, ReturnsOnlyWhenTheOthersHaveServed) {
+    Memory memory;
+    Mmu self(memory.map, memory.log), other(memory.map, memory.log);
+    std::atomic<bool> stored{false}, kicked{false}, served{false};
+    other.set_kick([&] { kicked = true; });
+    std::jthread vcpu([&] {
+        other.unpark();
+        EXPECT_TRUE(other.store(LinearAddress(0x5000), u32{1}));
+        stored = true;
+        while (!kicked)
+            std::this_thread::yield();
+        for (int n = 0; n < 1000; ++n) // It takes its time.
+            std::this_thread::yield();
+        EXPECT_TRUE(other.requests_pending());
+        served = true;
+        other.serve_requests();
+        other.park();
+    });
+    while (!stored)
+        std::this_thread::yield();
+    self.unpark();
+    EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+    memory.map.protect_code_page(PhysicalAddress(0x5000), &self);
+    EXPECT_TRUE(served);
+    EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0x5000), 4)); // Nobody can write there unseen.
+    self.park();
 }
 
 // Several vCPUs that all decode, all write and all wait for each other.
