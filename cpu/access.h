@@ -30,6 +30,29 @@ template <class T> inline bool Cpu::write_flat(const Instruction& i, const T& va
     return false;
 }
 
+template <class T> inline bool Cpu::try_load(LinearAddress address, T& out) const {
+    const mmu::TlbView& view = mmu.view(mmu::Privilege::current);
+    const mmu::TlbEntry& entry = view.entry(address.value);
+    if (!mmu::tag_matches(entry.read_tag, address.value, sizeof(T), view.key)) [[unlikely]]
+        return false;
+    out = mmu::load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
+    return true;
+}
+template <class T> inline bool Cpu::try_store(LinearAddress address, const T& value) {
+    u8* const host = try_host_for_write(address, sizeof(T));
+    if (!host) [[unlikely]]
+        return false;
+    mmu::store_guest<T>(host, value);
+    return true;
+}
+inline u8* Cpu::try_host_for_write(LinearAddress address, unsigned size) {
+    const mmu::TlbView& view = mmu.view(mmu::Privilege::current);
+    const mmu::TlbEntry& entry = view.entry(address.value);
+    if (!mmu::tag_matches(entry.write_tag, address.value, size, view.key)) [[unlikely]]
+        return nullptr;
+    return reinterpret_cast<u8*>(entry.addend + address.value);
+}
+
 template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T& value) {
     LinearAddress address;
     if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;

@@ -223,6 +223,11 @@ class Cpu {
     // breakpoints.
     template <class T> [[nodiscard]] bool read_flat(const Instruction& i, T& out);
     template <class T> [[nodiscard]] bool write_flat(const Instruction& i, const T& value);
+    // Only what the TLB has at once, up to 4096 bytes: false or null has no effect at all (cpu/threaded.h,
+    // threaded_or).
+    template <class T> [[nodiscard]] bool try_load(LinearAddress address, T& out) const;
+    template <class T> [[nodiscard]] bool try_store(LinearAddress address, const T& value);
+    [[nodiscard]] u8* try_host_for_write(LinearAddress address, unsigned size);
     LinearAddress flat_address(const Instruction& i) const {
         return LinearAddress(state.gpr[i.base] + (state.gpr[i.index] << i.scale())
                              + static_cast<u64>(static_cast<i64>(i.displacement)));

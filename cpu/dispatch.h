@@ -15,8 +15,23 @@ struct JumpEntry {
 inline constexpr unsigned jump_entries = 8192;
 inline u64 jump_slot(u64 linear) { return (linear ^ (linear >> 13)) & (jump_entries - 1); }
 
+// Where the compiler does not turn calls in tail position into jumps, the loop has to be returned to after each block.
+#if defined(__has_feature)
+#define CALQUE_HAS_FEATURE(x) __has_feature(x)
+#else
+#define CALQUE_HAS_FEATURE(x) 0
+#endif
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)                            \
+    || CALQUE_HAS_FEATURE(address_sanitizer) || CALQUE_HAS_FEATURE(thread_sanitizer)                                   \
+    || CALQUE_HAS_FEATURE(memory_sanitizer)
+inline constexpr bool tail_calls = false;
+#else
+inline constexpr bool tail_calls = true;
+#endif
+#undef CALQUE_HAS_FEATURE
+
 inline bool may_go_on(const Cpu& cpu, u64 instructions) {
-    return instructions < cpu.dispatch.limit && cpu.events.load(std::memory_order_relaxed) == 0;
+    return tail_calls && instructions < cpu.dispatch.limit && cpu.events.load(std::memory_order_relaxed) == 0;
 }
 // The host address of the code at `linear` by the TLB, or null when that is not known at once.
 inline const u8* code_host(const Cpu& cpu, u64 linear) {
@@ -60,7 +75,7 @@ inline void go_computed(Cpu& cpu, const Instruction* i) {
     return i->mode64() ? go_seen64(cpu, instructions, i) : go_seen32(cpu, instructions, i);
 }
 
-// The chain record of a relative jump, `distance` records further on.
+// The chain record of a relative jump, `distance` records further on: its displacement.
 inline void go_chained(Cpu& cpu, const Instruction* i, i32 distance) {
     i += distance;
     return i->handler(cpu, i);

@@ -212,7 +212,7 @@ void Interpreter::run_blocks(Cpu& cpu, u64 end) {
         const Flow flow = cpu.exit_.flow;
         if (flow == Flow::fault || flow == Flow::trap) return deliver(cpu);
         if (flow == Flow::exit || flow == Flow::again) return;
-        if (!may_go_on(cpu, cpu.instructions)) return;
+        if (cpu.instructions >= cpu.dispatch.limit || cpu.events.load(std::memory_order_relaxed) != 0) return;
         chain = is_chain(*cpu.exit_.last) ? cpu.exit_.last : nullptr;
     }
 }

@@ -22,6 +22,18 @@ template <Operation operation> void threaded(Cpu& cpu, const Instruction* i) {
     cpu.exit_ = {flow, i};
 }
 
+// `fast` either completes with Flow::next or has changed nothing: then `slow` does the whole instruction. Without a
+// slow path of its own, `fast` needs no stack frame.
+template <Operation fast, Operation slow> void threaded_or(Cpu& cpu, const Instruction* i) {
+    cpu.state.rip() += i->length;
+    if (fast(cpu, *i) == Flow::next) [[likely]] {
+        ++i;
+        return i->handler(cpu, i);
+    }
+    cpu.state.rip() -= i->length;
+    return threaded<slow>(cpu, i);
+}
+
 inline void end_of_block(Cpu& cpu, const Instruction* i) { cpu.exit_ = {Flow::next, i}; }
 
 } // namespace calque::cpu

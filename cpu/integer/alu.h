@@ -80,10 +80,11 @@ template <class Op, class T, Where D, Where S> Flow alu_compare(Cpu& cpu, const 
 }
 
 template <class Op, class T, Where D, Where S, bool Writes> constexpr Handler alu_handler() {
+    constexpr Where at = D == Where::flat || S == Where::flat ? Where::flat : D;
     if constexpr (Writes)
-        return threaded<alu<Op, T, D, S>>;
+        return handler_for<at, alu<Op, T, D, S>, alu<Op, T, general(D), general(S)>>();
     else
-        return threaded<alu_compare<Op, T, D, S>>;
+        return handler_for<at, alu_compare<Op, T, D, S>, alu_compare<Op, T, general(D), general(S)>>();
 }
 
 template <class Op, bool Writes> Handler select_alu(const Form& f) {

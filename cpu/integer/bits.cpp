@@ -120,12 +120,16 @@ template <class T, Where S> Flow crc32(Cpu& cpu, const Instruction& i) {
 
 template <bool Reverse> Handler select_scan(const Form& f) {
     return by_wide_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 1), [&]<Where S>() -> Handler { return threaded<bit_scan<Reverse, T, S>>; });
+        return by_where(where(f, 1), [&]<Where S>() -> Handler {
+            return handler_for<S, bit_scan<Reverse, T, S>, bit_scan<Reverse, T, general(S)>>();
+        });
     });
 }
 template <bool Leading> Handler select_count(const Form& f) {
     return by_wide_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 1), [&]<Where S>() -> Handler { return threaded<count_zeros<Leading, T, S>>; });
+        return by_where(where(f, 1), [&]<Where S>() -> Handler {
+            return handler_for<S, count_zeros<Leading, T, S>, count_zeros<Leading, T, general(S)>>();
+        });
     });
 }
 
@@ -141,12 +145,14 @@ Handler select_lzcnt(const Form& f) { return select_count<true>(f); }
 Handler select_tzcnt(const Form& f) { return select_count<false>(f); }
 Handler select_popcnt(const Form& f) {
     return by_wide_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 1), [&]<Where S>() -> Handler { return threaded<popcnt<T, S>>; });
+        return by_where(where(f, 1),
+                        [&]<Where S>() -> Handler { return handler_for<S, popcnt<T, S>, popcnt<T, general(S)>>(); });
     });
 }
 Handler select_crc32(const Form& f) {
     return by_size(f.size[1], [&]<class T>() {
-        return by_where(where(f, 1), [&]<Where S>() -> Handler { return threaded<crc32<T, S>>; });
+        return by_where(where(f, 1),
+                        [&]<Where S>() -> Handler { return handler_for<S, crc32<T, S>, crc32<T, general(S)>>(); });
     });
 }
 

@@ -95,26 +95,28 @@ template <ShiftX Op, class T, Where S> Flow shift_x(Cpu& cpu, const Instruction&
 template <class F> Handler by_vex_size(const Form& f, F pick) {
     return f.size[0] == 8 ? pick.template operator()<u64>() : pick.template operator()<u32>();
 }
-// A VEX instruction whose operand n may be memory.
-#define SELECT_VEX(operand, ...)                                                                                       \
+// A VEX instruction whose operand n may be memory; what follows its name comes before the size and the place.
+#define SELECT_VEX(operand, name, ...)                                                                                 \
     by_vex_size(f, [&]<class T>() {                                                                                    \
-        return by_where(where(f, operand), [&]<Where S>() -> Handler { return threaded<__VA_ARGS__>; });               \
+        return by_where(where(f, operand), [&]<Where S>() -> Handler {                                                 \
+            return handler_for<S, name<__VA_ARGS__ T, S>, name<__VA_ARGS__ T, general(S)>>();                          \
+        });                                                                                                            \
     })
 
 } // namespace
 
-Handler select_andn(const Form& f) { return SELECT_VEX(2, andn<T, S>); }
-Handler select_bextr(const Form& f) { return SELECT_VEX(1, bextr<T, S>); }
-Handler select_bzhi(const Form& f) { return SELECT_VEX(1, bzhi<T, S>); }
-Handler select_blsi(const Form& f) { return SELECT_VEX(1, lowest_bit<LowestBit::isolate, T, S>); }
-Handler select_blsr(const Form& f) { return SELECT_VEX(1, lowest_bit<LowestBit::reset, T, S>); }
-Handler select_blsmsk(const Form& f) { return SELECT_VEX(1, lowest_bit<LowestBit::mask, T, S>); }
-Handler select_pdep(const Form& f) { return SELECT_VEX(2, parallel_bits<true, T, S>); }
-Handler select_pext(const Form& f) { return SELECT_VEX(2, parallel_bits<false, T, S>); }
-Handler select_rorx(const Form& f) { return SELECT_VEX(1, rorx<T, S>); }
-Handler select_shlx(const Form& f) { return SELECT_VEX(1, shift_x<ShiftX::left, T, S>); }
-Handler select_shrx(const Form& f) { return SELECT_VEX(1, shift_x<ShiftX::right, T, S>); }
-Handler select_sarx(const Form& f) { return SELECT_VEX(1, shift_x<ShiftX::arithmetic, T, S>); }
+Handler select_andn(const Form& f) { return SELECT_VEX(2, andn); }
+Handler select_bextr(const Form& f) { return SELECT_VEX(1, bextr); }
+Handler select_bzhi(const Form& f) { return SELECT_VEX(1, bzhi); }
+Handler select_blsi(const Form& f) { return SELECT_VEX(1, lowest_bit, LowestBit::isolate, ); }
+Handler select_blsr(const Form& f) { return SELECT_VEX(1, lowest_bit, LowestBit::reset, ); }
+Handler select_blsmsk(const Form& f) { return SELECT_VEX(1, lowest_bit, LowestBit::mask, ); }
+Handler select_pdep(const Form& f) { return SELECT_VEX(2, parallel_bits, true, ); }
+Handler select_pext(const Form& f) { return SELECT_VEX(2, parallel_bits, false, ); }
+Handler select_rorx(const Form& f) { return SELECT_VEX(1, rorx); }
+Handler select_shlx(const Form& f) { return SELECT_VEX(1, shift_x, ShiftX::left, ); }
+Handler select_shrx(const Form& f) { return SELECT_VEX(1, shift_x, ShiftX::right, ); }
+Handler select_sarx(const Form& f) { return SELECT_VEX(1, shift_x, ShiftX::arithmetic, ); }
 #undef SELECT_VEX
 
 } // namespace calque::cpu

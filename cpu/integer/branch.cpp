@@ -66,14 +66,13 @@ template <Loop Kind, unsigned Size, class Count> void loop(Cpu& cpu, const Instr
     return i->handler(cpu, i);
 }
 
+// With Flat, what the TLB has at once or nothing: the slow half then does it all.
 template <class T, bool Flat> [[nodiscard]] inline bool push_return(Cpu& cpu) {
     const T value = static_cast<T>(cpu.state.rip());
     if constexpr (!Flat) return cpu.push(value);
     const u64 at = cpu.state.gpr[rsp] - sizeof(T);
-    if (!cpu.mmu.store(LinearAddress(at), value)) [[unlikely]] {
-        cpu.raise_memory_fault(flat_stack);
+    if (!cpu.try_store(LinearAddress(at), value)) [[unlikely]]
         return false;
-    }
     cpu.state.gpr[rsp] = at;
     return true;
 }
@@ -84,53 +83,88 @@ template <class T, bool Flat> [[nodiscard]] inline bool call_to(Cpu& cpu, u64 ta
     if (!jump_to<sizeof(T)>(cpu, target)) return false;
     const u64 there = cpu.state.rip();
     cpu.state.rip() = next;
-    if (!push_return<T, Flat>(cpu)) return false;
+    if (!push_return<T, Flat>(cpu)) [[unlikely]]
+        return false;
     cpu.state.rip() = there;
     return true;
 }
 
+// The work of computed branches, apart from the way on: its locals must be gone before the tail call, or the compiler
+// makes none.
+template <class T, bool Flat, Where S> [[nodiscard]] inline bool call_operand(Cpu& cpu, const Instruction& i) {
+    const u64 next = cpu.state.rip();
+    T target;
+    if (load<S, T>(cpu, i, i.dest, target) && call_to<T, Flat>(cpu, target)) [[likely]]
+        return true;
+    cpu.state.rip() = next;
+    return false;
+}
+template <class T, Where S> [[nodiscard]] inline bool jump_operand(Cpu& cpu, const Instruction& i) {
+    T target;
+    return load<S, T>(cpu, i, i.dest, target) && jump_to<sizeof(T)>(cpu, target);
+}
+template <class T, bool Flat> [[nodiscard]] inline bool return_to_caller(Cpu& cpu, const Instruction& i) {
+    T target;
+    if constexpr (Flat) {
+        if (!cpu.try_load(LinearAddress(cpu.state.gpr[rsp]), target)) [[unlikely]]
+            return false;
+    } else if (!cpu.read(cpu.stack_segment(), cpu.state.gpr[rsp] & cpu.stack_mask(), target)) {
+        return false;
+    }
+    if (!jump_to<sizeof(T)>(cpu, target)) [[unlikely]]
+        return false;
+    const u64 popped = sizeof(T) + (i.immediate & 0xFFFF);
+    if constexpr (Flat)
+        cpu.state.gpr[rsp] += popped;
+    else
+        cpu.set_rsp(cpu.state.gpr[rsp] + popped);
+    return true;
+}
+
+// The fast half of a branch gives up by starting over in the slow one.
+template <Handler slow> void start_over(Cpu& cpu, const Instruction* i) {
+    cpu.state.rip() -= i->length;
+    return slow(cpu, i);
+}
+
 template <class T, bool Flat> void call_relative(Cpu& cpu, const Instruction* i) {
     cpu.state.rip() += i->length;
-    if (!call_to<T, Flat>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]]
-        return faulted(cpu, i);
+    if (!call_to<T, Flat>(cpu, cpu.state.rip() + i->immediate)) [[unlikely]] {
+        if constexpr (Flat)
+            return start_over<call_relative<T, false>>(cpu, i);
+        else
+            return faulted(cpu, i);
+    }
     return go_chained(cpu, i, i->displacement);
 }
 template <class T, bool Flat, Where S> void call_computed(Cpu& cpu, const Instruction* i) {
-    const u64 next = cpu.state.rip() + i->length;
-    cpu.state.rip() = next;
-    T target;
-    if (!load<S, T>(cpu, *i, i->dest, target) || !call_to<T, Flat>(cpu, target)) [[unlikely]] {
-        cpu.state.rip() = next;
-        return faulted(cpu, i);
+    cpu.state.rip() += i->length;
+    if (!call_operand<T, Flat, S>(cpu, *i)) [[unlikely]] {
+        if constexpr (Flat)
+            return start_over<call_computed<T, false, general(S)>>(cpu, i);
+        else
+            return faulted(cpu, i);
     }
     return go_computed(cpu, i);
 }
 template <class T, Where S> void jmp_computed(Cpu& cpu, const Instruction* i) {
     cpu.state.rip() += i->length;
-    T target;
-    if (!load<S, T>(cpu, *i, i->dest, target) || !jump_to<sizeof(T)>(cpu, target)) [[unlikely]]
-        return faulted(cpu, i);
+    if (!jump_operand<T, S>(cpu, *i)) [[unlikely]] {
+        if constexpr (S == Where::flat)
+            return start_over<jmp_computed<T, Where::mem>>(cpu, i);
+        else
+            return faulted(cpu, i);
+    }
     return go_computed(cpu, i);
 }
-
 template <class T, bool Flat> void ret(Cpu& cpu, const Instruction* i) {
     cpu.state.rip() += i->length;
-    T target;
-    if constexpr (Flat) {
-        if (!cpu.mmu.load(LinearAddress(cpu.state.gpr[rsp]), target)) [[unlikely]] {
-            cpu.raise_memory_fault(flat_stack);
+    if (!return_to_caller<T, Flat>(cpu, *i)) [[unlikely]] {
+        if constexpr (Flat)
+            return start_over<ret<T, false>>(cpu, i);
+        else
             return faulted(cpu, i);
-        }
-    } else if (!cpu.read(cpu.stack_segment(), cpu.state.gpr[rsp] & cpu.stack_mask(), target)) {
-        return faulted(cpu, i);
     }
-    if (!jump_to<sizeof(T)>(cpu, target)) [[unlikely]]
-        return faulted(cpu, i);
-    const u64 popped = sizeof(T) + (i->immediate & 0xFFFF);
-    if constexpr (Flat)
-        cpu.state.gpr[rsp] += popped;
-    else
-        cpu.set_rsp(cpu.state.gpr[rsp] + popped);
     return go_computed(cpu, i);
 }
 
@@ -179,7 +213,7 @@ Handler select_call(const Form& f) {
     return by_branch_size(f, [&]<class T>() -> Handler {
         if (f.is(0, OperandKind::relative)) return f.flat ? call_relative<T, true> : call_relative<T, false>;
         return by_where(where(f, 0), [&]<Where S>() -> Handler {
-            return f.flat ? call_computed<T, true, S> : call_computed<T, false, S>;
+            return f.flat ? call_computed<T, true, S> : call_computed<T, false, general(S)>;
         });
     });
 }

@@ -20,11 +20,15 @@ template <unsigned Condition, Where D> Flow set(Cpu& cpu, const Instruction& i) 
 
 template <unsigned Condition> Handler select_cmov(const Form& f) {
     return by_wide_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 1), [&]<Where S>() -> Handler { return threaded<cmov<Condition, T, S>>; });
+        return by_where(where(f, 1), [&]<Where S>() -> Handler {
+            return handler_for<S, cmov<Condition, T, S>, cmov<Condition, T, general(S)>>();
+        });
     });
 }
 template <unsigned Condition> Handler select_set(const Form& f) {
-    return by_where(where(f, 0), [&]<Where D>() -> Handler { return threaded<set<Condition, D>>; });
+    return by_where(where(f, 0), [&]<Where D>() -> Handler {
+        return handler_for<D, set<Condition, D>, set<Condition, general(D)>>();
+    });
 }
 
 } // namespace

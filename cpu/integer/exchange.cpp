@@ -122,12 +122,14 @@ Handler select_xchg(const Form& f) {
 }
 Handler select_xadd(const Form& f) {
     return by_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 0), [&]<Where D>() -> Handler { return threaded<xadd<T, D>>; });
+        return by_where(where(f, 0),
+                        [&]<Where D>() -> Handler { return handler_for<D, xadd<T, D>, xadd<T, general(D)>>(); });
     });
 }
 Handler select_cmpxchg(const Form& f) {
     return by_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 0), [&]<Where D>() -> Handler { return threaded<cmpxchg<T, D>>; });
+        return by_where(where(f, 0),
+                        [&]<Where D>() -> Handler { return handler_for<D, cmpxchg<T, D>, cmpxchg<T, general(D)>>(); });
     });
 }
 Handler select_cmpxchg8b(const Form&) { return threaded<cmpxchg8b>; }

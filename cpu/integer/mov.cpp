@@ -99,21 +99,22 @@ template <class T> Handler select_mov_sized(const Form& f) {
         switch (s) {
         case Where::reg: return threaded<mov<T, Where::reg, Where::reg>>;
         case Where::mem: return threaded<mov<T, Where::reg, Where::mem>>;
-        case Where::flat: return threaded<mov<T, Where::reg, Where::flat>>;
+        case Where::flat: return threaded_or<mov<T, Where::reg, Where::flat>, mov<T, Where::reg, Where::mem>>;
         case Where::imm: return threaded<mov<T, Where::reg, Where::imm>>;
         }
     }
     if (d == Where::flat)
-        return s == Where::imm ? threaded<mov<T, Where::flat, Where::imm>> : threaded<mov<T, Where::flat, Where::reg>>;
+        return s == Where::imm ? threaded_or<mov<T, Where::flat, Where::imm>, mov<T, Where::mem, Where::imm>>
+                               : threaded_or<mov<T, Where::flat, Where::reg>, mov<T, Where::mem, Where::reg>>;
     return s == Where::imm ? threaded<mov<T, Where::mem, Where::imm>> : threaded<mov<T, Where::mem, Where::reg>>;
 }
 
 template <bool Signed, class To, class From> Handler extend_handler(const Form& f) {
     return by_where(where(f, 1), [&]<Where S>() -> Handler {
         if constexpr (Signed)
-            return threaded<extend_signed<To, From, S>>;
+            return handler_for<S, extend_signed<To, From, S>, extend_signed<To, From, general(S)>>();
         else
-            return threaded<extend<To, From, S>>;
+            return handler_for<S, extend<To, From, S>, extend<To, From, general(S)>>();
     });
 }
 
@@ -147,7 +148,7 @@ Handler select_movsx(const Form& f) {
 Handler select_movsxd(const Form& f) {
     if (f.size[0] == 8) return extend_handler<true, i64, i32>(f);
     if (f.size[0] == 4) return select_mov_sized<u32>(f);
-    return extend_handler<false, u16, u16>(f);
+    return extend_handler<false, u16, u32>(f); // 32 bits are read (AMD; Intel's manual has 16).
 }
 Handler select_movbe(const Form& f) {
     return by_wide_size(f.size[0], [&]<class T>() -> Handler {

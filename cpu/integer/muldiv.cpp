@@ -141,7 +141,8 @@ template <class T, Where S> Flow idiv(Cpu& cpu, const Instruction& i) {
 
 Handler select_mul(const Form& f) {
     return by_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 0), [&]<Where S>() -> Handler { return threaded<mul<T, S>>; });
+        return by_where(where(f, 0),
+                        [&]<Where S>() -> Handler { return handler_for<S, mul<T, S>, mul<T, general(S)>>(); });
     });
 }
 Handler select_imul(const Form& f) {
@@ -149,25 +150,28 @@ Handler select_imul(const Form& f) {
     const bool by_immediate = f.is(2, OperandKind::immediate);
     return by_size(f.size[0], [&]<class T>() {
         return by_where(where(f, one ? 0 : 1), [&]<Where S>() -> Handler {
-            if (one) return threaded<imul1<T, S>>;
-            return by_immediate ? threaded<imul<T, S, true>> : threaded<imul<T, S, false>>;
+            if (one) return handler_for<S, imul1<T, S>, imul1<T, general(S)>>();
+            return by_immediate ? handler_for<S, imul<T, S, true>, imul<T, general(S), true>>()
+                                : handler_for<S, imul<T, S, false>, imul<T, general(S), false>>();
         });
     });
 }
 Handler select_mulx(const Form& f) {
     return by_where(where(f, 2), [&]<Where S>() -> Handler {
-        if (f.size[0] == 8) return threaded<mulx<u64, S>>;
-        return threaded<mulx<u32, S>>;
+        if (f.size[0] == 8) return handler_for<S, mulx<u64, S>, mulx<u64, general(S)>>();
+        return handler_for<S, mulx<u32, S>, mulx<u32, general(S)>>();
     });
 }
 Handler select_div(const Form& f) {
     return by_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 0), [&]<Where S>() -> Handler { return threaded<div<T, S>>; });
+        return by_where(where(f, 0),
+                        [&]<Where S>() -> Handler { return handler_for<S, div<T, S>, div<T, general(S)>>(); });
     });
 }
 Handler select_idiv(const Form& f) {
     return by_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 0), [&]<Where S>() -> Handler { return threaded<idiv<T, S>>; });
+        return by_where(where(f, 0),
+                        [&]<Where S>() -> Handler { return handler_for<S, idiv<T, S>, idiv<T, general(S)>>(); });
     });
 }
 

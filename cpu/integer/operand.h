@@ -6,7 +6,8 @@
 
 namespace calque::cpu {
 
-// `mem` is any memory operand; `flat` one that needs no segment and no address mask, and is not LOCKed.
+// `mem` is any memory operand; `flat` one that needs no segment and no address mask, and is not LOCKed. An operation on
+// a flat operand does what the TLB has at once, or nothing: it is the fast half of a handler_for() handler.
 enum class Where : u8 { reg, mem, flat, imm };
 
 template <Where W, class T> [[nodiscard]] inline bool load(Cpu& cpu, const Instruction& i, unsigned number, T& out) {
@@ -17,7 +18,7 @@ template <Where W, class T> [[nodiscard]] inline bool load(Cpu& cpu, const Instr
         out = static_cast<T>(i.immediate);
         return true;
     } else if constexpr (W == Where::flat) {
-        return cpu.read_flat(i, out);
+        return cpu.try_load(cpu.flat_address(i), out);
     } else {
         return cpu.read_operand(i, out);
     }
@@ -28,7 +29,7 @@ template <Where W, class T> [[nodiscard]] inline bool store(Cpu& cpu, const Inst
         cpu.set_gpr<T>(number, value);
         return true;
     } else if constexpr (W == Where::flat) {
-        return cpu.write_flat(i, value);
+        return cpu.try_store(cpu.flat_address(i), value);
     } else {
         return cpu.write_operand(i, value);
     }
@@ -42,15 +43,24 @@ template <Where W, class T, class F>
         cpu.set_gpr<T>(number, operation(cpu.gpr<T>(number)));
         return true;
     } else if constexpr (W == Where::flat) {
-        const LinearAddress address = cpu.flat_address(i);
-        if (u8* host = cpu.mmu.host_for_write(address, sizeof(T))) [[likely]] {
-            mmu::store_guest<T>(host, operation(mmu::load_guest<T>(host)));
-            return true;
-        }
-        return cpu.modify<T>(i.segment(), address.value, false, operation);
+        u8* const host = cpu.try_host_for_write(cpu.flat_address(i), sizeof(T));
+        if (!host) [[unlikely]]
+            return false;
+        mmu::store_guest<T>(host, operation(mmu::load_guest<T>(host)));
+        return true;
     } else {
         return cpu.modify<T>(i.segment(), effective_address(cpu.state, i), i.lock(), operation);
     }
+}
+
+constexpr Where general(Where w) { return w == Where::flat ? Where::mem : w; }
+
+// The handler of an operation whose operand is at W: `fast` is the operation at W, `slow` the one at general(W).
+template <Where W, Operation fast, Operation slow> constexpr Handler handler_for() {
+    if constexpr (W == Where::flat)
+        return threaded_or<fast, slow>;
+    else
+        return threaded<fast>;
 }
 
 // Where operand n of a form is.

@@ -103,7 +103,8 @@ template <class Op> Handler select_shift(const Form& f) {
     const bool by_cl = f.is(1, OperandKind::gpr);
     return by_size(f.size[0], [&]<class T>() {
         return by_where(where(f, 0), [&]<Where D>() -> Handler {
-            return by_cl ? threaded<shift<Op, T, D, true>> : threaded<shift<Op, T, D, false>>;
+            return by_cl ? handler_for<D, shift<Op, T, D, true>, shift<Op, T, general(D), true>>()
+                         : handler_for<D, shift<Op, T, D, false>, shift<Op, T, general(D), false>>();
         });
     });
 }
@@ -144,7 +145,8 @@ template <bool Left> Handler select_double_shift(const Form& f) {
     const bool by_cl = f.is(2, OperandKind::gpr);
     return by_wide_size(f.size[0], [&]<class T>() {
         return by_where(where(f, 0), [&]<Where D>() -> Handler {
-            return by_cl ? threaded<double_shift<Left, T, D, true>> : threaded<double_shift<Left, T, D, false>>;
+            return by_cl ? handler_for<D, double_shift<Left, T, D, true>, double_shift<Left, T, general(D), true>>()
+                         : handler_for<D, double_shift<Left, T, D, false>, double_shift<Left, T, general(D), false>>();
         });
     });
 }

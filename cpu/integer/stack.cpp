@@ -7,21 +7,17 @@ namespace calque::cpu {
 
 namespace {
 
-// In 64-bit mode without data breakpoints: no segment, no stack mask.
-template <class T> [[nodiscard]] bool push64(Cpu& cpu, T value) {
+// The fast halves, in 64-bit mode without data breakpoints: no segment, no stack mask.
+template <class T> [[nodiscard]] bool push_flat(Cpu& cpu, T value) {
     const u64 at = cpu.state.gpr[rsp] - sizeof(T);
-    if (!cpu.mmu.store(LinearAddress(at), value)) [[unlikely]] {
-        cpu.raise_memory_fault(flat_stack);
+    if (!cpu.try_store(LinearAddress(at), value)) [[unlikely]]
         return false;
-    }
     cpu.state.gpr[rsp] = at;
     return true;
 }
-template <class T> [[nodiscard]] bool pop64(Cpu& cpu, T& value) {
-    if (!cpu.mmu.load(LinearAddress(cpu.state.gpr[rsp]), value)) [[unlikely]] {
-        cpu.raise_memory_fault(flat_stack);
+template <class T> [[nodiscard]] bool pop_flat(Cpu& cpu, T& value) {
+    if (!cpu.try_load(LinearAddress(cpu.state.gpr[rsp]), value)) [[unlikely]]
         return false;
-    }
     cpu.state.gpr[rsp] += sizeof(T);
     return true;
 }
@@ -29,13 +25,13 @@ template <class T> [[nodiscard]] bool pop64(Cpu& cpu, T& value) {
 template <class T, Where S, bool Flat> Flow push(Cpu& cpu, const Instruction& i) {
     T value;
     if (!load<S, T>(cpu, i, i.dest, value)) return Flow::fault;
-    const bool done = Flat ? push64(cpu, value) : cpu.push(value);
+    const bool done = Flat ? push_flat(cpu, value) : cpu.push(value);
     return done ? Flow::next : Flow::fault;
 }
 
 template <class T, bool Flat> Flow pop_register(Cpu& cpu, const Instruction& i) {
     T value;
-    if (!(Flat ? pop64(cpu, value) : cpu.pop(value))) return Flow::fault;
+    if (!(Flat ? pop_flat(cpu, value) : cpu.pop(value))) return Flow::fault;
     cpu.set_gpr<T>(i.dest, value); // After the increment, which POP rSP loses.
     return Flow::next;
 }
@@ -133,16 +129,19 @@ template <class F> Handler by_stack_size(const Form& f, F pick) {
     }
 }
 
+template <class T, Where S> Handler push_handler(const Form& f) {
+    return f.flat ? threaded_or<push<T, S, true>, push<T, general(S), false>> : threaded<push<T, general(S), false>>;
+}
+
 } // namespace
 
 Handler select_push(const Form& f) {
     if (f.is(0, OperandKind::segment)) return select_push_segment(f);
-    const bool flat_push = f.flat;
     return by_stack_size(f, [&]<class T>() -> Handler {
         switch (where(f, 0)) {
-        case Where::reg: return flat_push ? threaded<push<T, Where::reg, true>> : threaded<push<T, Where::reg, false>>;
-        case Where::imm: return flat_push ? threaded<push<T, Where::imm, true>> : threaded<push<T, Where::imm, false>>;
-        case Where::flat: return threaded<push<T, Where::flat, true>>;
+        case Where::reg: return push_handler<T, Where::reg>(f);
+        case Where::imm: return push_handler<T, Where::imm>(f);
+        case Where::flat: return push_handler<T, Where::flat>(f);
         case Where::mem: return threaded<push<T, Where::mem, false>>;
         }
         return nullptr;
@@ -152,7 +151,7 @@ Handler select_pop(const Form& f) {
     if (f.is(0, OperandKind::segment)) return select_pop_segment(f);
     return by_stack_size(f, [&]<class T>() -> Handler {
         if (f.memory(0)) return threaded<pop_memory<T>>;
-        return f.flat ? threaded<pop_register<T, true>> : threaded<pop_register<T, false>>;
+        return f.flat ? threaded_or<pop_register<T, true>, pop_register<T, false>> : threaded<pop_register<T, false>>;
     });
 }
 Handler select_pusha(const Form& f) { return f.operand_size == 2 ? threaded<pusha<u16>> : threaded<pusha<u32>>; }

@@ -97,8 +97,10 @@ template <class T, class A> struct Cmps {
         T a, b;
         const auto read_a = [&] { return cpu.read(i.segment(), cpu.gpr<A>(rsi), a); };
         const auto read_b = [&] { return cpu.read(destination_segment(i), cpu.gpr<A>(rdi), b); };
-        // Which comes first shows when both fault: rDI's, but with REP rSI's, on AMD's processors.
-        if (!(repeated(i) ? read_a() && read_b() : read_b() && read_a())) return false;
+        // Which comes first shows when both fault: rDI's, but rSI's in a forward REP of more than one, on AMD's
+        // processors.
+        const bool source_first = repeated(i) && !backwards(cpu) && cpu.gpr<A>(rcx) > 1;
+        if (!(source_first ? read_a() && read_b() : read_b() && read_a())) return false;
         Sub::apply(cpu.state.lazy, a, b);
         advance<A, T>(cpu, rsi, 1);
         advance<A, T>(cpu, rdi, 1);

@@ -45,7 +45,9 @@ template <class Op, class T, Where D> Flow unary(Cpu& cpu, const Instruction& i)
 
 template <class Op> Handler select_unary(const Form& f) {
     return by_size(f.size[0], [&]<class T>() {
-        return by_where(where(f, 0), [&]<Where D>() -> Handler { return threaded<unary<Op, T, D>>; });
+        return by_where(where(f, 0), [&]<Where D>() -> Handler {
+            return handler_for<D, unary<Op, T, D>, unary<Op, T, general(D)>>();
+        });
     });
 }
 
@@ -62,8 +64,9 @@ template <bool Overflow, class T, Where S> Flow add_with_flag(Cpu& cpu, const In
 }
 template <bool Overflow> Handler select_adx(const Form& f) {
     return by_where(where(f, 1), [&]<Where S>() -> Handler {
-        if (f.size[0] == 8) return threaded<add_with_flag<Overflow, u64, S>>;
-        return threaded<add_with_flag<Overflow, u32, S>>;
+        if (f.size[0] == 8)
+            return handler_for<S, add_with_flag<Overflow, u64, S>, add_with_flag<Overflow, u64, general(S)>>();
+        return handler_for<S, add_with_flag<Overflow, u32, S>, add_with_flag<Overflow, u32, general(S)>>();
     });
 }
 

@@ -160,9 +160,6 @@ void Memory::serialize(Archive& archive) {
         if (size != ram_.size())
             return archive.fail(fmt::format("the saved machine has {} MiB of RAM, this one {}: start with the same -m",
                                             size >> 20, ram_.size() >> 20));
-        bool a20 = map_.a20();
-        archive.field("a20", a20);
-        if (archive.loading()) map_.set_a20(a20);
         static constexpr std::array<u8, page_size> zeros{};
         std::vector<u8> present((size / page_size + 7) / 8);
         if (!archive.loading())

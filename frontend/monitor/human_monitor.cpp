@@ -9,6 +9,7 @@ namespace calque::monitor {
 
 namespace {
 constexpr std::size_t longest_line = 4096;
+constexpr std::size_t longest_history = 100;
 constexpr std::string_view help_text =
     "help                 this list\n"
     "quit                 end the emulator\n"
@@ -36,7 +37,10 @@ HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& back
 HumanMonitor::~HumanMonitor() { backend_.set_receiver({}); }
 
 void HumanMonitor::greet() {
-    print("Calque 0.1.0 monitor - type 'help' for more information\n");
+    if (greeted_.exchange(true))
+        print("\n");
+    else
+        print("Calque 0.1.0 monitor - type 'help' for more information\n");
     prompt();
 }
 
@@ -87,6 +91,7 @@ void HumanMonitor::key(u8 c) {
         const std::string line = std::move(line_);
         line_.clear();
         if (!line.empty()) history_.push_back(line);
+        if (history_.size() > longest_history) history_.erase(history_.begin());
         history_at_ = history_.size();
         return execute(line);
     }
@@ -146,7 +151,9 @@ void HumanMonitor::look(const std::string& argument, machine::AddressSpace space
     machine_.request_stopped([this, argument, space] {
         const cpu::Cpu& cpu = machine_.vcpus()[cpu_]->cpu();
         const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
-        print(what ? examine(*what, space, cpu, machine_.memory().map()) : what.error().message + "\n");
+        print(what ? examine(*what, space, cpu, machine_.memory().map())
+                   : fmt::format("{} takes /NFS ADDRESS: {}\n", space == machine::AddressSpace::linear ? "x" : "xp",
+                                 what.error().message));
         prompt();
     });
 }

@@ -5,6 +5,7 @@
 #include "frontend/machine/inspect.h"
 #include "frontend/machine/machine.h"
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ class HumanMonitor {
     HumanMonitor(const HumanMonitor&) = delete;
     HumanMonitor& operator=(const HumanMonitor&) = delete;
 
-    void greet(); // Shows the prompt.
+    void greet(); // Says who is there, the first time, and shows the prompt. Any thread.
 
   private:
     void receive(std::span<const u8> bytes);
@@ -34,6 +35,7 @@ class HumanMonitor {
 
     machine::Machine& machine_;
     devices::CharBackend& backend_;
+    std::atomic<bool> greeted_{false};
     std::mutex output_; // Command results come from the machine's thread, echo from the backend's.
     std::string line_;
     std::vector<std::string> history_;

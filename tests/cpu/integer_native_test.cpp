@@ -130,11 +130,12 @@ std::vector<u8> random_instruction(std::mt19937_64& random) {
         }
     }
     // ModRM: registers half the time; else a base that points into the window and a small displacement.
-    static constexpr u8 bases[] = {3, 5, 6, 7};
+    static constexpr u8 bases[] = {3, 4, 5, 6, 7};
     if (random() & 1)
         bytes.push_back(static_cast<u8>(0xC0 | any()));
     else
-        bytes.push_back(static_cast<u8>(0x40 | (any() & 0x38) | bases[random() & 3]));
+        bytes.push_back(static_cast<u8>(0x40 | (any() & 0x38) | bases[random() % 5]));
+    if ((bytes.back() & 0xC7) == 0x44) bytes.push_back(random() % 4 ? 0x24 : any()); // SIB: [rsp] most of the time.
     bytes.push_back(static_cast<u8>(any() & 0x3F));
     for (int n = 0; n < 8; ++n)
         bytes.push_back(any());
