@@ -56,8 +56,8 @@ Result<void> parse_format(std::string_view text, Examine& out) {
     const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
     if (digits > 0) {
         const auto count = number(text.substr(0, digits));
-        if (!count || *count > Examine::most)
-            return error("at most {} can be shown at once, not {}", Examine::most, text.substr(0, digits));
+        if (!count || *count < 1 || *count > Examine::most)
+            return error("1 to {} can be shown at once, not {}", Examine::most, text.substr(0, digits));
         out.count = static_cast<unsigned>(*count);
     }
     for (const char letter : text.substr(digits)) {
@@ -97,6 +97,7 @@ std::string shown(u64 value, const Examine& what) {
 Result<Examine> parse_examine(std::string_view text, const RegisterLookup& registers) {
     Examine out;
     text = trim(text);
+    if (text == "/") return error("a count or format is missing after the slash");
     if (text.starts_with('/')) {
         const std::size_t end = std::min(text.find(' '), text.size());
         if (const auto format = parse_format(text.substr(1, end - 1), out); !format) return format.error();
@@ -115,7 +116,7 @@ std::string examine(const Examine& what, machine::AddressSpace space, const cpu:
         const auto lines = machine::disassemble(cpu, map, space, what.address, what.count);
         for (const std::string& line : lines)
             text += line + "\n";
-        if (lines.empty() && what.count > 0) text = fmt::format("{:016x}: no memory\n", what.address);
+        if (lines.empty()) text = fmt::format("{:016x}: (no memory)\n", what.address);
         return text;
     }
     const unsigned in_line = what.format == 'c' ? 8 : what.size == 1 ? 8 : 16 / what.size;
@@ -124,13 +125,13 @@ std::string examine(const Examine& what, machine::AddressSpace space, const cpu:
         if (i % in_line == 0) text += fmt::format("{}{:016x}:", i ? "\n" : "", at);
         u8 bytes[8] = {};
         if (machine::peek(cpu, map, space, at, std::span(bytes).first(what.size)) != what.size)
-            return text + " no memory\n";
+            return text + " (no memory)\n";
         u64 value = 0;
         for (unsigned b = what.size; b-- > 0;)
             value = value << 8 | bytes[b];
         text += " " + shown(value, what);
     }
-    return what.count ? text + "\n" : text;
+    return text + "\n";
 }
 
 } // namespace calque::monitor

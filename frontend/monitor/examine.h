@@ -13,7 +13,7 @@ namespace calque::monitor {
 
 // "/3xg 0x1000": how many of what, and where.
 struct Examine {
-    unsigned count = 1; // At most `most`.
+    unsigned count = 1; // 1 to `most`.
     char format = 'x';  // x, d, u, o, c: numbers; i: instructions; b is a size, as for QEMU.
     unsigned size = 4;  // Bytes of each number: 1, 2, 4 or 8.
     u64 address = 0;

@@ -151,7 +151,9 @@ void HumanMonitor::look(const std::string& argument, machine::AddressSpace space
     machine_.request_stopped([this, argument, space] {
         const cpu::Cpu& cpu = machine_.vcpus()[cpu_]->cpu();
         const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
-        print(what ? examine(*what, space, cpu, machine_.memory().map()) : what.error().message + "\n");
+        print(what ? examine(*what, space, cpu, machine_.memory().map())
+                   : fmt::format("{} takes /NFS ADDRESS: {}\n", space == machine::AddressSpace::linear ? "x" : "xp",
+                                 what.error().message));
         prompt();
     });
 }

@@ -44,8 +44,8 @@ TEST(Examine, WhatIsWrongIsSaidByName) {
     EXPECT_NE(parse("$nothing").error().message.find("'$nothing'"), std::string::npos);
     EXPECT_NE(parse("/2z 0").error().message.find("'z'"), std::string::npos);
     EXPECT_NE(parse("12monkeys").error().message.find("'12monkeys'"), std::string::npos);
-    EXPECT_NE(parse("/99999999999999999999x 0").error().message.find("at most"), std::string::npos);
-    for (const auto* text : {"", "/4x", "5 +", "/4097x 0", "0x", "-", "$"})
+    EXPECT_NE(parse("/99999999999999999999x 0").error().message.find("1 to 4096"), std::string::npos);
+    for (const auto* text : {"", "/4x", "5 +", "/", "/0x 0", "0x10000000000000000", "/4097x 0", "0x", "-", "$"})
         EXPECT_FALSE(parse(text)) << text;
 }
 
