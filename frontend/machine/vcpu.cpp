@@ -144,11 +144,12 @@ void Vcpu::thread_main() {
                 changed_.notify_all();
                 cpu_.mmu.park();
                 changed_.wait(lock, [&] { return quit_ || !park_requested_; });
-                parked_ = false; // Here, not in resume(): a park request that follows at once finds the thread parked.
-                lock.unlock();
                 cpu_.mmu.unpark();
                 if (quit_) return;
             }
+            // Here, not in resume(): a park request that follows at once finds the thread parked. On the first round
+            // too, when resume() came before the thread.
+            parked_ = false;
         }
         switch (engine_.run(cpu_, std::numeric_limits<u64>::max())) {
         case cpu::ExitReason::budget:
