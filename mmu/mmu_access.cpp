@@ -30,7 +30,6 @@ class ParkedForIo {
 
 constexpr u64 low_4_gib = 0xFFFF'FFFF;
 
-// SDM volume 3, table 6-7: an operand of 10 bytes is aligned to 8, a far pointer of 6 to 4.
 // What alignment checks ask for (SDM volume 3, table 6-7): the size of a plain operand; 8 bytes of an 80-bit number, 16
 // of 32 bytes; 4 or 2 bytes, as its fields are, of an x87 image.
 constexpr u64 alignment_of(u64 size) {

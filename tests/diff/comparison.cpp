@@ -71,7 +71,9 @@ u64 Comparison::random_target(Random& random) const {
 
 bool Comparison::place(Encoding& e, Random& random) {
     address_ = code_base + 0x400 + random.below(0x300) * 64;
-    std::memset(native_.at(address_), 0xCC, 128); // A stray store may have been here.
+    // A stray store may have been here.
+    std::memset(native_.at(address_), 0xCC, 128);
+    std::memset(machine_.at(address_), 0xCC, 128);
     branch_target_ = address_ + 32 + random.below(64);
     target_ = random_target(random);
     const bool branch = e.form.is(0, OperandKind::relative);
@@ -296,8 +298,10 @@ bool Comparison::run(const Encoding& e, Random& random, const Pools& pools) {
     return differences_.empty();
 }
 
-// The guest faulted on an address where only the host's side has something: Native's own state.
+// What the host has and the guest cannot have: something at an address where the guest faulted, Native's own state; and
+// AMD's bit of MXCSR.
 bool Comparison::touched_runner() const {
+    if (native_.with_vectors && (get<u32>(native_.state().xsave, at_mxcsr) & misaligned_mode)) return true;
     const u64 page = reinterpret_cast<u64>(&native_.state()) & ~u64{0xFFF};
     return fault_ && fault_->vector == Vector::page_fault && (fault_->address & ~u64{0xFFF}) == page;
 }
