@@ -294,6 +294,8 @@ TEST(Rendezvous, MarkedBytesDoNotChangeBehindTheDecodersBack) {
     decoder.unpark();
     storer.start();
     pointer.start();
+    while (storer.steps() == 0 || pointer.steps() == 0) // On a busy machine they may start late.
+        std::this_thread::yield();
     const auto read = [&] { return load_guest<u32>(memory.ram.data() + code); };
     u64 kept = 0;
     for (unsigned round = 0; round < 60; ++round) {
