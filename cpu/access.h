@@ -65,6 +65,10 @@ template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T&
     return true;
 }
 
+#ifdef __clang__ // It warns that 16 bytes (CMPXCHG16B) go through libatomic, which is what keeps this portable.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Watomic-alignment"
+#endif
 template <class T, class F> inline bool Cpu::modify(unsigned segment, u64 offset, bool locked, F operation) {
     LinearAddress address;
     if (!linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;
@@ -98,6 +102,9 @@ template <class T, class F> inline bool Cpu::modify(unsigned segment, u64 offset
         note_data_access(address, sizeof(T), true);
     return true;
 }
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
 
 template <class T> inline bool Cpu::read_system(u64 address, T& out) {
     if (mmu.load(LinearAddress(address), out, mmu::Privilege::system)) [[likely]]

@@ -50,6 +50,7 @@ void Cpu::reset() {
     state.cr0 = cr0_reset;
     state.activity = platform.is_bootstrap() ? Activity::running : Activity::wait_for_sipi;
     exception_.reset();
+    exit_.flow = Flow::exit;
     events.fetch_and(event_stop | event_mmu | event_code | event_interrupt, std::memory_order_acq_rel);
     shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
     if (was_in_smm) platform.set_smm(false);
@@ -64,6 +65,7 @@ void Cpu::init() {
     state.cr0 = cr0_et | cache_bits;
     state.activity = platform.is_bootstrap() ? Activity::running : Activity::wait_for_sipi;
     exception_.reset();
+    exit_.flow = Flow::exit;
     shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
     mmu.flush_all(true);
     update_mode();

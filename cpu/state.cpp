@@ -142,6 +142,7 @@ void CpuState::serialize(Archive& archive) {
 void Cpu::serialize(Archive& archive) {
     archive.section(fmt::format("cpu{}", index), 1, [&](u32) {
         CpuState loaded = state;
+        if (!archive.loading() && exit_.flow == Flow::again) loaded.rflags |= flag_rf;
         loaded.serialize(archive);
         constexpr u32 saved_events = event_interrupt | event_nmi | event_smi | event_init | event_sipi;
         u32 pending = events.load(std::memory_order_acquire) & saved_events;
@@ -153,6 +154,7 @@ void Cpu::serialize(Archive& archive) {
         if (pending & ~saved_events) return archive.fail("an event that is not saved");
         state = loaded;
         exception_.reset();
+        exit_.flow = Flow::exit;
         shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
         events.fetch_and(~saved_events, std::memory_order_acq_rel);
         request(pending | event_check);

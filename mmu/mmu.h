@@ -106,7 +106,8 @@ class Mmu {
             return reinterpret_cast<const u8*>(entry.addend + address.value);
         return host_for_read_slow(address, size, privilege);
     }
-    // True when a write of `size` bytes (may cross pages) would not fault now; sets A and D bits. For instructions that
+    // True when a write of `size` bytes (may cross pages) would not fault now, alignment checks included; sets A and D
+    // bits. For instructions that
     // must not write part of their result (page-crossing stores of more than one piece, PUSHA, ENTER, task
     // switches...).
     [[nodiscard]] bool probe_write(LinearAddress address, u64 size, Privilege privilege = Privilege::current);

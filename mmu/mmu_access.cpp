@@ -31,7 +31,13 @@ class ParkedForIo {
 constexpr u64 low_4_gib = 0xFFFF'FFFF;
 
 // SDM volume 3, table 6-7: an operand of 10 bytes is aligned to 8, a far pointer of 6 to 4.
-bool aligned(u64 address, u64 size) { return (address & (std::bit_floor(size) - 1)) == 0; }
+// What alignment checks ask for (SDM volume 3, table 6-7): the size of a plain operand; 8 bytes of an 80-bit number, 16
+// of 32 bytes; 4 or 2 bytes, as its fields are, of an x87 image.
+constexpr u64 alignment_of(u64 size) {
+    if (size <= 16 && size != 14) return std::bit_floor(size);
+    return size == 32 ? 16 : size % 4 != 0 ? 2 : 4;
+}
+bool aligned(u64 address, u64 size) { return (address & (alignment_of(size) - 1)) == 0; }
 
 } // namespace
 
@@ -233,7 +239,7 @@ const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege pri
 
 bool Mmu::probe(LinearAddress address, u64 size, Access access, Privilege privilege) {
     if (size == 0) return true;
-    if (!check_address(address, size, privilege, false)) return false;
+    if (!check_address(address, size, privilege, true)) return false;
     for (;;) {
         Page page;
         if (!translate(address.value, access, privilege, page)) return false;

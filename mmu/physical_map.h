@@ -21,10 +21,11 @@ class IoTarget {
     virtual void write(PhysicalAddress address, u64 value, unsigned size) = 0;
 };
 
-// Told before bytes that hold decoded or translated code are written, by whichever thread writes, once for each address
-// at which those bytes appear; the range is widened to whole granules, whose marks are gone. After it returns, no vCPU
-// runs what was made of the old bytes beyond what the architecture allows (SDM volume 3, 9.1.3 on cross-modifying
-// code). It may not wait for a vCPU, nor add or remove observers.
+// Told before bytes that hold decoded or translated code are written (in a race with the decoder perhaps just after),
+// by whichever thread writes, once for each address at which those bytes appear; the range is widened to whole
+// granules, whose marks are gone. After it returns, no vCPU runs what was made of the old bytes beyond what the
+// architecture allows (SDM volume 3, 9.1.3 on cross-modifying code). It may not wait for a vCPU, nor add or remove
+// observers.
 class CodeWriteObserver {
   public:
     virtual ~CodeWriteObserver() = default;
@@ -106,7 +107,10 @@ class PhysicalMap {
     //   1. mark_code(); when it returns true, some vCPU may be able to write to a page of it without telling anybody:
     //      protect_code_page() for each page;
     //   2. only now read the bytes, and enter the result in the cache of decoded code;
-    //   3. code_marked(): when false, somebody wrote meanwhile. Throw the result away and start again.
+    //   3. code_marked(): when false, somebody wrote meanwhile. Throw the result away and start again. When true,
+    //   whoever
+    //      has written since or writes later tells the observers: before the bytes change, or (when the marks came
+    //      after it had looked for them) at once afterwards.
     // Bytes that are not RAM or ROM cannot be marked.
     bool mark_code(PhysicalAddress address, u64 length);
     // Returns when no running vCPU has a writable TLB entry of the page; rendezvous.h has the protocol. `self` is the

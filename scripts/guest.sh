@@ -145,6 +145,7 @@ tools_image() {
         printf '%s\n' "$packages" >"$tree.unpacked"
     fi
     rm -rf "${tree:?}"/{tests,tmp}
+    find "$tree" -name __pycache__ -prune -exec rm -rf {} +
     common_tree "$tree"
     pack_initramfs "$tree" >"$output.$$"
     mv "$output.$$" "$output"
@@ -182,6 +183,7 @@ exec 9>"$GUEST/lock"
 flock 9
 
 [ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench or all"
+[ "$*" != all ] || set -- kernel cloud mini tools
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
@@ -189,7 +191,6 @@ for item in "$@"; do
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
-        all) "$0" kernel cloud mini tools 9>&- ;;
         *) die "no guest part is called $item: kernel, cloud, mini, tools, bench or all" ;;
     esac
 done

@@ -21,7 +21,7 @@ uint64_t bench_syscalls(void);
 uint64_t bench_fork(void);
 
 // xorshift64*: the same numbers everywhere.
-static inline uint64_t next_random(uint64_t *state) {
+static inline uint64_t next_random(uint64_t* state) {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;

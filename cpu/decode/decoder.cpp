@@ -49,7 +49,7 @@ unsigned row_key(const ZydisDecodedInstruction& in) {
 } // namespace
 
 struct Decoder::Impl {
-    std::array<ZydisDecoder, 4> decoders; // By CodeSize; the last for real mode.
+    std::array<ZydisDecoder, 3> decoders; // By CodeSize.
     IsaSets isa;
     bool lahf64;
     std::span<const Row> rows = instruction_table();
@@ -68,10 +68,11 @@ struct Decoder::Impl {
             ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_TZCNT, model.features.has(Feature::bmi1));
             ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_AMD_BRANCHES, model.vendor == "AuthenticAMD");
         };
+        // In real mode too, where ZYDIS_MACHINE_MODE_REAL_16 would make SYSENTER and SYSEXIT undefined, which are #GP:
+        // the handlers look at the mode.
         init(decoders[0], ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
         init(decoders[1], ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
         init(decoders[2], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-        init(decoders[3], ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
     }
 
     void fill_undefined(Instruction& out, u8 length) const {
@@ -88,8 +89,7 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
                              Form* form_out) const {
     out = Instruction{};
     const Impl& impl = *impl_;
-    const bool real16 = mode.real && mode.code_size == CodeSize::bits16;
-    const ZydisDecoder& decoder = impl.decoders[real16 ? 3 : static_cast<unsigned>(mode.code_size)];
+    const ZydisDecoder& decoder = impl.decoders[static_cast<unsigned>(mode.code_size)];
     const auto available = std::min<std::size_t>(bytes.size(), longest_instruction);
     ZydisDecoderContext context;
     ZydisDecodedInstruction in;

@@ -12,7 +12,7 @@ namespace calque::cpu {
 // What, besides the bytes, shapes a record.
 struct DecodeMode {
     CodeSize code_size = CodeSize::bits64;
-    bool real = false;    // Real or virtual-8086 mode: protected-mode and VEX instructions are undefined.
+    bool real = false;    // Real or virtual-8086 mode: VEX instructions are undefined.
     bool careful = false; // Data breakpoints may be set: no form is `flat`.
 
     u64 key() const { return static_cast<u64>(code_size) | (real ? 4 : 0) | (careful ? 8 : 0); }

@@ -148,7 +148,7 @@ Handler select_movsx(const Form& f) {
 Handler select_movsxd(const Form& f) {
     if (f.size[0] == 8) return extend_handler<true, i64, i32>(f);
     if (f.size[0] == 4) return select_mov_sized<u32>(f);
-    return extend_handler<false, u16, u16>(f);
+    return extend_handler<false, u16, u32>(f); // 32 bits are read (AMD; Intel's manual has 16).
 }
 Handler select_movbe(const Form& f) {
     return by_wide_size(f.size[0], [&]<class T>() -> Handler {

@@ -172,6 +172,7 @@ template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& 
         if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
     Vec<8> b;
     if (!source<Vec<8>, Encoding::mmx, Memory>(cpu, i, i.source, b)) return Flow::fault;
+    if constexpr (!Memory) mmx_touch(cpu); // Even if the conversion then raises #XM.
     const auto x = lanes<i32>(b);
     fp::Status status = fp::Status::from_mxcsr(cpu.state.mxcsr);
     Vec<16> r = get<Vec<16>, Encoding::sse>(cpu, i.dest);
@@ -180,7 +181,6 @@ template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& 
     else
         r.q[0] = fp::f32_from_int(x[0], status).bits | u64{fp::f32_from_int(x[1], status).bits} << 32;
     if (!commit(cpu, status)) return Flow::fault;
-    if constexpr (!Memory) mmx_touch(cpu);
     put<Encoding::sse>(cpu, i.dest, r);
     return Flow::next;
 }
@@ -196,12 +196,12 @@ template <class From, bool Truncate, bool Memory> Flow float_to_mmx(Cpu& cpu, co
         const auto whole = lanes<FloatBits<From>>(get<Vec<16>, Encoding::sse>(cpu, i.source));
         x = {whole[0], whole[1]};
     }
+    mmx_touch(cpu); // Even if the conversion then raises #XM.
     fp::Status status = fp::Status::from_mxcsr(cpu.state.mxcsr);
     const fp::Rounding rounding = Truncate ? fp::Rounding::TowardZero : status.rounding;
     const u32 low = static_cast<u32>(fp::to_i32(From{x[0]}, rounding, status));
     const u32 high = static_cast<u32>(fp::to_i32(From{x[1]}, rounding, status));
     if (!commit(cpu, status)) return Flow::fault;
-    mmx_touch(cpu);
     mmx_put(cpu, i.dest, low | u64{high} << 32);
     return Flow::next;
 }

@@ -125,6 +125,7 @@ struct ClMul {
 // SHA-1: four rounds; A is in the highest lane (SDM volume 2, SHA1RNDS4).
 struct Sha1Rnds4 {
     static constexpr unsigned widths = w128;
+    static constexpr bool memory_unaligned = true; // As in silicon, though the manuals ask for alignment.
     template <class V> static V apply(const V& first, const V& second, u8 imm) {
         const auto s = lanes<u32>(first), w = lanes<u32>(second);
         u32 a = s[3], b = s[2], c = s[1], d = s[0], e = 0;
@@ -144,6 +145,7 @@ struct Sha1Rnds4 {
 };
 struct Sha1NextE {
     static constexpr unsigned widths = w128;
+    static constexpr bool memory_unaligned = true;
     template <class V> static V apply(const V& a, const V& b, u8) {
         auto r = lanes<u32>(b);
         r[3] += rotate_left(lanes<u32>(a)[3], 30);
@@ -152,6 +154,7 @@ struct Sha1NextE {
 };
 struct Sha1Msg1 {
     static constexpr unsigned widths = w128;
+    static constexpr bool memory_unaligned = true;
     template <class V> static V apply(const V& a, const V& b, u8) {
         const auto x = lanes<u32>(a), y = lanes<u32>(b);
         return vec(std::array<u32, 4>{y[2] ^ x[0], y[3] ^ x[1], x[0] ^ x[2], x[1] ^ x[3]});
@@ -159,6 +162,7 @@ struct Sha1Msg1 {
 };
 struct Sha1Msg2 {
     static constexpr unsigned widths = w128;
+    static constexpr bool memory_unaligned = true;
     template <class V> static V apply(const V& a, const V& b, u8) {
         const auto x = lanes<u32>(a), y = lanes<u32>(b);
         const u32 w16 = rotate_left(x[3] ^ y[2], 1), w17 = rotate_left(x[2] ^ y[1], 1),
@@ -168,6 +172,7 @@ struct Sha1Msg2 {
 };
 struct Sha256Msg1 {
     static constexpr unsigned widths = w128;
+    static constexpr bool memory_unaligned = true;
     static u32 sigma(u32 x) { return rotate_right(x, 7) ^ rotate_right(x, 18) ^ x >> 3; }
     template <class V> static V apply(const V& a, const V& b, u8) {
         const auto x = lanes<u32>(a), y = lanes<u32>(b);
@@ -176,6 +181,7 @@ struct Sha256Msg1 {
 };
 struct Sha256Msg2 {
     static constexpr unsigned widths = w128;
+    static constexpr bool memory_unaligned = true;
     static u32 sigma(u32 x) { return rotate_right(x, 17) ^ rotate_right(x, 19) ^ x >> 10; }
     template <class V> static V apply(const V& a, const V& b, u8) {
         const auto x = lanes<u32>(a), y = lanes<u32>(b);
@@ -189,7 +195,11 @@ namespace {
 template <bool Memory> Flow sha256_rounds(Cpu& cpu, const Instruction& i) {
     if (unavailable<Encoding::sse>(cpu)) return Flow::fault;
     Vec<16> second;
-    if (!source<Vec<16>, Encoding::sse, Memory>(cpu, i, i.source, second)) return Flow::fault;
+    if constexpr (Memory) {
+        if (!load<false>(cpu, i, second)) return Flow::fault;
+    } else {
+        second = get<Vec<16>, Encoding::sse>(cpu, i.source);
+    }
     const auto cdgh = lanes<u32>(get<Vec<16>, Encoding::sse>(cpu, i.dest)), abef = lanes<u32>(second);
     const auto wk = lanes<u32>(get<Vec<16>, Encoding::sse>(cpu, 0));
     u32 a = abef[3], b = abef[2], c = cdgh[3], d = cdgh[2], e = abef[1], f = abef[0], g = cdgh[1], h = cdgh[0];

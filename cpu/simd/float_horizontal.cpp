@@ -8,6 +8,15 @@ namespace {
 
 template <class T, class V> using Lanes = std::array<FloatBits<T>, V::bytes / sizeof(FloatBits<T>)>;
 
+// What commit() does, for flags that are already only those to be reported.
+[[nodiscard]] bool commit_stages(Cpu& cpu, const fp::Status& status) {
+    cpu.state.mxcsr |= status.flags;
+    if (!status.unmasked(status.flags)) [[likely]]
+        return true;
+    cpu.raise(cpu.state.cr4 & cr4_osxmmexcpt ? Vector::simd_floating_point : Vector::invalid_opcode);
+    return false;
+}
+
 // An operation on whole vectors: apply(a, b, immediate, status) gives the lanes.
 template <class Op, class T, class V, Encoding E, bool Memory> Flow float_whole(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
@@ -17,7 +26,11 @@ template <class Op, class T, class V, Encoding E, bool Memory> Flow float_whole(
     fp::Status status = fp::Status::from_mxcsr(cpu.state.mxcsr);
     const auto r = Op::template apply<T, V>(lanes<FloatBits<T>>(first), lanes<FloatBits<T>>(second),
                                             static_cast<u8>(i.immediate), status);
-    if (!commit(cpu, status)) return Flow::fault;
+    if constexpr (requires { Op::staged; }) {
+        if (!commit_stages(cpu, status)) return Flow::fault;
+    } else {
+        if (!commit(cpu, status)) return Flow::fault;
+    }
     put<E>(cpu, i.dest, vec(r));
     return Flow::next;
 }
@@ -64,19 +77,41 @@ template <bool Subtract> struct Pairs {
 // DPPS, DPPD: products where the high bits of the immediate say so, summed pairwise, to the lanes that the low bits
 // name.
 struct Dot {
+    static constexpr bool staged = true;
+    // Multiplications and additions are operations of their own: each reports all its exceptions, and an unmasked one
+    // ends the instruction there.
+    class Stages {
+      public:
+        explicit Stages(fp::Status& whole) : whole_(whole), stage(whole) { stage.flags = 0; }
+        bool end() {
+            u32 reported = 0;
+            const bool stop = stage.commit_to_mxcsr(reported);
+            whole_.flags |= static_cast<u8>(reported);
+            stage.flags = 0;
+            return stop;
+        }
+
+      private:
+        fp::Status& whole_;
+
+      public:
+        fp::Status stage;
+    };
+
     template <class T, class V>
     static Lanes<T, V> apply(const Lanes<T, V>& a, const Lanes<T, V>& b, u8 imm, fp::Status& s) {
         constexpr std::size_t per = 16 / sizeof(FloatBits<T>);
-        Lanes<T, V> r;
-        for (std::size_t base = 0; base < r.size(); base += per) {
-            std::array<T, per> product{};
-            for (std::size_t k = 0; k < per; ++k)
-                if (imm >> (4 + k) & 1) product[k] = fp::mul(T{a[base + k]}, T{b[base + k]}, s);
-            T sum = fp::add(product[0], product[1], s);
-            if constexpr (per == 4) sum = fp::add(sum, fp::add(product[2], product[3], s), s);
-            for (std::size_t k = 0; k < per; ++k)
-                r[base + k] = imm >> k & 1 ? sum.bits : 0;
-        }
+        Lanes<T, V> r{};
+        std::array<T, r.size()> x{};
+        Stages stages(s);
+        for (std::size_t k = 0; k < x.size(); ++k)
+            if (imm >> (4 + k % per) & 1) x[k] = fp::mul(T{a[k]}, T{b[k]}, stages.stage);
+        for (std::size_t count = per; !stages.end() && count > 1; count /= 2)
+            for (std::size_t base = 0; base < x.size(); base += per)
+                for (std::size_t k = 0; k < count / 2; ++k)
+                    x[base + k] = fp::add(x[base + 2 * k], x[base + 2 * k + 1], stages.stage);
+        for (std::size_t k = 0; k < r.size(); ++k)
+            r[k] = imm >> (k % per) & 1 ? x[k - k % per].bits : 0;
         return r;
     }
 };

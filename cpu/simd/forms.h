@@ -23,12 +23,28 @@ template <class Op> constexpr unsigned widths_of() {
         return w_all;
 }
 
+// A binary operation whose memory operand differs in kind says how: `memory_unaligned`, no alignment in legacy SSE;
+// `mmx_low_half`, an MMX operand of 32 bits.
+template <class Op, class V, Encoding E, bool Memory>
+[[nodiscard]] bool binary_source(Cpu& cpu, const Instruction& i, V& out) {
+    if constexpr (Memory && requires { Op::memory_unaligned; }) {
+        return load<false>(cpu, i, out);
+    } else if constexpr (Memory && E == Encoding::mmx && requires { Op::mmx_low_half; }) {
+        u32 low;
+        if (!cpu.read_operand(i, low)) return false;
+        out = V{{low}};
+        return true;
+    } else {
+        return source<V, E, Memory>(cpu, i, E == Encoding::vex ? i.third : i.source, out);
+    }
+}
+
 template <class Op, class V, Encoding E, bool Memory> Flow do_binary(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
         if (mmx_pending_fault(cpu)) return Flow::fault;
     V b;
-    if (!source<V, E, Memory>(cpu, i, E == Encoding::vex ? i.third : i.source, b)) return Flow::fault;
+    if (!binary_source<Op, V, E, Memory>(cpu, i, b)) return Flow::fault;
     const V a = get<V, E>(cpu, E == Encoding::vex ? i.source : i.dest);
     if constexpr (E == Encoding::mmx) mmx_touch(cpu);
     put<E>(cpu, i.dest, Op::template apply<V>(a, b, static_cast<u8>(i.immediate)));

@@ -19,9 +19,15 @@ template <class T, bool High> struct Unpack {
         });
     }
 };
-struct UnpackLBW : Unpack<u8, false> {};
-struct UnpackLWD : Unpack<u16, false> {};
-struct UnpackLDQ : Unpack<u32, false> {};
+struct UnpackLBW : Unpack<u8, false> {
+    static constexpr bool mmx_low_half = true;
+};
+struct UnpackLWD : Unpack<u16, false> {
+    static constexpr bool mmx_low_half = true;
+};
+struct UnpackLDQ : Unpack<u32, false> {
+    static constexpr bool mmx_low_half = true;
+};
 struct UnpackLQDQ : Unpack<u64, false> {
     static constexpr unsigned widths = w_sse;
 };

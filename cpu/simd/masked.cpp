@@ -3,6 +3,8 @@
 #include "cpu/simd/forms.h"
 #include "cpu/simd/rows.h"
 
+#include <cstring>
+
 namespace calque::cpu::simd {
 
 namespace {
@@ -10,13 +12,49 @@ namespace {
 constexpr Encoding vex = Encoding::vex;
 template <class T> constexpr bool selected(T mask) { return mask >> (sizeof(T) * 8 - 1); }
 
+// Masked moves and gathers never raise #AC (SDM volume 2, VMASKMOV and VGATHER: type 6 and 12 exceptions): unaligned
+// elements go byte by byte while it could be.
+template <class T> bool needs_bytes(const Cpu& cpu, u64 offset) {
+    return (cpu.state.rflags & flag_ac) && (offset & (sizeof(T) - 1));
+}
+template <class T> [[nodiscard]] bool read_element(Cpu& cpu, unsigned segment, u64 offset, T& out) {
+    if (!needs_bytes<T>(cpu, offset)) [[likely]]
+        return cpu.read(segment, offset, out);
+    std::array<u8, sizeof(T)> bytes;
+    for (std::size_t n = 0; n < bytes.size(); ++n)
+        if (!cpu.read(segment, offset + n, bytes[n])) return false;
+    std::memcpy(&out, bytes.data(), sizeof(T));
+    return true;
+}
+template <class T> [[nodiscard]] bool write_element(Cpu& cpu, unsigned segment, u64 offset, const T& value) {
+    if (!needs_bytes<T>(cpu, offset)) [[likely]]
+        return cpu.write(segment, offset, value);
+    std::array<u8, sizeof(T)> bytes;
+    std::memcpy(bytes.data(), &value, sizeof(T));
+    for (std::size_t n = 0; n < bytes.size(); ++n)
+        if (!cpu.write(segment, offset + n, bytes[n])) return false;
+    return true;
+}
+template <class T> [[nodiscard]] bool probe_element(Cpu& cpu, unsigned segment, u64 offset) {
+    LinearAddress address;
+    if (!cpu.linear(segment, offset, sizeof(T), mmu::Access::write, address)) return false;
+    const u64 step = needs_bytes<T>(cpu, offset) ? 1 : sizeof(T);
+    for (u64 n = 0; n < sizeof(T); n += step)
+        if (!cpu.mmu.probe_write(address + n, step)) {
+            cpu.raise_memory_fault(segment);
+            return false;
+        }
+    return true;
+}
+
 template <class T, class V> Flow mask_load(Cpu& cpu, const Instruction& i) {
     if (unavailable<vex>(cpu)) return Flow::fault;
     const auto mask = lanes<T>(get<V, vex>(cpu, i.source));
     const u64 base = effective_address(cpu.state, i);
     std::array<T, mask.size()> r{};
     for (std::size_t n = 0; n < r.size(); ++n)
-        if (selected(mask[n]) && !cpu.read(i.segment(), (base + n * sizeof(T)) & address_mask(i.address_bytes()), r[n]))
+        if (selected(mask[n])
+            && !read_element(cpu, i.segment(), (base + n * sizeof(T)) & address_mask(i.address_bytes()), r[n]))
             return Flow::fault;
     put<vex>(cpu, i.dest, vec(r));
     return Flow::next;
@@ -28,14 +66,10 @@ template <class T, class V> Flow mask_store(Cpu& cpu, const Instruction& i) {
     const auto mask = lanes<T>(get<V, vex>(cpu, i.source)), data = lanes<T>(get<V, vex>(cpu, i.third));
     const u64 base = effective_address(cpu.state, i);
     const auto at = [&](std::size_t n) { return (base + n * sizeof(T)) & address_mask(i.address_bytes()); };
-    for (std::size_t n = 0; n < data.size(); ++n) {
-        LinearAddress address;
-        if (!selected(mask[n])) continue;
-        if (!cpu.linear(i.segment(), at(n), sizeof(T), mmu::Access::write, address)) return Flow::fault;
-        if (!cpu.mmu.probe_write(address, sizeof(T))) return cpu.raise_memory_fault(i.segment());
-    }
     for (std::size_t n = 0; n < data.size(); ++n)
-        if (selected(mask[n]) && !cpu.write(i.segment(), at(n), data[n])) return Flow::fault;
+        if (selected(mask[n]) && !probe_element<T>(cpu, i.segment(), at(n))) return Flow::fault;
+    for (std::size_t n = 0; n < data.size(); ++n)
+        if (selected(mask[n]) && !write_element(cpu, i.segment(), at(n), data[n])) return Flow::fault;
     return Flow::next;
 }
 template <class T> Handler mask_moving(const Form& f) {
@@ -54,22 +88,22 @@ template <class T, class Index, unsigned Count> Flow gather(Cpu& cpu, const Inst
     auto mask = lanes<T>(get<Vec<32>, vex>(cpu, mask_register));
     const auto index = lanes<Index>(get<Vec<32>, vex>(cpu, index_register));
     const u64 base = cpu.state.gpr[i.base] + static_cast<u64>(static_cast<i64>(i.displacement));
-    // From here on every element counts by its sign bit only, and the mask register shows all ones or zeros.
-    for (unsigned n = 0; n < mask.size(); ++n)
-        mask[n] = n < Count && selected(mask[n]) ? static_cast<T>(~T{0}) : T{0};
-    for (unsigned n = Count; n < r.size(); ++n)
-        r[n] = 0;
-    bool done = true;
-    for (unsigned n = 0; n < Count && done; ++n) {
-        if (!mask[n]) continue;
+    // A fault leaves the elements before it done, with their masks clear, and all the rest as it was.
+    for (unsigned n = 0; n < Count; ++n) {
         const u64 offset =
             (base + (static_cast<u64>(static_cast<i64>(index[n])) << i.scale())) & address_mask(i.address_bytes());
-        done = cpu.read(i.segment(), offset, r[n]);
-        if (done) mask[n] = 0;
+        if (selected(mask[n]) && !read_element(cpu, i.segment(), offset, r[n])) {
+            put<vex>(cpu, i.dest, vec(r));
+            put<vex>(cpu, mask_register, vec(mask));
+            return Flow::fault;
+        }
+        mask[n] = 0;
     }
+    for (unsigned n = Count; n < r.size(); ++n)
+        r[n] = 0;
     put<vex>(cpu, i.dest, vec(r));
-    put<vex>(cpu, mask_register, vec(mask));
-    return done ? Flow::next : Flow::fault;
+    put<vex>(cpu, mask_register, Vec<32>{});
+    return Flow::next;
 }
 
 } // namespace

@@ -220,32 +220,28 @@ template <bool Clear256> Flow zero_vectors(Cpu& cpu, const Instruction& i) {
 }
 Flow empty_mmx(Cpu& cpu, const Instruction&) {
     if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
+    cpu.state.x87.set_top(0);
     cpu.state.x87.valid = 0;
     return Flow::next;
 }
 
-// MASKMOVQ, MASKMOVDQU: bytes whose mask bit is set go to DS:rDI. Nothing is written on a fault.
+// MASKMOVQ, MASKMOVDQU: bytes whose mask bit is set go to DS:rDI. As in silicon, all the bytes must be writable (and
+// aligned to 8 bytes, where that is checked), whatever the mask; nothing is written on a fault.
 template <class V, Encoding E> Flow masked_bytes(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
-    if constexpr (E == Encoding::mmx)
+    if constexpr (E == Encoding::mmx) {
         if (mmx_pending_fault(cpu)) return Flow::fault;
+        mmx_touch(cpu);
+    }
     const auto data = lanes<u8>(get<V, E>(cpu, i.dest)), mask = lanes<u8>(get<V, E>(cpu, i.source));
     const u64 offset = cpu.state.gpr[rdi] & address_mask(i.address_bytes());
-    u64 first = data.size(), last = 0;
+    LinearAddress address;
+    if (!cpu.linear(i.segment(), offset, V::bytes, mmu::Access::write, address)) return Flow::fault;
+    for (u64 part = 0; part < V::bytes; part += 8)
+        if (!cpu.mmu.probe_write(address + part, 8)) return cpu.raise_memory_fault(i.segment());
     for (u64 n = 0; n < data.size(); ++n)
-        if (mask[n] & 0x80) {
-            first = first == data.size() ? n : first;
-            last = n;
-        }
-    if (first < data.size()) {
-        LinearAddress address;
-        if (!cpu.linear(i.segment(), offset + first, last - first + 1, mmu::Access::write, address)) return Flow::fault;
-        if (!cpu.mmu.probe_write(address, last - first + 1)) return cpu.raise_memory_fault(i.segment());
-        for (u64 n = first; n <= last; ++n)
-            if ((mask[n] & 0x80) && !cpu.write(i.segment(), (offset + n) & address_mask(i.address_bytes()), data[n]))
-                return Flow::fault;
-    }
-    if constexpr (E == Encoding::mmx) mmx_touch(cpu);
+        if ((mask[n] & 0x80) && !cpu.write(i.segment(), (offset + n) & address_mask(i.address_bytes()), data[n]))
+            return Flow::fault;
     return Flow::next;
 }
 

@@ -2,7 +2,10 @@
 #include "cpu/simd/forms.h"
 #include "cpu/simd/rows.h"
 #include "cpu/simd/xsave_area.h"
+#include "cpu/x87/environment.h"
 #include "cpu/x87/stack.h"
+
+#include <cstring>
 
 namespace calque::cpu::simd {
 
@@ -68,6 +71,30 @@ u64 area_size(u64 mask, u64 compaction) {
     if (mask & xstate_avx) size = std::max(size, offset_of(xstate_avx, compaction) + avx_size);
     if (mask & xstate_pkru) size = std::max(size, offset_of(xstate_pkru, compaction) + 8);
     return size;
+}
+
+// The x87 part of the area is in two pieces, with MXCSR between them.
+using X87Head = std::array<u8, x87::legacy_x87_bytes>;
+using X87Registers = std::array<u8, x87::legacy_xmm - x87::legacy_registers>;
+
+// The caller has probed the area.
+bool save_x87(Cpu& cpu, const Instruction& i, u64 base) {
+    x87::LegacyArea area{};
+    x87::save_x87(cpu, i.flags & insn_rex_w, area);
+    X87Head head;
+    X87Registers registers;
+    std::memcpy(head.data(), area.data(), head.size());
+    std::memcpy(registers.data(), area.data() + x87::legacy_registers, registers.size());
+    return cpu.write(i.segment(), base, head) && cpu.write(i.segment(), base + x87::legacy_registers, registers);
+}
+bool read_x87(Cpu& cpu, const Instruction& i, u64 base, x87::LegacyArea& area) {
+    X87Head head;
+    X87Registers registers;
+    if (!cpu.read(i.segment(), base, head) || !cpu.read(i.segment(), base + x87::legacy_registers, registers))
+        return false;
+    std::memcpy(area.data(), head.data(), head.size());
+    std::memcpy(area.data() + x87::legacy_registers, registers.data(), registers.size());
+    return true;
 }
 
 bool save_avx(Cpu& cpu, const Instruction& i, u64 at) {
@@ -142,10 +169,10 @@ Flow restore(Cpu& cpu, const Instruction& i) {
     const unsigned seg = i.segment(), count = i.mode64() ? 16 : 8;
     const bool compacted = compaction & xcomp_compacted;
     // Everything is read into a copy first, so that a fault leaves the processor as it was.
-    X87State x87 = initial_x87();
+    x87::LegacyArea legacy;
     auto vector = cpu.state.vector;
     u32 mxcsr = cpu.state.mxcsr, pkru = 0;
-    if ((asked & present & xstate_x87) && !load_x87(cpu, i, base, x87)) return Flow::fault;
+    if ((asked & present & xstate_x87) && !read_x87(cpu, i, base, legacy)) return Flow::fault;
     if (compacted ? asked & present & xstate_sse : asked & (xstate_sse | xstate_avx)) {
         if (!cpu.read(seg, base + mxcsr_offset, mxcsr)) return Flow::fault;
         if (mxcsr & ~mxcsr_mask) return cpu.general_protection();
@@ -162,9 +189,12 @@ Flow restore(Cpu& cpu, const Instruction& i) {
     }
     if ((asked & present & xstate_pkru) && !cpu.read(seg, base + offset_of(xstate_pkru, compaction), pkru))
         return Flow::fault;
-    if (asked & xstate_x87) {
-        x87.ferr = cpu.state.x87.ferr;
-        cpu.state.x87 = x87;
+    if (asked & present & xstate_x87) {
+        x87::load_x87(cpu, i.flags & insn_rex_w, legacy);
+    } else if (asked & xstate_x87) {
+        const bool ferr = cpu.state.x87.ferr;
+        cpu.state.x87 = initial_x87();
+        cpu.state.x87.ferr = ferr;
         x87::update_summary(cpu);
     }
     cpu.state.vector = vector;

@@ -4,6 +4,16 @@
 
 namespace calque::cpu {
 
+namespace {
+// What is delivered between two iterations of a REP instruction saves RFLAGS with RF, so that the instruction's
+// breakpoint does not stop it again (SDM volume 3, 17.3.1.1).
+void note_interrupted_repetition(Cpu& cpu) {
+    if (cpu.exit_.flow != Flow::again) return;
+    cpu.state.rflags |= flag_rf;
+    cpu.exit_.flow = Flow::exit; // Once.
+}
+} // namespace
+
 // INIT, SIPI and SMI.
 bool Cpu::take_reset_event(u32 pending) {
     if ((pending & event_init) && !state.in_smm) {
@@ -21,6 +31,7 @@ bool Cpu::take_reset_event(u32 pending) {
     }
     if ((pending & event_smi) && !state.in_smm && state.activity != Activity::wait_for_sipi) {
         withdraw(event_smi);
+        note_interrupted_repetition(*this);
         enter_smm();
         return true;
     }
@@ -32,6 +43,7 @@ bool Cpu::take_interrupt(u32 pending) {
     if ((pending & event_nmi) && !state.nmi_blocked) {
         withdraw(event_nmi);
         state.activity = Activity::running;
+        note_interrupted_repetition(*this);
         deliver_nmi();
         return true;
     }
@@ -40,6 +52,7 @@ bool Cpu::take_interrupt(u32 pending) {
         const std::optional<u8> vector = platform.acknowledge_interrupt();
         if (!vector) return false;
         state.activity = Activity::running;
+        note_interrupted_repetition(*this);
         deliver_interrupt(*vector);
         return true;
     }
@@ -95,15 +108,20 @@ bool Cpu::check_instruction_breakpoint() {
 }
 
 void Cpu::finish_slow_instruction(bool trap_flag_before) {
-    if (!resume_flag_is_new_) state.rflags &= ~flag_rf;
+    // RF lasts until the instruction has ended, after its last iteration.
+    if (exit_.flow == Flow::again && (state.dr[7] & dr7_enables))
+        state.rflags |= flag_rf;
+    else if (!resume_flag_is_new_)
+        state.rflags &= ~flag_rf;
     bool step = trap_flag_before && !single_step_off_;
     single_step_off_ = false;
     // DEBUGCTL.BTF: only a branch that was taken ends the step (SDM volume 3, 17.4.3).
     if (step && (state.debugctl & debugctl_btf))
-        step = exit_.flow != Flow::next && state.rip() != slow_start_ + exit_.last->length;
+        step = exit_.flow != Flow::next && exit_.flow != Flow::again && state.rip() != slow_start_ + exit_.last->length;
     if (state.debug_shadow && shadow_is_new_) {
         // MOV SS, POP SS: no single-step trap, and what they hit in memory is reported after the next instruction.
     } else if (step || state.pending_debug) {
+        note_interrupted_repetition(*this);
         raise_debug(step ? dr6_bs : 0);
         deliver_exception();
         return;

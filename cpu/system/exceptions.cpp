@@ -91,6 +91,7 @@ void Cpu::deliver_exception() {
         }
         debug_bits = 0;
     }
+    exit_.flow = Flow::exit;
     update_slow_flag();
 }
 

@@ -45,8 +45,12 @@ void load_x87(Cpu& cpu, bool wide, const LegacyArea& area) {
     x.valid = get_field<u8>(area, 4);
     update_summary(cpu);
     x.opcode = get_field<u16>(area, 6) & 0x7FF;
-    x.instruction_pointer = wide ? get_field<u64>(area, 8) : get_field<u32>(area, 8);
-    x.data_pointer = wide ? get_field<u64>(area, 16) : get_field<u32>(area, 16);
+    // The pointers' registers have 57 bits.
+    const auto pointer = [&](std::size_t at) {
+        return wide ? static_cast<u64>(static_cast<i64>(get_field<u64>(area, at) << 7) >> 7) : get_field<u32>(area, at);
+    };
+    x.instruction_pointer = pointer(8);
+    x.data_pointer = pointer(16);
     x.instruction_selector = wide ? u16{0} : get_field<u16>(area, 12);
     x.data_selector = wide ? u16{0} : get_field<u16>(area, 20);
     for (unsigned n = 0; n < 8; ++n) {
@@ -59,7 +63,8 @@ namespace {
 
 unsigned xmm_count(const Cpu& cpu) { return cpu.mode.mode64 ? 16 : 8; }
 
-// The operand's address, if the instruction may run: #NM, then #GP for an address that is not a multiple of 16.
+// The operand's address, if the instruction may run: #NM, then #GP for an address that is not a multiple of 16, or #AC
+// where alignment is checked and it is not even one of 4 (SDM volume 2, FXSAVE, leaves the choice to the processor).
 bool begin(Cpu& cpu, const Instruction& i, LinearAddress& address, mmu::Access access) {
     if (cpu.mode.x87_fault) {
         cpu.raise(static_cast<Vector>(cpu.mode.x87_fault));
@@ -67,7 +72,13 @@ bool begin(Cpu& cpu, const Instruction& i, LinearAddress& address, mmu::Access a
     }
     if (!cpu.linear(i.segment(), effective_address(cpu.state, i), sizeof(LegacyArea), access, address)) return false;
     if (address.value & 15) {
-        cpu.general_protection();
+        if (!cpu.mmu.probe_read(address, 1) && cpu.mmu.fault().kind == mmu::Fault::Kind::not_canonical) {
+            cpu.raise_memory_fault(i.segment());
+            return false;
+        }
+        const bool alignment_check =
+            (address.value & 3) && (cpu.state.cr0 & cr0_am) && (cpu.state.rflags & flag_ac) && cpu.mode.cpl == 3;
+        cpu.raise(alignment_check ? Vector::alignment_check : Vector::general_protection);
         return false;
     }
     return true;

@@ -42,9 +42,19 @@ template <class Int, bool Truncate> struct ToInt {
     static Int indefinite() { return std::numeric_limits<Int>::min(); }
 };
 
+// The destination's own faults come before the operation's, also when nothing is then written.
+[[nodiscard]] bool writable(Cpu& cpu, const Instruction& i, u64 size) {
+    LinearAddress address;
+    if (!cpu.linear(i.segment(), effective_address(cpu.state, i), size, mmu::Access::write, address)) return false;
+    if (cpu.mmu.probe_write(address, size)) return true;
+    cpu.raise_memory_fault(i.segment());
+    return false;
+}
+
 template <class To, bool Pop> Flow store(Cpu& cpu, const Instruction& i) {
     X87State& x = cpu.state.x87;
     if (empty(x, 0)) [[unlikely]] {
+        if (!invalid_masked(x) && !writable(cpu, i, sizeof(To::indefinite()))) return Flow::fault;
         if (invalid_masked(x) && !write_operand(cpu, i, To::indefinite())) return Flow::fault;
         note_written(cpu, i);
         if (!underflow(x)) return Flow::next;
@@ -52,6 +62,7 @@ template <class To, bool Pop> Flow store(Cpu& cpu, const Instruction& i) {
         Status s = status_of(x);
         const auto result = To::convert(get(x, 0), s);
         const bool writes = s.writes_memory();
+        if (!writes && !writable(cpu, i, sizeof result)) return Flow::fault;
         if (writes && !write_operand(cpu, i, result)) return Flow::fault;
         note_written(cpu, i);
         report(x, s);

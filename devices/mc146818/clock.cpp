@@ -9,11 +9,6 @@ namespace calque::devices {
 
 namespace {
 constexpr i64 day_seconds = 86400;
-// Years that the calendar covers: what four decimal digits hold.
-constexpr i64 earliest = -62'167'219'200; // 0000-01-01
-constexpr i64 latest = 253'402'300'799;   // 9999-12-31
-
-i64 floor_div(i64 a, i64 b) { return a / b - (a % b < 0); }
 unsigned second_of_day(i64 time) { return static_cast<unsigned>(time - floor_div(time, day_seconds) * day_seconds); }
 } // namespace
 
@@ -25,10 +20,7 @@ i64 Mc146818::since_base() const {
     return static_cast<i64>(std::min<u64>(clock_.now(), u64{1} << 61)) - state_.base_time;
 }
 
-i64 Mc146818::second() const {
-    const i64 now = state_.base_second + floor_div(since_base(), rtc::second_ns);
-    return std::clamp(now, earliest, latest);
-}
+i64 Mc146818::second() const { return state_.base_second + floor_div(since_base(), rtc::second_ns); }
 
 bool Mc146818::update_in_progress() const {
     if (stopped()) return false;
@@ -61,7 +53,7 @@ unsigned Mc146818::decode_hour(u8 byte) const {
 
 void Mc146818::latch_time() {
     if (stopped()) return;
-    const i64 now = second();
+    const i64 now = within_calendar(second());
     const i64 days = floor_div(now, day_seconds);
     const unsigned time = second_of_day(now);
     const CivilDate date = date_of(days);
@@ -86,7 +78,7 @@ void Mc146818::commit_time() {
                      + decode(reg(rtc::seconds));
     const unsigned shown = (decode(reg(rtc::day_of_week)) + 6) % 7;
     state_.weekday_shift = static_cast<u8>((shown + 7 - weekday_of(days)) % 7);
-    state_.base_second = std::clamp(time, earliest, latest) - floor_div(since_base(), rtc::second_ns);
+    state_.base_second = std::clamp(time, earliest_second, latest_second) - floor_div(since_base(), rtc::second_ns);
 }
 
 bool Mc146818::alarm_matches(unsigned field, unsigned value) const {

@@ -1,5 +1,6 @@
 #include "devices/mc146818/mc146818.h"
 
+#include "devices/mc146818/calendar.h"
 #include "devices/mc146818/registers.h"
 #include "devices/tick_rate.h"
 
@@ -280,7 +281,7 @@ bool Mc146818::nmi_masked() const {
 
 i64 Mc146818::shown_seconds() const {
     std::lock_guard lock(mutex_);
-    return second();
+    return within_calendar(second());
 }
 
 } // namespace calque::devices

@@ -35,6 +35,8 @@ class IoLoop {
     void add(PollSource& source); // Not owned.
     // After it returns, no function of the source runs or will run. (On the loop's own thread: will run.)
     void remove(PollSource& source);
+    // While the lock is held no function of any source runs: no input reaches a device. Not on the loop's own thread.
+    std::unique_lock<std::mutex> hold() { return std::unique_lock(mutex_); }
     // Makes the loop ask the sources again. Any thread, never blocks.
     void wake();
 

@@ -34,7 +34,11 @@ void set_mode(const termios& mode) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-bool in_foreground() { return ::tcgetpgrp(saved.fd) == ::getpgrp(); }
+// A terminal that is not the process's own (a pty that somebody else handed in) has no job control to respect.
+bool in_foreground() {
+    const pid_t group = ::tcgetpgrp(saved.fd);
+    return group < 0 || group == ::getpgrp();
+}
 
 void restore() {
     if (in_use.load() && saved.owner == ::getpid()) set_mode(saved.before);

@@ -2,6 +2,11 @@
 
 namespace calque::cli {
 
+namespace {
+// What two uses of one place have in common: "mon:stdio" is the terminal that "stdio" is.
+std::string key_of(const std::string& text) { return text == "mon:stdio" ? "stdio" : text; }
+} // namespace
+
 Result<void> Connections::open(const Options& options) {
     for (const auto& chardev : options.chardevs)
         named_[chardev.id] = chardev;
@@ -13,6 +18,9 @@ Result<void> Connections::open(const Options& options) {
         const bool monitor_elsewhere = !monitors.empty();
         serials.push_back(monitor_elsewhere && monitors[0] == "stdio" ? "null" : "mon:stdio");
     }
+    if (serials.size() > machine::Chipset::serial_port_count)
+        return error("there are {} -serial options; a PC has {} serial ports", serials.size(),
+                     machine::Chipset::serial_port_count);
     for (const std::string& serial : serials) {
         chipset_.serial_present.push_back(serial != "none");
         auto backend = connect(serial, "-serial", false);
@@ -20,15 +28,16 @@ Result<void> Connections::open(const Options& options) {
         chipset_.serials.push_back(*backend);
         if (serial.starts_with("mon:")) monitors.push_back(serial);
     }
+    for (const std::string& monitor : monitors) {
+        auto backend = connect(monitor, "-monitor", true);
+        if (!backend) return backend.error();
+        if (*backend) monitors_.push_back({*backend, multiplexers_.contains(key_of(monitor)) ? key_of(monitor) : ""});
+    }
+    // Last: where it shares a terminal, Ctrl-A c goes from the console to the monitor first.
     if (!options.debugcon.empty()) {
         auto backend = connect(options.debugcon, "-debugcon", false);
         if (!backend) return backend.error();
         chipset_.debugcon = *backend;
-    }
-    for (const std::string& monitor : monitors) {
-        auto backend = connect(monitor, "-monitor", true);
-        if (!backend) return backend.error();
-        if (*backend) monitors_.push_back(*backend);
     }
     return {};
 }
@@ -39,11 +48,15 @@ Result<devices::CharBackend*> Connections::connect(const std::string& text, cons
         const std::string id = text.substr(8);
         const auto named = named_.find(id);
         if (named == named_.end()) return error("{} {}: there is no -chardev with id={}", option, text, id);
-        return use(named->second, "chardev:" + id, monitor);
+        auto backend = use(named->second, "chardev:" + id, monitor);
+        if (!backend) return error("{} {}: {}", option, text, backend.error().message);
+        return backend;
     }
     auto parsed = backends::parse_short_chardev(text);
-    if (!parsed) return parsed.error();
-    return use(*parsed, text, monitor);
+    if (!parsed) return error("{} {}: {}", option, text, parsed.error().message);
+    auto backend = use(*parsed, key_of(text), monitor);
+    if (!backend) return error("{} {}: {}", option, text, backend.error().message);
+    return backend;
 }
 
 Result<devices::CharBackend*> Connections::use(const backends::ChardevOptions& options, const std::string& key,
@@ -52,26 +65,54 @@ Result<devices::CharBackend*> Connections::use(const backends::ChardevOptions& o
         return &shared->second->add_channel(monitor);
     if (options.kind == backends::ChardevOptions::Kind::stdio) {
         if (stdio_taken_)
-            return error("{}: the terminal is taken already; use mon:stdio, or mux=on with a -chardev, to share it",
-                         key);
+            return error("the terminal is taken already; use mon:stdio, or mux=on with a -chardev, to share it");
         stdio_taken_ = true;
     }
     if (chardevs_.contains(key) && options.kind != backends::ChardevOptions::Kind::null)
-        return error("{} is used twice; add mux=on to its -chardev to share it", key);
+        return error("it is in use already; name it with a -chardev that has mux=on to share it");
     auto chardev = backends::open_chardev(loop_, log_, options);
     if (!chardev) return chardev.error();
     if (const std::string address = (*chardev)->address();
         !address.empty() && options.kind == backends::ChardevOptions::Kind::pty)
         fmt::print(stderr, "calque: {} is at {}\n", key, address);
     if (!options.mux) return (chardevs_[key] = std::move(*chardev)).get();
+    auto& multiplexer = multiplexers_[key];
+    multiplexer = std::make_unique<backends::Multiplexer>(loop_, std::move(*chardev), commands(key));
+    return &multiplexer->add_channel(monitor);
+}
+
+backends::Multiplexer::Commands Connections::commands(const std::string& key) {
     backends::Multiplexer::Commands commands;
     commands.quit = [this] {
-        if (quit) quit();
+        std::lock_guard lock(listener_mutex_);
+        quit_asked_ = true;
+        if (listener_.quit) listener_.quit();
     };
-    commands.milliseconds = [this] { return milliseconds ? milliseconds() : 0; };
-    auto& multiplexer = multiplexers_[key];
-    multiplexer = std::make_unique<backends::Multiplexer>(loop_, std::move(*chardev), std::move(commands));
-    return &multiplexer->add_channel(monitor);
+    commands.milliseconds = [this] {
+        std::lock_guard lock(listener_mutex_);
+        return listener_.milliseconds ? listener_.milliseconds() : 0;
+    };
+    commands.focus_changed = [this, key](bool monitor) {
+        std::lock_guard lock(listener_mutex_);
+        if (monitor && listener_.monitor_focused) listener_.monitor_focused(key);
+    };
+    return commands;
+}
+
+machine::ChipsetBackends Connections::chipset_backends() {
+    chipset_.hold_input = [this] { return loop_.hold(); };
+    return chipset_;
+}
+
+void Connections::attach(Listener listener) {
+    std::lock_guard lock(listener_mutex_);
+    listener_ = std::move(listener);
+    if (quit_asked_ && listener_.quit) listener_.quit();
+}
+
+void Connections::detach() {
+    std::lock_guard lock(listener_mutex_);
+    listener_ = {};
 }
 
 } // namespace calque::cli

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -19,26 +20,40 @@ class Connections {
   public:
     explicit Connections(Log& log) : log_(log) {}
 
-    // Ctrl-A x of a multiplexer; may be set after open().
-    std::function<void()> quit;
-    std::function<u64()> milliseconds;
+    // Who answers a multiplexer's keys. Called on the I/O thread.
+    struct Listener {
+        std::function<void()> quit;                                  // Ctrl-A x.
+        std::function<u64()> milliseconds;                           // For timestamps: since power-on.
+        std::function<void(const std::string& key)> monitor_focused; // Ctrl-A c gave the input to that place's monitor.
+    };
+    struct MonitorPlace {
+        devices::CharBackend* backend; // Not owned.
+        std::string key;               // Of the multiplexer that it shares; empty: it has a place of its own.
+    };
 
     Result<void> open(const Options& options);
-    machine::ChipsetBackends chipset_backends() const { return chipset_; }
-    const std::vector<devices::CharBackend*>& monitors() const { return monitors_; }
+    machine::ChipsetBackends chipset_backends();
+    const std::vector<MonitorPlace>& monitors() const { return monitors_; }
+    // A Ctrl-A x from before is passed on at once. After detach() returns nobody is called.
+    void attach(Listener listener);
+    void detach();
 
   private:
     Result<devices::CharBackend*> connect(const std::string& text, const std::string& option, bool monitor);
     Result<devices::CharBackend*> use(const backends::ChardevOptions& chardev, const std::string& key, bool monitor);
+    backends::Multiplexer::Commands commands(const std::string& key);
 
     Log& log_;
+    std::mutex listener_mutex_; // Held while the listener is called.
+    Listener listener_;
+    bool quit_asked_ = false;
     backends::IoLoop loop_;
     std::map<std::string, backends::ChardevOptions> named_;
     std::map<std::string, std::unique_ptr<backends::Multiplexer>> multiplexers_;
     std::map<std::string, std::unique_ptr<backends::Chardev>> chardevs_;
     bool stdio_taken_ = false;
     machine::ChipsetBackends chipset_;
-    std::vector<devices::CharBackend*> monitors_;
+    std::vector<MonitorPlace> monitors_;
 };
 
 } // namespace calque::cli

@@ -4,9 +4,15 @@
 #include "frontend/machine/machine.h"
 #include "frontend/monitor/human_monitor.h"
 
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fcntl.h>
+#include <map>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 
@@ -29,36 +35,47 @@ class Signals {
         pthread_sigmask(SIG_BLOCK, &set_, nullptr);
         std::signal(SIGPIPE, SIG_IGN);
     }
-    ~Signals() {
+    ~Signals() { stop(); }
+    // After it returns the machine is not asked any more.
+    void stop() {
         if (!thread_.joinable()) return;
+        done_ = true;
         pthread_kill(thread_.native_handle(), SIGUSR2);
         thread_.join();
     }
     void watch(machine::Machine& machine) {
         thread_ = std::thread([this, &machine] {
             int signal = 0;
-            while (sigwait(&set_, &signal) == 0 && signal != SIGUSR2)
-                machine.request_quit(0);
+            while (sigwait(&set_, &signal) == 0 && !done_)
+                if (signal != SIGUSR2) machine.request_quit(0);
         });
     }
 
   private:
     sigset_t set_;
+    std::atomic<bool> done_{false};
     std::thread thread_;
 };
 
-// Removed again at the end.
+// Removed again at the end, also when writing it failed half-way.
 class PidFile {
   public:
     ~PidFile() {
         if (!path_.empty()) ::unlink(path_.c_str());
     }
     Result<void> write(const std::string& path) {
-        std::FILE* file = std::fopen(path.c_str(), "w");
-        if (!file) return error("-pidfile '{}' cannot be written; check the folder and its permissions", path);
-        fmt::print(file, "{}\n", ::getpid());
-        std::fclose(file);
-        path_ = path;
+        std::FILE* file = std::fopen(path.c_str(), "we");
+        bool written = file != nullptr;
+        if (file) {
+            struct stat info {};
+            if (::fstat(::fileno(file), &info) == 0 && S_ISREG(info.st_mode)) path_ = path; // Never a device.
+            const std::string text = fmt::format("{}\n", ::getpid());
+            written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+            written = std::fclose(file) == 0 && written;
+        }
+        if (!written)
+            return error("-pidfile '{}' cannot be written ({}); check the folder and its permissions", path,
+                         std::strerror(errno));
         return {};
     }
 
@@ -81,15 +98,24 @@ int run(const Options& options) {
     if (!options.pid_file.empty())
         if (auto written = pid_file.write(options.pid_file); !written) return fail(written.error().message);
 
-    connections.quit = [&] { (*machine)->request_quit(0); };
-    connections.milliseconds = [&] { return (*machine)->clock().now() / 1'000'000; };
     std::vector<std::unique_ptr<monitor::HumanMonitor>> monitors;
-    for (devices::CharBackend* backend : connections.monitors()) {
-        monitors.push_back(std::make_unique<monitor::HumanMonitor>(**machine, *backend));
-        monitors.back()->greet();
+    std::multimap<std::string, monitor::HumanMonitor*> sharing;
+    for (const auto& place : connections.monitors()) {
+        monitors.push_back(std::make_unique<monitor::HumanMonitor>(**machine, *place.backend));
+        if (place.key.empty())
+            monitors.back()->greet();
+        else
+            sharing.emplace(place.key, monitors.back().get()); // It greets when Ctrl-A c calls it.
     }
+    connections.attach({[&] { (*machine)->request_quit(0); }, [&] { return (*machine)->clock().now() / 1'000'000; },
+                        [&](const std::string& key) {
+                            const auto [first, last] = sharing.equal_range(key);
+                            std::for_each(first, last, [](const auto& entry) { entry.second->greet(); });
+                        }});
     signals.watch(**machine);
     const machine::Ending ending = (*machine)->run();
+    signals.stop();
+    connections.detach();
     monitors.clear();
     if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);
     if (options.stats) fmt::print(stderr, "{}", (*machine)->stats());
@@ -100,6 +126,7 @@ int run(const Options& options) {
 } // namespace calque::cli
 
 int main(int argc, char** argv) {
+    calque::backends::ensure_standard_files();
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     auto options = calque::cli::parse_options(arguments);
     if (!options) return calque::cli::fail(options.error().message);

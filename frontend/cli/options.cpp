@@ -80,6 +80,7 @@ Result<void> cpu_option(Options& o, const std::string& text) {
 Result<void> smp_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-smp", text, "cpus");
     if (!kv) return kv.error();
+    const bool cpus_given = kv->has("cpus");
     auto cpus = kv->take_number("cpus", 0);
     if (!cpus) return cpus.error();
     u64 product = 1;
@@ -90,7 +91,7 @@ Result<void> smp_option(Options& o, const std::string& text) {
     }
     auto maximum = kv->take_number("maxcpus", 0);
     if (!maximum) return maximum.error();
-    const u64 count = *cpus != 0 ? *cpus : product;
+    const u64 count = cpus_given ? *cpus : product;
     if (*maximum != 0 && *maximum < count) return error("-smp {}: maxcpus is less than the number of CPUs", text);
     if (count < 1 || count > 255) return error("-smp {} is not possible: a machine has 1 to 255 CPUs", text);
     o.machine.cpus = static_cast<u32>(count);
@@ -99,6 +100,7 @@ Result<void> smp_option(Options& o, const std::string& text) {
 }
 
 Result<void> memory_option(Options& o, const std::string& text) {
+    if (text.empty()) return error("-m takes a size such as 512M or 4G, not nothing");
     auto kv = KeyValues::parse("-m", text, "size");
     if (!kv) return kv.error();
     auto size = parse_size("-m", kv->take("size", "128"), u64{1} << 20);
@@ -155,7 +157,7 @@ Result<void> device_option(Options& o, const std::string& text) {
         auto size = kv->take_number("iosize", exit.size);
         if (!base) return base.error();
         if (!size) return size.error();
-        if (*size < 1 || *size > 8 || *base + *size > 0x10000)
+        if (*size < 1 || *size > 8 || *base > 0x10000 - *size)
             return error("-device isa-debug-exit: iobase {:#x} and iosize {} do not lie in the port space", *base,
                          *size);
         o.machine.debug_exit = {static_cast<u16>(*base), static_cast<u16>(*size)};
@@ -164,11 +166,14 @@ Result<void> device_option(Options& o, const std::string& text) {
     if (driver == "isa-debugcon") {
         auto base = kv->take_number("iobase", 0xE9);
         if (!base) return base.error();
+        if (*base > 0xFFFF) return error("-device isa-debugcon: iobase {:#x} does not lie in the port space", *base);
+        if (!kv->has("chardev")) return error("-device isa-debugcon needs chardev=ID, the id of a -chardev");
         o.machine.debugcon_port = static_cast<u16>(*base);
         o.debugcon = "chardev:" + kv->take("chardev");
         return kv->rest("iobase, chardev");
     }
     if (driver == "isa-serial") {
+        if (!kv->has("chardev")) return error("-device isa-serial needs chardev=ID, the id of a -chardev");
         o.serials.push_back("chardev:" + kv->take("chardev"));
         return kv->rest("chardev");
     }

@@ -12,7 +12,8 @@ struct SerialPort {
     u16 base;
     unsigned irq;
 };
-constexpr std::array<SerialPort, 4> serial_ports{{{0x3F8, 4}, {0x2F8, 3}, {0x3E8, 4}, {0x2E8, 3}}};
+constexpr std::array<SerialPort, Chipset::serial_port_count> serial_ports{
+    {{0x3F8, 4}, {0x2F8, 3}, {0x3E8, 4}, {0x2E8, 3}}};
 
 devices::Hpet::Lines hpet_lines(PcRouter& router) {
     devices::Hpet::Lines lines;
@@ -69,13 +70,15 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     pci_.set_interrupt_sink(&pirq_);
     map_ports(config);
     fill_cmos(config, memory);
-    all_ = {&pic_,         &ioapic_,     &router_,      &pit_, &rtc_,      &pm_,     &fw_cfg_,        &pci_,
-            &host_bridge_, &isa_bridge_, &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
+    all_ = {&pit_,         &rtc_, &pm_,       &fw_cfg_, &pci_,           &host_bridge_, &isa_bridge_,
+            &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
     if (debugcon_) all_.push_back(debugcon_.get());
     if (debug_exit_) all_.push_back(debug_exit_.get());
     if (hpet_) all_.push_back(hpet_.get());
     for (const auto& uart : uarts_)
         all_.push_back(uart.get());
+    for (devices::Device* samples : std::initializer_list<devices::Device*>{&router_, &pic_, &ioapic_})
+        all_.push_back(samples);
 }
 
 // Either of the two gates opens the address line.

@@ -28,6 +28,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace calque::machine {
@@ -38,7 +39,7 @@ struct ChipsetEvents {
     std::function<void()> power_off;
     std::function<void(u32)> debug_exit; // The exit status.
     std::function<void()> smi;           // To the processor that wrote the port.
-    std::function<void()> init;          // INIT to the processors: keyboard controller, port 92h, CF9 without SRST.
+    std::function<void()> init;          // INIT to the processors: keyboard controller, port 92h, CF9's soft reset.
     std::function<void(bool)> set_a20;
 };
 
@@ -47,10 +48,14 @@ struct ChipsetBackends {
     std::vector<devices::CharBackend*> serials; // By port; a port without a device is absent from `serial_present`.
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
+    // While the result lives, no backend calls a device: input waits on the host. May be empty.
+    std::function<std::unique_lock<std::mutex>()> hold_input;
 };
 
 class Chipset {
   public:
+    static constexpr unsigned serial_port_count = 4;
+
     Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& memory, const ChipsetBackends& backends,
             ChipsetEvents events);
 
@@ -68,7 +73,8 @@ class Chipset {
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
     void serialize(Archive& archive);
-    // Every device, in the order in which they are reset and saved.
+    // Every device, in the order in which they are reset and saved: who drives a line comes before who samples it, so
+    // that the sampler's own state has the last word.
     const std::vector<devices::Device*>& devices() const { return all_; }
 
   private:

@@ -58,8 +58,18 @@ u64 HostClock::host_now() {
 }
 
 Nanoseconds HostClock::now() const {
-    if (!running_.load(std::memory_order_acquire)) return frozen_.load(std::memory_order_relaxed);
-    return host_now() - origin_.load(std::memory_order_relaxed);
+    for (;;) {
+        const u32 version = version_.load();
+        const Nanoseconds now = running_.load() ? host_now() - origin_.load() : frozen_.load();
+        if (!(version & 1) && version_.load() == version) return now;
+    }
+}
+
+// Under the mutex.
+template <class F> void HostClock::change(F&& body) {
+    version_.fetch_add(1);
+    body();
+    version_.fetch_add(1);
 }
 
 i64 HostClock::wall_seconds() const { return static_cast<i64>(std::time(nullptr)) + wall_offset_; }
@@ -71,16 +81,20 @@ std::unique_ptr<Timer> HostClock::make_timer(std::function<void()> callback) {
 void HostClock::start() {
     std::lock_guard lock(mutex_);
     if (running_) return;
-    origin_ = host_now() - frozen_;
-    running_.store(true, std::memory_order_release);
+    change([this] {
+        origin_ = host_now() - frozen_;
+        running_ = true;
+    });
     changed_.notify_one();
 }
 
 void HostClock::stop() {
     std::unique_lock lock(mutex_);
     if (!running_) return;
-    frozen_ = host_now() - origin_;
-    running_.store(false, std::memory_order_release);
+    change([this] {
+        frozen_ = host_now() - origin_;
+        running_ = false;
+    });
     idle_.wait(lock, [&] { return firing_ == nullptr; });
 }
 
@@ -88,7 +102,7 @@ void HostClock::serialize(Archive& archive) {
     archive.section("clock", 1, [&](u32) {
         u64 now = frozen_;
         archive.field("now", now);
-        if (archive.loading()) frozen_ = now;
+        if (archive.loading() && archive.ok()) change([&] { frozen_ = now; });
     });
 }
 

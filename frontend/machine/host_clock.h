@@ -34,6 +34,8 @@ class HostClock final : public Clock {
     void run();
     static u64 host_now();
 
+    template <class F> void change(F&& body); // Of what follows, so that now() sees all of it or nothing.
+    std::atomic<u32> version_{0};             // Odd while it changes.
     std::atomic<bool> running_{false};
     std::atomic<u64> origin_{0}; // Host time at which the machine's time was 0, while running.
     std::atomic<u64> frozen_{0}; // The machine's time while stopped.

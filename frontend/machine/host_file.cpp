@@ -25,14 +25,18 @@ class Descriptor {
 };
 } // namespace
 
-Result<std::vector<u8>> read_host_file(const std::string& path, const std::string& option) {
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<std::vector<u8>> read_host_file(const std::string& path, const std::string& option, u64 limit) {
+    // Non-blocking: a pipe without a writer is refused below, not waited for.
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.get() < 0)
         return error("{} '{}' cannot be read ({}); check the name and its permissions", option, path,
                      std::strerror(errno));
     struct stat info {};
     if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode))
         return error("{} '{}' is not a plain file; give the path of the image itself", option, path);
+    if (static_cast<u64>(info.st_size) > limit)
+        return error("{} '{}' has {} MiB, and {} MiB are the most that it can have; give another file", option, path,
+                     info.st_size >> 20, limit >> 20);
     std::vector<u8> data(static_cast<std::size_t>(info.st_size));
     std::size_t done = 0;
     while (done < data.size()) {
@@ -48,6 +52,9 @@ Result<std::vector<u8>> read_host_file(const std::string& path, const std::strin
 }
 
 Result<void> write_host_file(const std::string& path, std::span<const u8> data) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+        return error("'{}' is not a plain file and cannot be replaced by one; give another name", path);
     const std::string temporary = path + ".part";
     const auto failed = [&] {
         const int why = errno;
@@ -63,7 +70,7 @@ Result<void> write_host_file(const std::string& path, std::span<const u8> data) 
         if (put <= 0) return failed();
         done += static_cast<std::size_t>(put);
     }
-    if (::fsync(file.get()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) return failed();
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return failed();
     return {};
 }
 

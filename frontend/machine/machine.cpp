@@ -1,6 +1,7 @@
 #include "frontend/machine/machine.h"
 
 #include "firmware/direct_boot.h"
+#include "firmware/fw_cfg/files.h"
 #include "firmware/post/post.h"
 #include "frontend/machine/host_file.h"
 #include "frontend/machine/registers.h"
@@ -8,6 +9,10 @@
 #include <algorithm>
 
 namespace calque::machine {
+
+namespace {
+constexpr u64 largest_image = u64{2} << 30; // Of a kernel or an initrd: they are loaded below 4 GiB.
+} // namespace
 
 Machine::Machine(MachineConfig config, Log& log) : config_(std::move(config)), log_(log) {}
 
@@ -23,15 +28,29 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log,
 }
 
 Result<void> Machine::build(ChipsetBackends backends) {
+    // What is typed now is for the machine as it will be, not for serial ports that are about to be loaded over.
+    const auto held = backends.hold_input ? backends.hold_input() : std::unique_lock<std::mutex>();
     if (auto read = read_images(); !read) return read.error();
     auto memory = Memory::create(config_.ram_bytes, log_);
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
     if (!config_.bios.empty()) {
-        auto image = read_host_file(config_.bios, "-bios");
+        auto image = read_host_file(config_.bios, "-bios", u64{16} << 20);
         if (!image) return image.error();
         if (auto set = memory_->set_rom(std::move(*image), config_.bios); !set) return set.error();
     }
+    serial_present_ = backends.serial_present;
+    hold_input_ = backends.hold_input;
+    chipset_ = std::make_unique<Chipset>(config_, log_, clock_, *memory_, backends, chipset_events());
+    memory_->set_io_target(io_space_);
+    add_vcpus();
+    if (auto described = describe_to_firmware(); !described) return described.error();
+    if (auto added = add_fw_cfg_files(); !added) return added.error();
+    if (!config_.load_state.empty()) return load(config_.load_state);
+    return power_on();
+}
+
+ChipsetEvents Machine::chipset_events() {
     ChipsetEvents events;
     events.reset = [this] {
         stop_vcpus_soon();
@@ -41,8 +60,8 @@ Result<void> Machine::build(ChipsetBackends backends) {
             request_reset();
     };
     events.power_off = [this] {
-        if (config_.no_shutdown) return request_pause();
         stop_vcpus_soon();
+        if (config_.no_shutdown) return request_pause();
         post([this] { end(0); });
     };
     events.debug_exit = [this](u32 value) {
@@ -50,14 +69,18 @@ Result<void> Machine::build(ChipsetBackends backends) {
         post([this, value] { end(static_cast<int>(value & 0xFF)); });
     };
     events.smi = [this] { (Vcpu::current() ? *Vcpu::current() : *vcpus_[0]).smi(); };
-    events.init = [this] {
+    // INIT starts the processors at the reset vector; where no firmware waits there, it can only mean a reset.
+    events.init = [this, reset = events.reset] {
+        if (memory_->rom().empty()) return reset();
         for (auto& vcpu : vcpus_)
             vcpu->init();
     };
     events.set_a20 = [this](bool on) { memory_->map().set_a20(on); };
-    chipset_ = std::make_unique<Chipset>(config_, log_, clock_, *memory_, backends, std::move(events));
-    memory_->set_io_target(io_space_);
-    if (auto added = add_fw_cfg_files(); !added) return added.error();
+    return events;
+}
+
+void Machine::add_vcpus() {
+    in_smm_.resize(config_.cpus);
     for (unsigned i = 0; i < config_.cpus; ++i) {
         VcpuServices services{log_,
                               clock_,
@@ -66,24 +89,28 @@ Result<void> Machine::build(ChipsetBackends backends) {
                               chipset_->apics(),
                               chipset_->pic(),
                               [this](bool level) { chipset_->set_ferr(level); },
-                              [this](bool active) { memory_->set_smm(active); },
+                              [this, i](bool active) { set_smm(i, active); },
                               [this] { move_apics(); },
                               [this](unsigned vcpu) { triple_fault(vcpu); }};
         vcpus_.push_back(std::make_unique<Vcpu>(i, config_.cpu, std::move(services)));
     }
-    if (!config_.load_state.empty()) return load(config_.load_state);
-    return power_on();
+}
+
+void Machine::set_smm(unsigned vcpu, bool active) {
+    std::lock_guard lock(smm_mutex_);
+    in_smm_[vcpu] = active;
+    memory_->set_smm(std::find(in_smm_.begin(), in_smm_.end(), true) != in_smm_.end());
 }
 
 Result<void> Machine::read_images() {
     if (!config_.kernel.empty()) {
-        auto kernel = read_host_file(config_.kernel, "-kernel");
+        auto kernel = read_host_file(config_.kernel, "-kernel", largest_image);
         if (!kernel) return kernel.error();
         kernel_ = std::move(*kernel);
     }
     if (!config_.initrd.empty()) {
         if (config_.kernel.empty()) return error("-initrd '{}' needs a -kernel to go with it", config_.initrd);
-        auto initrd = read_host_file(config_.initrd, "-initrd");
+        auto initrd = read_host_file(config_.initrd, "-initrd", largest_image);
         if (!initrd) return initrd.error();
         initrd_ = std::move(*initrd);
     }
@@ -94,12 +121,26 @@ Result<void> Machine::add_fw_cfg_files() {
     for (const auto& file : config_.fw_cfg) {
         std::vector<u8> data(file.string.begin(), file.string.end());
         if (!file.file.empty()) {
-            auto read = read_host_file(file.file, "-fw_cfg");
+            auto read = read_host_file(file.file, "-fw_cfg", largest_image);
             if (!read) return read.error();
             data = std::move(*read);
         }
         if (auto added = chipset_->fw_cfg().add_file(file.name, std::move(data)); !added) return added.error();
     }
+    return {};
+}
+
+Result<void> Machine::describe_to_firmware() {
+    namespace key = devices::fw_cfg_key;
+    devices::FwCfg& fw_cfg = chipset_->fw_cfg();
+    fw_cfg.add_u64(key::RAM_SIZE, config_.ram_bytes);
+    fw_cfg.add_u16(key::NB_CPUS, static_cast<u16>(config_.cpus));
+    fw_cfg.add_u16(key::MAX_CPUS, static_cast<u16>(config_.cpus));
+    fw_cfg.add_u16(key::NOGRAPHIC, 1);
+    fw_cfg.add_u16(key::BOOT_MENU, 0);
+    if (memory_->rom().empty()) return {};
+    for (auto& file : firmware::fw_cfg_files(platform()))
+        if (auto added = fw_cfg.add_file(file.name, std::move(file.bytes)); !added) return added.error();
     return {};
 }
 
@@ -118,8 +159,8 @@ firmware::Platform Machine::platform() const {
     platform.hpet_id = devices::Hpet::block_id;
     platform.gpe0_base = static_cast<u16>(platform.pm_base + devices::AcpiPm::gpe0);
     platform.s5_sleep_type = devices::AcpiPm::sleep_type_s5;
-    platform.com1 = config_.serials.empty() || config_.serials[0] != "none";
-    platform.com2 = config_.serials.size() > 1 && config_.serials[1] != "none";
+    platform.com1 = !serial_present_.empty() && serial_present_[0];
+    platform.com2 = serial_present_.size() > 1 && serial_present_[1];
     platform.pirq_gsi = 16;
     platform.identity = config_.identity;
     return platform;
@@ -138,7 +179,11 @@ class BusPorts final : public firmware::PortAccess {
 } // namespace
 
 Result<void> Machine::power_on() {
-    memory_->set_smm(false);
+    {
+        std::lock_guard lock(smm_mutex_);
+        in_smm_.assign(in_smm_.size(), false);
+        memory_->set_smm(false);
+    }
     chipset_->reset();
     memory_->map().set_a20(true);
     for (auto& vcpu : vcpus_)
@@ -200,9 +245,9 @@ void Machine::request_quit(int status) {
 }
 void Machine::request_reset() {
     post([this] {
-        pause();
-        if (auto on = power_on(); !on) return end(1, on.error().message);
-        resume();
+        stopped([this] {
+            if (auto on = power_on(); !on) end(1, on.error().message);
+        });
     });
 }
 void Machine::request_power_button() {
@@ -215,18 +260,24 @@ void Machine::request_resume() {
     post([this] { resume(); });
 }
 void Machine::request_stopped(std::function<void()> task) {
-    post([this, task = std::move(task)] {
-        const bool was_running = running_;
-        pause();
-        task();
-        if (was_running && !ended_) resume();
-    });
+    post([this, task = std::move(task)] { stopped(task); });
 }
 
 // From a vCPU's own thread: no instruction of the guest runs after the one that ended it.
 void Machine::stop_vcpus_soon() {
     for (auto& vcpu : vcpus_)
         vcpu->request_park();
+}
+
+// With every vCPU parked, the clock stopped and input held back. A machine that was stopped stays so.
+void Machine::stopped(const std::function<void()>& task) {
+    const bool was_running = running_;
+    pause();
+    {
+        const auto held = hold_input_ ? hold_input_() : std::unique_lock<std::mutex>();
+        task();
+    }
+    if (was_running && !ended_) resume();
 }
 
 void Machine::pause() {
@@ -254,15 +305,14 @@ void Machine::end(int status, std::string report) {
 
 void Machine::triple_fault(unsigned index) {
     stop_vcpus_soon();
-    post([this, index] {
-        pause();
+    request_stopped([this, index] {
+        if (vcpus_[index]->cpu().state.activity != cpu::Activity::shutdown) return; // Reset meanwhile.
         const std::string report =
             fmt::format("the guest's vCPU {} met a triple fault (a fault while delivering a double fault)\n{}", index,
                         registers(index));
         if (config_.no_reboot) return end(0, report);
         log_.trace(Channel::exception, "{}", report);
-        if (auto on = power_on(); !on) return end(1, on.error().message);
-        resume();
+        if (auto on = power_on(); !on) end(1, on.error().message);
     });
 }
 
@@ -309,19 +359,66 @@ void Machine::move_apics() {
 
 // --- Saving and loading
 
+namespace {
+// FNV-1a: tells firmware images apart, not forgeries.
+u64 fingerprint(std::span<const u8> bytes) {
+    u64 hash = 0xcbf29ce484222325;
+    for (const u8 byte : bytes)
+        hash = (hash ^ byte) * 0x100000001b3;
+    return hash;
+}
+} // namespace
+
+// A state fits only the machine that it was saved from. What differs is named before anything is touched.
+void Machine::serialize_identity(Archive& archive) {
+    u32 cpus = config_.cpus;
+    archive.field("cpus", cpus);
+    if (cpus != config_.cpus)
+        return archive.fail(
+            fmt::format("the saved machine has {} vCPUs, this one {}; start with the same -smp", cpus, config_.cpus));
+    u64 ram = config_.ram_bytes;
+    archive.field("ram", ram);
+    if (ram != config_.ram_bytes)
+        return archive.fail(fmt::format("the saved machine has {} MiB of memory, this one {}; start with the same -m",
+                                        ram >> 20, config_.ram_bytes >> 20));
+    const cpu::CpuModel& model = config_.cpu;
+    std::string processor = fmt::format("{} {:x} ", model.name, model.signature());
+    for (unsigned i = 0; i < static_cast<unsigned>(cpu::Feature::count); ++i)
+        processor += model.features.has(static_cast<cpu::Feature>(i)) ? '+' : '-';
+    std::string saved_processor = processor;
+    archive.field("processor", saved_processor);
+    if (saved_processor != processor)
+        return archive.fail("the saved machine has another CPU; start with the same -cpu");
+    std::string devices;
+    for (const devices::Device* device : chipset_->devices())
+        devices += fmt::format("{}{}", devices.empty() ? "" : " ", device->name());
+    std::string saved_devices = devices;
+    archive.field("devices", saved_devices);
+    if (saved_devices != devices)
+        return archive.fail("the saved machine has other devices; start with the same -device, -serial and -machine");
+    u64 rom = fingerprint(memory_->rom());
+    u64 saved_rom = rom;
+    archive.field("firmware", saved_rom);
+    if (saved_rom != rom) archive.fail("the saved machine has other firmware; start with the same -bios");
+}
+
 void Machine::serialize(Archive& archive) {
-    archive.section("machine", 1, [&](u32) {
-        u32 cpus = config_.cpus;
-        archive.field("cpus", cpus);
-        if (cpus != config_.cpus)
-            archive.fail(fmt::format("the saved machine has {} vCPUs, this one {}: start with the same -smp", cpus,
-                                     config_.cpus));
-    });
+    archive.section("machine", 1, [&](u32) { serialize_identity(archive); });
     clock_.serialize(archive);
     if (archive.ok()) memory_->serialize(archive);
     if (archive.ok()) chipset_->serialize(archive);
     for (auto& vcpu : vcpus_)
         if (archive.ok()) vcpu->serialize(archive);
+    // Firmware of ours opens A20 beside the gates, so the gates' states do not say it all.
+    archive.section("a20", 1, [&](u32) {
+        bool a20 = memory_->map().a20();
+        archive.field("open", a20);
+        if (archive.loading() && archive.ok()) memory_->map().set_a20(a20);
+    });
+    if (!archive.loading() || !archive.ok()) return;
+    for (unsigned i = 0; i < vcpus_.size(); ++i)
+        set_smm(i, vcpus_[i]->cpu().state.in_smm);
+    move_apics();
 }
 
 Result<void> Machine::save(const std::string& path) {
@@ -332,7 +429,8 @@ Result<void> Machine::save(const std::string& path) {
 }
 
 Result<void> Machine::load(const std::string& path) {
-    auto data = read_host_file(path, "--load");
+    // All of RAM and the devices, whose states are small.
+    auto data = read_host_file(path, "--load", config_.ram_bytes + config_.ram_bytes / 16 + (u64{64} << 20));
     if (!data) return data.error();
     Archive archive = Archive::loader(std::move(*data));
     serialize(archive);

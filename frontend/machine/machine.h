@@ -41,7 +41,7 @@ class Machine {
     void request_power_button();
     void request_pause();
     void request_resume();
-    // Runs `task` with every vCPU parked and the clock stopped, then goes on if it ran before.
+    // Runs `task` with every vCPU parked, the clock stopped and input held back, then goes on if it ran before.
     void request_stopped(std::function<void()> task);
 
     bool running() const { return running_; }
@@ -74,17 +74,23 @@ class Machine {
     Machine(MachineConfig config, Log& log);
     Result<void> build(ChipsetBackends backends);
     Result<void> read_images();
+    ChipsetEvents chipset_events();
+    void add_vcpus();
     Result<void> add_fw_cfg_files();
+    Result<void> describe_to_firmware(); // What SeaBIOS asks fw_cfg for.
     firmware::Platform platform() const;
     void apply(const firmware::BootState& boot);
     Result<void> power_on(); // Reset, then firmware or a direct boot.
+    void stopped(const std::function<void()>& task);
     void pause();
     void resume();
     void end(int status, std::string report = {});
     void triple_fault(unsigned vcpu);
+    void set_smm(unsigned vcpu, bool active);
     void post(std::function<void()> request);
     void stop_vcpus_soon();
     void serialize(Archive& archive);
+    void serialize_identity(Archive& archive);
     void move_apics();
 
     MachineConfig config_;
@@ -95,6 +101,10 @@ class Machine {
     std::unique_ptr<Chipset> chipset_;
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<u8> kernel_, initrd_;
+    std::vector<bool> serial_present_;
+    std::function<std::unique_lock<std::mutex>()> hold_input_;
+    std::mutex smm_mutex_;
+    std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
 
     std::mutex mutex_;
     std::condition_variable posted_;

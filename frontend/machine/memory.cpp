@@ -1,8 +1,12 @@
 #include "frontend/machine/memory.h"
 
+#include "base/bits.h"
 #include "firmware/rom.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <unistd.h>
 
 namespace calque::machine {
 
@@ -19,7 +23,7 @@ Result<std::unique_ptr<Memory>> Memory::create(u64 ram_bytes, Log& log) {
 }
 
 Memory::Memory(mmu::GuestRam ram, Log& log)
-    : log_(log), ram_(std::move(ram)), map_(log), layout_(firmware::ram_layout(ram_.size())) {
+    : ram_(std::move(ram)), map_(log), layout_(firmware::ram_layout(ram_.size())) {
     for (unsigned i = 0; i < shape_.segments.size(); ++i)
         shape_.segments[i] = {static_cast<u32>(0xC0000 + i * 0x4000), i < 12 ? 0x4000u : 0x10000u, false, false};
     rebuild();
@@ -152,6 +156,28 @@ bool Memory::read(PhysicalAddress address, std::span<u8> bytes) const {
     return true;
 }
 
+namespace {
+// Calls `body` with each stretch of the file that holds data, as whole pages. RAM that the guest never touched has no
+// host memory yet, and looking at it would give it some.
+template <class F> void for_each_touched(int fd, u64 size, F&& body) {
+    u64 at = 0;
+    while (at < size) {
+        u64 start = at, end = size;
+        if (fd >= 0) {
+            const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+            if (data < 0 && errno == ENXIO) return; // No more data.
+            const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
+            if (hole >= 0) {
+                start = static_cast<u64>(data) & ~u64{page_size - 1};
+                end = std::min(size, align_up(static_cast<u64>(hole), u64{page_size}));
+            }
+        }
+        body(start, end);
+        at = end;
+    }
+}
+} // namespace
+
 // RAM goes page by page: the pages that are all zero are only named.
 void Memory::serialize(Archive& archive) {
     archive.section("ram", 1, [&](u32) {
@@ -160,22 +186,21 @@ void Memory::serialize(Archive& archive) {
         if (size != ram_.size())
             return archive.fail(fmt::format("the saved machine has {} MiB of RAM, this one {}: start with the same -m",
                                             size >> 20, ram_.size() >> 20));
-        bool a20 = map_.a20();
-        archive.field("a20", a20);
-        if (archive.loading()) map_.set_a20(a20);
         static constexpr std::array<u8, page_size> zeros{};
         std::vector<u8> present((size / page_size + 7) / 8);
         if (!archive.loading())
-            for (u64 page = 0; page < size / page_size; ++page)
-                if (std::memcmp(ram_.data() + page * page_size, zeros.data(), page_size) != 0)
-                    present[page / 8] |= static_cast<u8>(1u << (page % 8));
+            for_each_touched(ram_.descriptor(), size, [&](u64 start, u64 end) {
+                for (u64 page = start / page_size; page < end / page_size; ++page)
+                    if (std::memcmp(ram_.data() + page * page_size, zeros.data(), page_size) != 0)
+                        present[page / 8] |= static_cast<u8>(1u << (page % 8));
+            });
         archive.bytes("present", present);
+        if (archive.loading() && archive.ok())
+            for_each_touched(ram_.descriptor(), size,
+                             [&](u64 start, u64 end) { std::memset(ram_.data() + start, 0, end - start); });
         for (u64 page = 0; page < size / page_size && archive.ok(); ++page) {
             u8* const data = ram_.data() + page * page_size;
-            if (present[page / 8] & (1u << (page % 8)))
-                archive.bytes("page", std::span(data, page_size));
-            else if (archive.loading())
-                std::memset(data, 0, page_size);
+            if (present[page / 8] & (1u << (page % 8))) archive.bytes("page", std::span(data, page_size));
         }
     });
 }

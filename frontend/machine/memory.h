@@ -30,7 +30,7 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
 
     // A firmware image, mapped below 4 GiB and below 1 MiB. Errors when its size is not a ROM's.
     Result<void> set_rom(std::vector<u8> image, const std::string& name);
-    bool has_rom() const { return !rom_.empty(); }
+    std::span<const u8> rom() const { return rom_; } // Empty: none.
     // Where accesses go that neither RAM nor ROM answers.
     void set_io_target(mmu::IoTarget& target);
     // A page of RAM that a local APIC covers (IA32_APIC_BASE moved there). Zero length of the list: none.
@@ -43,7 +43,7 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     bool write(PhysicalAddress address, std::span<const u8> bytes) override;
     bool read(PhysicalAddress address, std::span<u8> bytes) const override;
 
-    // RAM contents and what of the map is not some device's state.
+    // RAM contents. What shapes the map is the state of devices and processors.
     void serialize(Archive& archive);
 
   private:
@@ -52,7 +52,6 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     void add_pam_segment(std::vector<mmu::Region>& regions, const devices::MemoryShape::Segment& segment);
     u8* host(PhysicalAddress address, u64 length) const; // RAM by layout, whatever the map says; null outside.
 
-    Log& log_;
     mmu::GuestRam ram_;
     mmu::PhysicalMap map_;
     firmware::RamLayout layout_;

@@ -48,17 +48,15 @@ void Vcpu::resume() {
     {
         std::lock_guard lock(mutex_);
         park_requested_ = false;
-        parked_ = false;
         cpu_.withdraw(cpu::event_stop);
     }
     changed_.notify_all();
 }
 
 void Vcpu::request_park() {
-    {
-        std::lock_guard lock(mutex_);
-        park_requested_ = true;
-    }
+    // The event goes with the request: one that came after resume() would stop the vCPU again and again.
+    std::lock_guard lock(mutex_);
+    park_requested_ = true;
     wake(cpu::event_stop);
 }
 
@@ -128,6 +126,9 @@ void Vcpu::wait_for_event() {
         // handle_events() may itself have taken bits away: only what others change from here on matters.
         const u32 left = cpu_.events.load(std::memory_order_acquire);
         if (left & ~seen) continue;
+        // An interrupt that went away and came back between the two looks can be taken now.
+        if ((left & cpu::event_interrupt) && cpu_.interrupts_enabled() && cpu_.state.activity == cpu::Activity::halted)
+            continue;
         cpu_.events.wait(left, std::memory_order_acquire);
     }
     cpu_.mmu.unpark();
@@ -143,10 +144,12 @@ void Vcpu::thread_main() {
                 changed_.notify_all();
                 cpu_.mmu.park();
                 changed_.wait(lock, [&] { return quit_ || !park_requested_; });
-                lock.unlock();
                 cpu_.mmu.unpark();
                 if (quit_) return;
             }
+            // Here, not in resume(): a park request that follows at once finds the thread parked. On the first round
+            // too, when resume() came before the thread.
+            parked_ = false;
         }
         switch (engine_.run(cpu_, std::numeric_limits<u64>::max())) {
         case cpu::ExitReason::budget:

@@ -1,23 +1,32 @@
 #include "frontend/monitor/human_monitor.h"
 
-#include <array>
+#include "frontend/monitor/examine.h"
+
+#include <algorithm>
+#include <charconv>
 
 namespace calque::monitor {
 
 namespace {
 constexpr std::size_t longest_line = 4096;
-constexpr std::string_view help_text = "help                 this list\n"
-                                       "quit                 end the emulator\n"
-                                       "stop, cont           stop the guest, let it go on\n"
-                                       "system_reset         press the reset button\n"
-                                       "system_powerdown     press the power button\n"
-                                       "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
-                                       "info status          whether the guest runs\n"
-                                       "info registers       registers of every CPU\n"
-                                       "info mtree           memory and port map\n"
-                                       "info pci             PCI functions\n"
-                                       "info stats           counters, and what was asked for and is not implemented\n"
-                                       "xp /N ADDRESS        N 32-bit words of physical memory, in hexadecimal\n";
+constexpr std::size_t longest_history = 100;
+constexpr std::string_view help_text =
+    "help                 this list\n"
+    "quit                 end the emulator\n"
+    "stop, cont           stop the guest, let it go on\n"
+    "system_reset         press the reset button\n"
+    "system_powerdown     press the power button\n"
+    "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
+    "info status          whether the guest runs\n"
+    "info registers       registers of every CPU\n"
+    "info mtree           memory and port map\n"
+    "info pci             PCI functions\n"
+    "info stats           counters, and what was asked for and is not implemented\n"
+    "cpu N                the processor that x looks through from now on\n"
+    "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
+    "xp /NFS ADDRESS      the same of physical memory\n"
+    "  F: x d u o c (numbers, characters) or i (instructions); S: b h w g (1 2 4 8 bytes)\n"
+    "  ADDRESS: numbers and registers, such as $pc, $rsp+8\n";
 } // namespace
 
 HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& backend)
@@ -28,7 +37,10 @@ HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& back
 HumanMonitor::~HumanMonitor() { backend_.set_receiver({}); }
 
 void HumanMonitor::greet() {
-    print("Calque 0.1.0 monitor - type 'help' for more information\n");
+    if (greeted_.exchange(true))
+        print("\n");
+    else
+        print("Calque 0.1.0 monitor - type 'help' for more information\n");
     prompt();
 }
 
@@ -79,6 +91,7 @@ void HumanMonitor::key(u8 c) {
         const std::string line = std::move(line_);
         line_.clear();
         if (!line.empty()) history_.push_back(line);
+        if (history_.size() > longest_history) history_.erase(history_.begin());
         history_at_ = history_.size();
         return execute(line);
     }
@@ -90,13 +103,10 @@ void HumanMonitor::key(u8 c) {
 }
 
 void HumanMonitor::execute(const std::string& line) {
-    const std::size_t space = line.find(' ');
+    const std::size_t space = line.find_first_of(" /"); // As in x/10i.
     const std::string command = line.substr(0, space);
     std::string argument =
-        space == std::string::npos
-            ? ""
-            : line.substr(line.find_first_not_of(' ', space) == std::string::npos ? line.size()
-                                                                                  : line.find_first_not_of(' ', space));
+        space == std::string::npos ? "" : line.substr(std::min(line.find_first_not_of(' ', space), line.size()));
     while (!argument.empty() && argument.back() == ' ')
         argument.pop_back();
     if (command == "info") return info(argument);
@@ -122,27 +132,30 @@ void HumanMonitor::execute(const std::string& line) {
             print(saved ? fmt::format("saved to {}\n", argument) : saved.error().message + "\n");
             prompt();
         });
-    } else if (command == "xp") {
-        unsigned count = 1;
-        unsigned long long address = 0;
-        if (std::sscanf(argument.c_str(), "/%u %lli", &count, reinterpret_cast<long long*>(&address)) != 2
-            && std::sscanf(argument.c_str(), "%lli", reinterpret_cast<long long*>(&address)) != 1) {
-            print("xp takes /N ADDRESS\n");
-            return prompt();
-        }
-        for (unsigned i = 0; i < std::min(count, 4096u); ++i) {
-            std::array<u8, 4> word{};
-            const PhysicalAddress at(address + 4 * i);
-            const bool there = machine_.memory().dma_read(at, word);
-            if (i % 4 == 0) print(fmt::format("{}{:016x}:", i ? "\n" : "", at.value));
-            print(there ? fmt::format(" 0x{:02x}{:02x}{:02x}{:02x}", word[3], word[2], word[1], word[0])
-                        : " (no memory)");
-        }
-        print("\n");
+    } else if (command == "cpu") {
+        unsigned index = 0;
+        const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), index);
+        if (problem != std::errc() || end != argument.data() + argument.size() || index >= machine_.vcpus().size())
+            print(fmt::format("cpu takes a number from 0 to {}\n", machine_.vcpus().size() - 1));
+        else
+            cpu_ = index;
+    } else if (command == "x" || command == "xp") {
+        return look(argument, command == "x" ? machine::AddressSpace::linear : machine::AddressSpace::physical);
     } else if (!command.empty()) {
         print(fmt::format("there is no command '{}'; 'help' lists them\n", command));
     }
     prompt();
+}
+
+void HumanMonitor::look(const std::string& argument, machine::AddressSpace space) {
+    machine_.request_stopped([this, argument, space] {
+        const cpu::Cpu& cpu = machine_.vcpus()[cpu_]->cpu();
+        const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
+        print(what ? examine(*what, space, cpu, machine_.memory().map())
+                   : fmt::format("{} takes /NFS ADDRESS: {}\n", space == machine::AddressSpace::linear ? "x" : "xp",
+                                 what.error().message));
+        prompt();
+    });
 }
 
 void HumanMonitor::info(const std::string& what) {

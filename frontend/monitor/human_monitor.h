@@ -2,8 +2,10 @@
 #pragma once
 
 #include "devices/char_backend.h"
+#include "frontend/machine/inspect.h"
 #include "frontend/machine/machine.h"
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -18,7 +20,7 @@ class HumanMonitor {
     HumanMonitor(const HumanMonitor&) = delete;
     HumanMonitor& operator=(const HumanMonitor&) = delete;
 
-    void greet(); // Shows the prompt.
+    void greet(); // Says who is there, the first time, and shows the prompt. Any thread.
 
   private:
     void receive(std::span<const u8> bytes);
@@ -26,16 +28,19 @@ class HumanMonitor {
     void replace_line(std::string text);
     void execute(const std::string& line);
     void info(const std::string& what);
+    void look(const std::string& argument, machine::AddressSpace space);
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
     std::string memory_map() const;
 
     machine::Machine& machine_;
     devices::CharBackend& backend_;
+    std::atomic<bool> greeted_{false};
     std::mutex output_; // Command results come from the machine's thread, echo from the backend's.
     std::string line_;
     std::vector<std::string> history_;
     std::size_t history_at_ = 0;
+    unsigned cpu_ = 0;    // Whose page tables x goes by.
     unsigned escape_ = 0; // Bytes of an escape sequence seen.
 };
 

@@ -3,6 +3,7 @@
 Bounds are generous and only there to end a hung guest: no test's result depends on how fast the machine is.
 """
 
+import ctypes
 import os
 import pty
 import re
@@ -36,8 +37,19 @@ CLEAR_SCREEN = re.compile(r"\x1b\[\d*J")
 UNFINISHED_ESCAPE = re.compile(r"(\x1b(\[[0-9;?]*)?)?$")
 
 
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """In the emulator's process before it starts: a test that is killed leaves none behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Failure(Exception):
     """A test's verdict, with what the guest printed last."""
+
+
+PANIC = "Kernel panic - not syncing"
 
 
 class Session:
@@ -59,6 +71,7 @@ class Session:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         os.close(theirs)
 
@@ -103,6 +116,9 @@ class Session:
             if match:
                 self.searched = match.end()
                 return match
+            if PANIC in self.output:
+                self._read(2.0)  # The rest of the message.
+                self.fail("the guest's kernel panicked")
             if not open_end:
                 self.process.wait()
                 self.fail(f"the emulator ended with status {self.process.returncode} before printing {pattern!r}")

@@ -36,6 +36,8 @@ class Options(unittest.TestCase):
         return str(self.folder / name)
 
     def refused(self, *options: str, saying: tuple = ()):
+        if "-kernel" not in options:  # So that the option is all that is wrong.
+            options = ("-kernel", str(guest_file("vmlinuz")), *options)
         done = subprocess.run(
             [CALQUE, "-nographic", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
         )
@@ -91,7 +93,7 @@ class Options(unittest.TestCase):
 
     def test_what_does_not_fit_in_memory(self):
         kernel = str(guest_file("vmlinuz"))
-        self.refused("-m", "64M", "-kernel", kernel, "-initrd", self.file("large", bytes(80 << 20)), saying=("large",))
+        self.refused("-m", "128M", "-kernel", kernel, "-initrd", self.file("large", bytes(110 << 20)), saying=("large",))
         self.refused("-m", "4M", "-kernel", kernel, saying=("vmlinuz",))
         self.refused("-m", "1G", "-kernel", kernel, "-append", "x" * 100_000, saying=("append",))
 

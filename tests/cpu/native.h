@@ -61,15 +61,25 @@ class Native {
     bool with_vectors = false;
 
     Result run(std::span<const u8> code, u64 address = code_base) {
+        place(code, address);
+        const Result result = again();
+        remove();
+        return result;
+    }
+    // The same in parts: put an instruction in place (at most once), run it with one state after another, take it away.
+    void place(std::span<const u8> code, u64 address = code_base) {
+        if (placed_at_ == address) return;
         u8* const place = at(address);
-        u8 saved[32];
-        const std::size_t size = code.size() + sizeof tail;
-        std::memcpy(saved, place, size);
+        placed_at_ = address;
+        placed_size_ = code.size() + sizeof tail;
+        tail_at_ = address + code.size();
+        std::memcpy(saved_, place, placed_size_);
         std::memcpy(place, code.data(), code.size());
         std::memcpy(place + code.size(), tail, sizeof tail);
-        state().next = address;
+    }
+    Result again() {
+        state().next = placed_at_;
         result_ = {};
-        tail_at_ = address + code.size();
         state().rip = tail_at_; // Unless it leaves another way.
         constexpr u64 all_components = 7;
         std::memcpy(state().xsave + 512, &all_components, 8);
@@ -79,8 +89,11 @@ class Native {
         else
             enter<false>();
         running_ = false;
-        std::memcpy(place, saved, size);
         return result_;
+    }
+    void remove() {
+        if (placed_at_) std::memcpy(at(placed_at_), saved_, placed_size_);
+        placed_at_ = 0;
     }
 
   private:
@@ -123,6 +136,7 @@ class Native {
     }
 
     static void on_signal(int number, siginfo_t*, void* raw) {
+        asm volatile("pushq $2\n\tpopfq" ::: "cc", "memory"); // RFLAGS.AC is still the instruction's.
         Native& native = instance();
         const auto& context = *static_cast<ucontext_t*>(raw);
         greg_t* const r = const_cast<greg_t*>(context.uc_mcontext.gregs);
@@ -176,7 +190,7 @@ class Native {
                      "movq %%r15,0x0F000078\n\tmovq 0x0F000090,%%rsp\n\tpushfq\n\tpopq 0x0F000080\n\t"
                      ".if %c[vectors]\n\tmovl $7,%%eax\n\txorl %%edx,%%edx\n\txsave64 0x0F000100\n\t.endif\n"
                      "2:\n\t"
-                     "cld\n\t.if %c[vectors]\n\tfninit\n\tvzeroupper\n\t.endif\n\tldmxcsr 0x0F0000B0\n\t"
+                     "pushq $2\n\tpopfq\n\t.if %c[vectors]\n\tfninit\n\tvzeroupper\n\t.endif\n\tldmxcsr 0x0F0000B0\n\t"
                      "popq %%r15\n\tpopq %%r14\n\tpopq %%r13\n\tpopq %%r12\n\tpopq %%rbp\n\tpopq %%rbx\n\t"
                      "addq $128,%%rsp\n\t"
                      :
@@ -187,7 +201,9 @@ class Native {
     }
 
     bool ok_ = false, running_ = false;
-    u64 tail_at_ = 0;
+    u64 tail_at_ = 0, placed_at_ = 0;
+    std::size_t placed_size_ = 0;
+    u8 saved_[32];
     Result result_;
     alignas(16) u8 signal_stack_[65536];
 };

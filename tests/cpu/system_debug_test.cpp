@@ -104,6 +104,71 @@ TEST(SystemDebug, SoftwareInterruptTakesNoSingleStep) {
     EXPECT_TRUE(b.stacked32(2) & flag_tf);
 }
 
+// SDM volume 3, 17.3.1.1: traps and interrupts after an iteration that is not the last push RF.
+TEST(SystemDebug, TrapBetweenIterationsPushesRf) {
+    Board b(Board::Mode::protected32);
+    b.state().rflags |= flag_tf;
+    b.cpu().update_slow_flag();
+    b.gpr(rcx) = 2;
+    b.gpr(rdi) = data_at;
+    b.program({0xF3, 0xAA, 0x90, 0xF4}); // REP STOSB; NOP
+    EXPECT_EQ(b.run_to_handler(), db);
+    EXPECT_EQ(b.gpr(rcx), 1u);
+    EXPECT_EQ(b.stacked32(0), code_at);
+    EXPECT_TRUE(b.stacked32(2) & flag_rf);
+    b.program({0xCF}, second_code_at);
+    EXPECT_EQ(b.run_to_handler(), db);
+    EXPECT_EQ(b.gpr(rcx), 0u);
+    EXPECT_EQ(b.stacked32(0), code_at + 2);
+    EXPECT_FALSE(b.stacked32(2) & flag_rf);
+}
+
+TEST(SystemDebug, InterruptBetweenIterationsPushesRf) {
+    Board b(Board::Mode::protected32);
+    b.gpr(rcx) = 3;
+    b.gpr(rdi) = data_at;
+    b.platform.interrupt = 0x40;
+    b.cpu().request(event_interrupt);
+    b.program({0xFB, 0xF3, 0xAA, 0xF4}); // STI; REP STOSB: the first iteration is in STI's shadow.
+    EXPECT_EQ(b.run_to_handler(), 0x40);
+    EXPECT_EQ(b.stacked32(0), code_at + 1);
+    EXPECT_TRUE(b.stacked32(2) & flag_rf);
+    EXPECT_FALSE(b.state().rflags & flag_rf);
+    EXPECT_EQ(b.gpr(rcx), 2u);
+
+    // The next interrupt comes at another instruction: no RF.
+    b.program({0xFB, 0x90, 0x90, 0xF4}, second_code_at);
+    b.platform.interrupt = 0x41;
+    b.cpu().request(event_interrupt);
+    EXPECT_EQ(b.run_to_handler(), 0x41);
+    EXPECT_FALSE(b.stacked32(2) & flag_rf);
+}
+
+TEST(SystemDebug, BreakpointOfARepeatedInstructionIsPassedOnce) {
+    Board b(Board::Mode::protected32);
+    set_breakpoint(b, 0, code_at, 0);
+    b.state().rflags |= flag_rf;
+    b.cpu().update_slow_flag();
+    b.gpr(rcx) = 3;
+    b.gpr(rdi) = data_at;
+    b.program({0xF3, 0xAA, 0xF4});
+    EXPECT_EQ(b.run_to_handler(), -1);
+    EXPECT_EQ(b.state().rip(), code_at + 3);
+    EXPECT_FALSE(b.state().rflags & flag_rf);
+}
+
+TEST(SystemDebug, AnotherIterationIsNoBranchForBranchStepping) {
+    Board b(Board::Mode::protected32);
+    b.state().debugctl = 2;
+    b.state().rflags |= flag_tf;
+    b.cpu().update_slow_flag();
+    b.gpr(rcx) = 3;
+    b.gpr(rdi) = data_at;
+    b.program({0xF3, 0xAA, 0xEB, 0x01, 0x90, 0x90}); // REP STOSB; JMP +1
+    EXPECT_EQ(b.run_to_handler(), db);
+    EXPECT_EQ(b.stacked32(0), code_at + 5);
+}
+
 TEST(SystemDebug, BranchStepping) {
     Board b(Board::Mode::protected32);
     b.state().debugctl = 2;

@@ -129,6 +129,33 @@ TEST(SystemFastCall, SysenterWithoutSelector) {
     EXPECT_EQ(b.run_to_handler(), gp);
 }
 
+TEST(SystemFastCall, SysenterAndSysexitInRealModeAreProtectionFaults) {
+    for (const u8 opcode : {0x34, 0x35}) {
+        Board b(Board::Mode::real);
+        b.state().sysenter_cs = kernel_code;
+        b.program({0x0F, opcode});
+        EXPECT_EQ(b.run_to_handler(), gp) << unsigned{opcode};
+    }
+}
+
+TEST(SystemFastCall, SysenterLeavesVirtual8086Mode) {
+    Board b(Board::Mode::protected32);
+    b.state().sysenter_cs = kernel_code;
+    b.state().sysenter_eip = code_at;
+    b.state().sysenter_esp = kernel_stack;
+    b.bytes(code_at, {0xF4});
+    b.state().rflags |= flag_vm;
+    b.cpu().update_mode();
+    for (unsigned n = es; n <= gs; ++n)
+        b.cpu().load_segment_real(n, 0x700);
+    b.cpu().update_mode();
+    b.program({0x0F, 0x34}, second_code_at);
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.state().rip(), code_at + 1);
+    EXPECT_FALSE(b.state().rflags & flag_vm);
+    EXPECT_EQ(b.cpu().mode.cpl, 0);
+}
+
 TEST(SystemFastCall, SwapgsAndBases) {
     Board b(Board::Mode::long64);
     b.state().kernel_gs_base = 0x1111;

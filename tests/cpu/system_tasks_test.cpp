@@ -127,7 +127,7 @@ TEST(SystemTasks, BadSegmentFaultsInTheNewTask) {
 
     Board stack(Board::Mode::protected32);
     prepare_task(stack, user_code, kernel_data); // SS's DPL is not the new CPL.
-    stack.poke<u32>(tss2_at + 4, kernel_stack); // The handler's stack is the new task's.
+    stack.poke<u32>(tss2_at + 4, kernel_stack);  // The handler's stack is the new task's.
     stack.poke<u32>(tss2_at + 8, kernel_data);
     stack.program({0xEA, 0, 0, 0, 0, 0x70, 0});
     EXPECT_EQ(stack.run_to_handler(), ts_fault);

@@ -75,11 +75,19 @@ TEST(SystemVm86, SensitiveInstructionsBelowIopl3) {
 }
 
 TEST(SystemVm86, ProtectedModeInstructionsAreUndefined) {
-    for (const auto& code : {std::initializer_list<u8>{0x0F, 0x00, 0xC0}, {0x0F, 0x02, 0xC0}, {0x63, 0xC0}}) {
+    constexpr u8 extensions[][3] = {
+        {0x0F, 0x00, 0xC0}, {0x0F, 0x00, 0xC8}, {0x0F, 0x00, 0xD0}, {0x0F, 0x00, 0xD8}, // SLDT, STR, LLDT, LTR
+        {0x0F, 0x00, 0xE0}, {0x0F, 0x00, 0xE8}, {0x0F, 0x02, 0xC0}, {0x0F, 0x03, 0xC0}, // VERR, VERW, LAR, LSL
+        {0x63, 0xC0, 0x90}, {0xC5, 0xF8, 0x77},                                         // ARPL, VZEROUPPER
+    };
+    for (const auto& code : extensions) {
         Board b(Board::Mode::protected32);
         enter_vm86(b);
-        vm_program(b, code);
-        EXPECT_EQ(b.run_to_handler(), ud);
+        vm_program(b, {code[0], code[1], code[2]});
+        EXPECT_EQ(b.run_to_handler(), ud) << unsigned{code[1]} << ' ' << unsigned{code[2]};
+        Board real(Board::Mode::real);
+        real.program({code[0], code[1], code[2]});
+        EXPECT_EQ(real.run_to_handler(), ud) << unsigned{code[1]} << ' ' << unsigned{code[2]};
     }
 }
 

@@ -192,6 +192,26 @@ TEST(X87, FxsaveWantsAnAlignedAddress) {
     EXPECT_EQ(vector_of(m.step({0x0F, 0xAE, 0x0B})), Vector::general_protection);
 }
 
+TEST(X87, XsaveOfAnAmdProcessorLeavesPointersOutUnlessAnErrorIsPending) {
+    CpuModel model;
+    model.vendor = "AuthenticAMD";
+    Machine m(Machine::Kind::long64, model);
+    fill(m.state());
+    m.state().gpr[rbx] = data_base;
+    m.state().gpr[rax] = 1;
+    m.state().gpr[rdx] = 0;
+    ASSERT_FALSE(m.step({0x0F, 0xAE, 0x23})); // XSAVE [RBX]
+    EXPECT_EQ(m.peek<u16>(data_base + 6), 0u);
+    EXPECT_EQ(m.peek<u64>(data_base + 8), 0u);
+    EXPECT_EQ(m.peek<u64>(data_base + 16), 0u);
+    m.state().x87.status |= exception_pending | zero_divide;
+    ASSERT_FALSE(m.step({0x0F, 0xAE, 0x23}));
+    EXPECT_EQ(m.peek<u16>(data_base + 6), 0x5ABu);
+    EXPECT_EQ(m.peek<u64>(data_base + 8), u64{0x1000} << 32 | 0x12345);
+    EXPECT_EQ(m.peek<u64>(data_base + 16), u64{0x2340} << 32 | 0x678);
+    EXPECT_EQ(m.peek<u64>(data_base + 32), 0xC000000000000000u);
+}
+
 TEST(X87, FxrstorRefusesReservedMxcsrBits) {
     Machine m(Machine::Kind::long64);
     m.state().gpr[rbx] = data_base;

@@ -116,6 +116,25 @@ TEST_F(Mc146818Test, UipRisesTwoMillisecondsBeforeTheSecond) {
     EXPECT_EQ(get(rtc::seconds), 0x59);
 }
 
+// The time once stood still there, with the next update always due: the timer fired for ever.
+TEST_F(Mc146818Test, TheYear0Follows9999AndUpdatesGoOn) {
+    set(rtc::reg_b, rtc::b_24_12 | rtc::b_set);
+    for (const auto& [index, value] : {std::pair{rtc::century, 0x99},
+                                       {rtc::year, 0x99},
+                                       {rtc::month, 0x12},
+                                       {rtc::day_of_month, 0x31},
+                                       {rtc::hours, 0x23},
+                                       {rtc::minutes, 0x59},
+                                       {rtc::seconds, 0x58}})
+        set(index, static_cast<u8>(value));
+    set(rtc::reg_b, rtc::b_24_12 | rtc::b_uie);
+    for (unsigned i = 0; i < 4; ++i) {
+        clock.advance(second);
+        EXPECT_EQ(get(rtc::reg_c) & (rtc::c_irqf | rtc::c_uf), rtc::c_irqf | rtc::c_uf) << i;
+    }
+    EXPECT_EQ(time(), (Bytes{0x00, 0x00, 0x01, 0x01, 0x00, 0x00, 0x02}));
+}
+
 TEST_F(Mc146818Test, TheUpdateInterruptComesWithEachSecond) {
     set(rtc::reg_b, rtc::b_uie | rtc::b_24_12);
     EXPECT_EQ(clock.next_deadline(), second);

@@ -247,23 +247,23 @@ TEST(Walker, RacesOverEntriesEndAndLoseNothing) {
     LongTables tables(memory, 0x100000);
     tables.map(0x40'0000, 0x5000 | P | W);
     const u64 at = tables.entry(0x40'0000);
-    std::atomic<bool> stop{false};
-    std::thread other([&] {
-        u64* const entry = reinterpret_cast<u64*>(memory.ram.data() + at);
-        for (u64 n = 0; !stop; ++n) // Bits 52 to 58 are free for software.
-            __atomic_store_n(entry, 0x5000 | P | W | (n & 127) << 52, __ATOMIC_SEQ_CST);
+    u8* const entry = memory.ram.data() + at;
+    std::atomic<bool> running{false};
+    std::jthread other([&](const std::stop_token& stopped) {
+        running = true;
+        for (u64 n = 1; !stopped.stop_requested(); ++n) // Bits 52 to 58 are free for software.
+            store_guest<u64>(entry, 0x5000 | P | W | (n & 127) << 52);
     });
-    while (memory.get<u64>(at) == (0x5000 | P | W)) {
-    } // It runs.
-    for (unsigned n = 0; n < 200000; ++n) {
+    while (!running)
+        std::this_thread::yield();
+    for (unsigned n = 0; n < 50000; ++n) {
         Translation out;
         Fault fault;
         ASSERT_TRUE(walk(memory.map, long_mode(tables.root()), LinearAddress(0x40'0000), Access::write,
                          Privilege::current, WalkEffect::set_bits, out, fault));
         ASSERT_EQ(out.address.value, 0x5000u);
     }
-    stop = true;
-    other.join();
+    other = {};
     EXPECT_EQ(memory.get<u64>(at) & ~(u64{127} << 52) & ~(A | D), 0x5000 | P | W);
 }
 

@@ -28,6 +28,20 @@ class IncludeRules(unittest.TestCase):
         self.broken("frontend/backends/file.cpp", '#include "frontend/machine/pc.h"\n', "frontend/backends must not include frontend/machine")
         self.broken("jit/ir/block.h", '#include "jit/emit/x64.h"\n', "jit/ir must not include jit/emit")
 
+    def test_the_frontend_reaches_the_engine_through_the_machine(self):
+        self.allowed("frontend/machine/inspect.cpp", '#include "jit/debug/disassembler.h"\n#include "mmu/walker.h"\n')
+        for room in ("monitor", "cli", "gdb", "console"):
+            self.allowed(f"frontend/{room}/a.cpp", '#include "frontend/machine/machine.h"\n')
+            for engine in ("jit/debug/disassembler.h", "cpu/cpu.h", "mmu/walker.h"):
+                self.broken(f"frontend/{room}/a.cpp", f'#include "{engine}"\n', f"frontend/{room} must not include")
+        self.broken("frontend/monitor/a.cpp", '#include "frontend/cli/options.h"\n', "must not include frontend/cli")
+        self.broken("jit/debug/a.cpp", '#include "frontend/machine/machine.h"\n', "jit must not include frontend/machine")
+        self.broken("jit/emit/a.cpp", '#include "devices/device.h"\n', "jit must not include devices")
+
+    def test_firmware_stands_on_base_alone(self):
+        for target in ("cpu/cpu.h", "jit/debug/disassembler.h", "mmu/walker.h", "devices/device.h"):
+            self.broken("firmware/pvh.cpp", f'#include "{target}"\n', "firmware must not include")
+
     def test_relative_includes_are_refused(self):
         self.broken("cpu/state.cpp", '#include "state.h"\n', "not a path from the project's root")
         self.broken("cpu/state.cpp", '#include "../mmu/tlb.h"\n', "not a path from the project's root")
@@ -46,6 +60,10 @@ class IncludeRules(unittest.TestCase):
         self.broken("cpu/interpreter/run.cpp", "#include <Zydis/Zydis.h>\n", "belongs to cpu/decode")
         self.broken("frontend/cli/main.cpp", "#include <SDL.h>\n", "belongs to frontend/console")
         self.broken("jit/opt/dead.cpp", "#include <asmjit/asmjit.h>\n", "belongs to jit/emit")
+        self.allowed("frontend/console/window.cpp", "#include <SDL.h>\n#include <SDL2/SDL_keycode.h>\n")
+        self.allowed("jit/debug/disassembler.cpp", "#include <capstone/capstone.h>\n")
+        self.broken("frontend/monitor/x.cpp", "#include <capstone/capstone.h>\n", "belongs to jit/debug")
+        self.broken("frontend/console/window.cpp", "#include <libslirp.h>\n", "belongs to frontend/backends")
 
     def test_portable_rooms(self):
         self.broken("cpu/simd/add.cpp", "#include <immintrin.h>\n", "portable code")

@@ -1,0 +1,189 @@
+// What each option of the command line becomes, and the sentence for everything that is wrong with it.
+#include "frontend/cli/options.h"
+
+#include <gtest/gtest.h>
+
+namespace calque::cli {
+namespace {
+
+Options parsed(std::vector<std::string> words) {
+    auto options = parse_options(words);
+    EXPECT_TRUE(options) << (options ? "" : options.error().message);
+    return options ? *options : Options{};
+}
+
+TEST(Options, NothingGivenIsTheDefaultMachine) {
+    const Options o = parsed({});
+    EXPECT_EQ(o.machine.ram_bytes, u64{128} << 20);
+    EXPECT_EQ(o.machine.cpus, 1u);
+    EXPECT_TRUE(o.machine.hpet);
+    EXPECT_FALSE(o.machine.no_reboot || o.machine.no_shutdown || o.machine.start_stopped || o.stats);
+}
+
+TEST(Options, FilesAndTexts) {
+    const Options o = parsed({"-kernel", "k", "-initrd", "i", "-append", "a b", "-bios", "f", "-name", "n,process=p",
+                              "-pidfile", "p", "-D", "l", "--load", "s"});
+    EXPECT_EQ(o.machine.kernel, "k");
+    EXPECT_EQ(o.machine.initrd, "i");
+    EXPECT_EQ(o.machine.append, "a b");
+    EXPECT_EQ(o.machine.bios, "f");
+    EXPECT_EQ(o.machine.name, "n");
+    EXPECT_EQ(o.pid_file, "p");
+    EXPECT_EQ(o.log_file, "l");
+    EXPECT_EQ(o.machine.load_state, "s");
+}
+
+TEST(Options, Switches) {
+    const Options o =
+        parsed({"-nographic", "-nodefaults", "-no-user-config", "-no-hpet", "-no-reboot", "-no-shutdown", "-S",
+                "--stats", "-display", "none", "-vga", "none", "-parallel", "none", "-nic", "none", "-net", "none"});
+    EXPECT_TRUE(o.no_graphic && o.no_defaults && o.display_none && o.stats);
+    EXPECT_TRUE(o.machine.no_reboot && o.machine.no_shutdown && o.machine.start_stopped);
+    EXPECT_FALSE(o.machine.hpet);
+}
+
+TEST(Options, SizesOfMemory) {
+    const std::pair<const char*, u64> sizes[] = {{"512", 512},      {"512M", 512},       {"2G", 2048},
+                                                 {"size=1g", 1024}, {"4m", 4},           {"8192k", 8},
+                                                 {"5000K", 5},      {"524288M", 524288}, {"64,slots=2,maxmem=1G", 64}};
+    for (const auto& [text, mib] : sizes)
+        EXPECT_EQ(parsed({"-m", text}).machine.ram_bytes, mib << 20) << text;
+}
+
+TEST(Options, NumbersOfProcessors) {
+    const std::pair<const char*, u32> counts[] = {
+        {"1", 1}, {"255", 255}, {"cpus=4", 4}, {"sockets=2,cores=3,threads=2", 12}, {"2,maxcpus=4", 2}};
+    for (const auto& [text, count] : counts) {
+        EXPECT_EQ(parsed({"-smp", text}).machine.cpus, count) << text;
+        EXPECT_EQ(parsed({"-smp", text, "-cpu", "max"}).machine.cpu.cores, count) << text;
+    }
+}
+
+TEST(Options, MachineAndAccelerator) {
+    EXPECT_FALSE(parsed({"-machine", "pc,accel=tcg,hpet=off"}).machine.hpet);
+    parsed({"-M", "pc-i440fx-7.2", "-accel", "interp", "-accel", "tcg,thread=multi,tb-size=64"});
+}
+
+TEST(Options, Devices) {
+    const Options o =
+        parsed({"-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-device", "isa-debugcon,iobase=0x402,chardev=d",
+                "-device", "isa-serial,chardev=s", "-fw_cfg", "name=opt/a,string=text,,more"});
+    ASSERT_TRUE(o.machine.debug_exit);
+    EXPECT_EQ(o.machine.debug_exit->base, 0xF4);
+    EXPECT_EQ(o.machine.debug_exit->size, 4);
+    EXPECT_EQ(o.machine.debugcon_port, 0x402);
+    EXPECT_EQ(o.debugcon, "chardev:d");
+    EXPECT_EQ(o.serials, std::vector<std::string>{"chardev:s"});
+    ASSERT_EQ(o.machine.fw_cfg.size(), 1u);
+    EXPECT_EQ(o.machine.fw_cfg[0].string, "text,more");
+}
+
+TEST(Options, Consoles) {
+    const Options o = parsed({"-serial", "stdio", "-serial", "null", "-monitor", "none", "-debugcon", "file:f",
+                              "-chardev", "null,id=c", "-mon", "chardev=c,mode=readline"});
+    EXPECT_EQ(o.serials, (std::vector<std::string>{"stdio", "null"}));
+    EXPECT_EQ(o.monitors, (std::vector<std::string>{"none", "chardev:c"}));
+    EXPECT_EQ(o.debugcon, "file:f");
+    ASSERT_EQ(o.chardevs.size(), 1u);
+    EXPECT_EQ(o.chardevs[0].id, "c");
+}
+
+TEST(Options, TimeAndIdentity) {
+    EXPECT_EQ(parsed({"-rtc", "base=utc,clock=host"}).machine.rtc_offset, 0);
+    EXPECT_LT(parsed({"-rtc", "base=2006-06-17T16:01:21"}).machine.rtc_offset, -400'000'000);
+    EXPECT_LT(parsed({"-rtc", "base=2006-06-17"}).machine.rtc_offset, -400'000'000);
+    EXPECT_TRUE(parsed({"-uuid", "12345678-1234-1234-1234-123456789abc"}).machine.identity.uuid.has_value());
+    EXPECT_EQ(parsed({"-smbios", "type=1,product=thing"}).machine.identity.system.product, "thing");
+}
+
+TEST(Options, Questions) {
+    for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"-help"},
+                                                                                       {"-h"},
+                                                                                       {"--version"},
+                                                                                       {"-cpu", "help"},
+                                                                                       {"-machine", "help"},
+                                                                                       {"-device", "help"},
+                                                                                       {"--trace", "help"}})
+        EXPECT_GT(parsed(words).print.size(), 10u) << words[0];
+}
+
+struct Wrong {
+    std::vector<std::string> words;
+    const char* says;
+};
+
+TEST(Options, EveryMistakeIsNamed) {
+    const Wrong wrongs[] = {
+        {{"disk.img"}, "'disk.img' would be a disk image"},
+        {{""}, "would be a disk image"},
+        {{"-"}, "would be a disk image"},
+        {{"-frob"}, "there is no option '-frob'"},
+        {{"--frob"}, "there is no option '--frob'"},
+        {{"-m"}, "-m needs an argument"},
+        {{"-m", "0"}, "-m 0 is not possible"},
+        {{"-m", "3M"}, "4 MiB to 512 GiB"},
+        {{"-m", "513G"}, "4 MiB to 512 GiB"},
+        {{"-m", "99999999T"}, "more than any machine has"},
+        {{"-m", "lots"}, "takes a size"},
+        {{"-m", "M"}, "takes a size"},
+        {{"-m", ""}, "-m"},
+        {{"-m", "1G,,"}, "-m"},
+        {{"-m", "1G,colour=red"}, "colour"},
+        {{"-smp", "0"}, "1 to 255"},
+        {{"-smp", "256"}, "1 to 255"},
+        {{"-smp", "999"}, "1 to 255"},
+        {{"-smp", "two"}, "takes a number"},
+        {{"-smp", "4,maxcpus=2"}, "maxcpus is less"},
+        {{"-smp", "4,hats=2"}, "hats"},
+        {{"-smp", "sockets=18446744073709551615,cores=2"}, "1 to 255"},
+        {{"-cpu", "pentium9"}, "pentium9"},
+        {{"-cpu", "max,+telepathy"}, "telepathy"},
+        {{"-machine", "q35"}, "'q35' does not exist here; there is: pc"},
+        {{"-machine", "pc,accel=kvm"}, "accel=kvm"},
+        {{"-machine", "pc,acpi=off"}, "acpi=off"},
+        {{"-machine", "pc,hpet=maybe"}, "neither on nor off"},
+        {{"-machine", "pc,wings=on"}, "wings"},
+        {{"-accel", "kvm"}, "-accel kvm needs virtualisation hardware"},
+        {{"-accel", "warp"}, "'warp' does not exist"},
+        {{"-enable-kvm"}, "-enable-kvm does not exist here yet; leave it out"},
+        {{"-device", "flux"}, "'flux' does not exist here"},
+        {{"-device", "isa-debug-exit,colour=red"}, "colour"},
+        {{"-device", "isa-debug-exit,iosize=9"}, "port space"},
+        {{"-device", "isa-debug-exit,iobase=0x10000"}, "port space"},
+        {{"-device", "isa-debugcon,iobase=0x10402,chardev=c"}, "port space"},
+        {{"-device", "isa-debugcon,iobase=0x402"}, "chardev"},
+        {{"-device", "isa-serial"}, "chardev"},
+        {{"-display", "gtk"}, "'gtk' does not exist here"},
+        {{"-vga", "std"}, "-vga std"},
+        {{"-nic", "user"}, "-nic user"},
+        {{"-parallel", "stdio"}, "-parallel stdio"},
+        {{"-rtc", "base=yesterday"}, "yesterday"},
+        {{"-rtc", "clock=vm"}, "clock=vm"},
+        {{"-uuid", "x"}, "x"},
+        {{"-smbios", "type=99"}, "99"},
+        {{"-fw_cfg", "name=a"}, "-fw_cfg"},
+        {{"-fw_cfg", "string=a"}, "-fw_cfg"},
+        {{"-chardev", "null"}, "id"},
+        {{"-chardev", "pigeon,id=p"}, "pigeon"},
+        {{"-chardev", "null,id=a", "-chardev", "null,id=a"}, "given twice"},
+        {{"-mon", "chardev=c,mode=control"}, "mode=control"},
+        {{"-mon", "chardev=c,pretty=on"}, "pretty"},
+        {{"-drive", "file=x"}, "-drive does not exist here yet"},
+        {{"-gdb", "tcp::1"}, "-gdb does not exist here yet"},
+        {{"-daemonize"}, "-daemonize does not exist here yet"},
+    };
+    for (const Wrong& wrong : wrongs) {
+        const auto options = parse_options(wrong.words);
+        std::string line;
+        for (const std::string& word : wrong.words)
+            line += word + " ";
+        EXPECT_FALSE(options) << line;
+        if (options) continue;
+        EXPECT_NE(options.error().message.find(wrong.says), std::string::npos)
+            << line << "said: " << options.error().message;
+        EXPECT_EQ(options.error().message.find('\n'), std::string::npos) << line;
+    }
+}
+
+} // namespace
+} // namespace calque::cli
