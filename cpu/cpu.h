@@ -176,15 +176,25 @@ class Cpu {
     }
 
     // --- Registers by number, as the encoding has them.
+    // Only byte registers have the high_byte bit in their numbers.
     template <class T> T& gpr(unsigned n) {
-        return *reinterpret_cast<T*>(reinterpret_cast<u8*>(&state.gpr[n & 0x1F]) + (n >> 6));
-    }
-    // Writes a result of operand size T: 32-bit results clear the upper half.
-    template <class T> void set_gpr(unsigned n, T value) {
-        if constexpr (sizeof(T) == 4)
-            state.gpr[n] = value;
+        if constexpr (sizeof(T) == 1)
+            return *reinterpret_cast<T*>(reinterpret_cast<u8*>(&state.gpr[n & 0x1F]) + (n >> 6));
         else
-            gpr<T>(n) = value;
+            return *reinterpret_cast<T*>(&state.gpr[n]);
+    }
+    // Writes a result of operand size T: 32-bit results clear the upper half. Always all 64 bits are stored, since
+    // hosts are slow to load a register that was just stored in part.
+    template <class T> void set_gpr(unsigned n, T value) {
+        if constexpr (sizeof(T) >= 4) {
+            state.gpr[n] = value;
+        } else if constexpr (sizeof(T) == 2) {
+            state.gpr[n] = (state.gpr[n] & ~u64{0xFFFF}) | static_cast<u16>(value);
+        } else {
+            u64& whole = state.gpr[n & 0x1F];
+            const unsigned shift = (n >> 6) * 8;
+            whole = (whole & ~(u64{0xFF} << shift)) | (u64{static_cast<u8>(value)} << shift);
+        }
     }
     u64 rflags() const { return read_rflags(state); }
 

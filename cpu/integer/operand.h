@@ -95,13 +95,12 @@ template <class T> constexpr bool top_bit(T v) { return (v >> (bits_of<T> - 1)) 
 
 // Flags of a result with given CF, OF and AF.
 template <class T> constexpr LazyFlags flags_of(T result, bool carry, bool overflow, bool adjust) {
-    return {lazy_result(result),
-            (carry ? lazy_cf : 0) | (carry != overflow ? lazy_carry_in : 0) | (adjust ? lazy_af : 0)};
+    return {lazy_result(result), (u64{carry} << 63) | (u64{carry != overflow} << 62) | (adjust ? lazy_af : 0)};
 }
 // `f` with CF and OF replaced.
 constexpr LazyFlags with_cf_of(LazyFlags f, bool carry, bool overflow) {
     f.carries &= ~(lazy_cf | lazy_carry_in);
-    f.carries |= (carry ? lazy_cf : 0) | (carry != overflow ? lazy_carry_in : 0);
+    f.carries |= (u64{carry} << 63) | (u64{carry != overflow} << 62);
     return f;
 }
 

@@ -85,14 +85,20 @@ struct Rcr {
 
 template <class T> constexpr unsigned count_mask = sizeof(T) == 8 ? 63 : 31;
 
+// Whether the operation needs the flags there were: only for the rotates, which keep some.
+template <class Op> constexpr bool keeps_flags =
+    std::is_same_v<Op, Rol> || std::is_same_v<Op, Ror> || std::is_same_v<Op, Rcl> || std::is_same_v<Op, Rcr>;
+
 // A count of zero changes nothing, but a memory operand is written all the same.
 template <class Op, class T, Where D, bool ByCl> Flow shift(Cpu& cpu, const Instruction& i) {
     const unsigned n = (ByCl ? cpu.gpr<u8>(rcx) : static_cast<unsigned>(i.immediate)) & count_mask<T>;
-    const LazyFlags before = cpu.state.lazy;
-    LazyFlags after;
+    if (n == 0) [[unlikely]]
+        return update<D, T>(cpu, i, i.dest, [](T a) { return a; }) ? Flow::next : Flow::fault;
+    LazyFlags before, after;
+    if constexpr (keeps_flags<Op>) before = cpu.state.lazy;
     const auto operation = [&](T a) {
-        after = before;
-        return n == 0 ? a : Op::apply(after, a, n);
+        if constexpr (keeps_flags<Op>) after = before;
+        return Op::apply(after, a, n);
     };
     if (!update<D, T>(cpu, i, i.dest, operation)) return Flow::fault;
     cpu.state.lazy = after;
