@@ -298,7 +298,8 @@ TEST(Rendezvous, MarkedBytesDoNotChangeBehindTheDecodersBack) {
         std::this_thread::yield();
     const auto read = [&] { return load_guest<u32>(memory.ram.data() + code); };
     u64 kept = 0;
-    for (unsigned round = 0; round < 60; ++round) {
+    // Where the writers are always quicker than the look (under qemu-user), it goes on until one look was in time.
+    for (unsigned round = 0; round < 60 || kept == 0; ++round) {
         if (memory.map.mark_code(at, 4)) memory.map.protect_code_page(at, &decoder);
         const u32 decoded = read();
         for (unsigned look = 0; look < 50 && memory.map.code_marked(at, 4); ++look) {
@@ -317,7 +318,6 @@ TEST(Rendezvous, MarkedBytesDoNotChangeBehindTheDecodersBack) {
         }
     }
     decoder.park();
-    EXPECT_GT(kept, 0u);
     EXPECT_GT(storer.steps(), 0u);
     EXPECT_GT(pointer.steps(), 0u);
 }
