@@ -88,8 +88,13 @@ Multiplexer::~Multiplexer() {
 }
 
 devices::CharBackend& Multiplexer::add_channel(bool monitor) {
-    std::lock_guard lock(mutex_);
-    return *channels_.emplace_back(std::make_unique<Channel>(*this, monitor));
+    Channel* added = nullptr;
+    {
+        std::lock_guard lock(mutex_);
+        added = channels_.emplace_back(std::make_unique<Channel>(*this, monitor)).get();
+    }
+    loop_.wake(); // The terminal may be read now.
+    return *added;
 }
 
 Multiplexer::Channel* Multiplexer::focused_channel() const {
@@ -115,8 +120,8 @@ void Multiplexer::focus(std::size_t channel) {
 
 std::size_t Multiplexer::room() {
     Channel* channel = focused_channel();
-    const std::size_t room = channel ? channel->room() : 0;
-    return terminal_->interactive() ? std::max<std::size_t>(room, 1) : room;
+    if (!channel) return 0; // Nobody is there yet: what is typed waits.
+    return terminal_->interactive() ? std::max<std::size_t>(channel->room(), 1) : channel->room();
 }
 
 void Multiplexer::receive(std::span<const u8> bytes) {

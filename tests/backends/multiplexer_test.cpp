@@ -129,6 +129,22 @@ TEST_F(MultiplexerTest, PrefixIsSeenWhenTheGuestTakesNothing) {
     EXPECT_EQ(quits, 1);
 }
 
+// What was typed between the terminal's start and the first serial port's was read and thrown away.
+TEST(MultiplexerStart, NothingIsReadBeforeThereIsAUser) {
+    IoLoop loop;
+    auto owned = std::make_unique<FakeTerminal>(true);
+    FakeTerminal& terminal = *owned;
+    Multiplexer mux(loop, std::move(owned), {});
+    EXPECT_EQ(terminal.room(), 0u);
+    Sink sink;
+    devices::CharBackend& serial = mux.add_channel(false);
+    EXPECT_GT(terminal.room(), 0u);
+    terminal.type("two");
+    serial.set_receiver(sink.receiver());
+    EXPECT_TRUE(sink.wait_for("two"));
+    serial.set_receiver({});
+}
+
 TEST_F(PipedMultiplexerTest, APipeIsHeldBackInsteadOfLosingInput) {
     serial_sink.set_room(0);
     const std::size_t room = terminal->room();
