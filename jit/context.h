@@ -1,0 +1,53 @@
+// What translated code addresses directly: one block of memory per vCPU at which the host's stack pointer stands while
+// translated code runs, with the stack of the functions it calls below.
+//
+//   | guard | stack of the helpers ... | JitContext |
+//                                      ^ RSP in translated code
+#pragma once
+
+#include "cpu/cpu.h"
+
+#include <cstddef>
+#include <memory>
+
+namespace calque::jit {
+
+class Engine;
+
+// The arithmetic flags between two pieces of translated code, as LAHF and SETO leave them in EAX: AH holds SF, ZF, AF,
+// PF, CF in their places, AL is OF.
+using PackedFlags = u32;
+
+struct JitContext {
+    u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
+    PackedFlags flags = 0;
+    u8 vectors_absent = 1; // 1: the guest's vector registers and MXCSR are in CpuState; 0: in the host's.
+    u8 reserved[3] = {};
+    cpu::CpuState* state = nullptr;
+    const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
+    u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
+    u64 host_rsp = 0;             // The caller's stack, while translated code runs.
+    u64 scratch = 0;              // A code pointer that outlives a memory check.
+    u64 exit_rip = 0;             // Where the guest goes on after an exit.
+    u32 host_mxcsr = 0x1F80;
+    u32 exit_site = 0;            // Which site left.
+    Engine* engine = nullptr;
+};
+static_assert(sizeof(JitContext) % 16 == 0);
+
+// The context at the end of its own stack mapping.
+class ContextMemory {
+  public:
+    ContextMemory();
+    ~ContextMemory();
+    ContextMemory(const ContextMemory&) = delete;
+    ContextMemory& operator=(const ContextMemory&) = delete;
+    JitContext& context() { return *context_; }
+
+  private:
+    static constexpr std::size_t stack_bytes = std::size_t{1} << 20;
+    void* mapping_ = nullptr;
+    JitContext* context_ = nullptr;
+};
+
+} // namespace calque::jit

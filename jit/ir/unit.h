@@ -1,0 +1,61 @@
+// A translation unit in the intermediate form: a straight run of guest code with side exits, one operation per guest
+// instruction, annotated by the passes in jit/opt. On an x86-64 host most operations are the guest's own instructions;
+// what the form adds is what they touch besides: memory, flags, exits.
+#pragma once
+
+#include "cpu/instruction.h"
+#include "jit/emit/reencode.h"
+
+#include <string>
+#include <vector>
+
+namespace calque::jit::ir {
+
+enum class OpKind : u8 {
+#define OP(name, meaning) name,
+#include "jit/ir/ops.inc"
+#undef OP
+};
+std::string_view name_of(OpKind kind);
+
+// The six arithmetic flags, in RFLAGS positions.
+using Flags = u32;
+inline constexpr Flags all_flags = static_cast<Flags>(cpu::arithmetic_flags);
+
+enum class MemoryAccess : u8 { none, read, write, modify };
+
+struct Op {
+    OpKind kind = OpKind::nothing;
+    MemoryAccess access = MemoryAccess::none;
+    u8 access_bytes = 0;
+    bool aligned = false;   // #GP where the operand is not aligned to its size.
+    bool vectors = false;   // Uses XMM or YMM registers or MXCSR.
+    bool may_trap = false;  // The host may raise SIGFPE in its place.
+    u8 condition = 0;       // Of a branch, as in its opcode.
+    u8 written_gprs = 0;    // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
+    Flags reads = 0, writes = 0;
+    u64 target = 0;         // Linear address.
+    u64 rip = 0;            // Of the guest instruction.
+    cpu::Instruction guest; // The interpreter's record.
+    ParsedInstruction parsed;
+
+    // --- Set by jit/opt
+    bool flags_needed = true; // The flags as they are before this operation may be looked at, by it or later.
+    bool flags_needed_after = true;
+
+    u64 next_rip() const { return rip + guest.length; }
+    bool observes_flags() const; // A fault, an exit or a handler in its place shows the flags.
+};
+
+struct Unit {
+    u64 linear = 0;            // Of its first byte.
+    PhysicalAddress physical;  // Of the same.
+    u32 bytes = 0;
+    std::vector<Op> ops;
+};
+
+std::string print(const Unit& unit);
+// What is wrong with the unit, or nothing. Run after each pass when verification is on.
+std::string verify(const Unit& unit);
+
+} // namespace calque::jit::ir

@@ -1,0 +1,21 @@
+#include "jit/opt/passes.h"
+
+namespace calque::jit {
+
+// Backwards from the end, where everything counts.
+void find_dead_flags(ir::Unit& unit) {
+    bool needed = true;
+    for (auto op = unit.ops.rbegin(); op != unit.ops.rend(); ++op) {
+        op->flags_needed_after = needed;
+        const bool replaced = op->writes == ir::all_flags;
+        needed = op->observes_flags() || op->reads != 0 || (needed && !replaced);
+        op->flags_needed = needed;
+    }
+}
+
+std::string run_passes(ir::Unit& unit, const Switches& switches) {
+    if (switches.flag_liveness) find_dead_flags(unit);
+    return switches.verify ? ir::verify(unit) : std::string();
+}
+
+} // namespace calque::jit

@@ -1,0 +1,19 @@
+// The passes over a unit: each in one file, each a function from a unit to a better one, each with a switch.
+#pragma once
+
+#include "jit/ir/unit.h"
+
+namespace calque::jit {
+
+struct Switches {
+    bool flag_liveness = true;
+    bool verify = false; // After translation and each pass.
+};
+
+// Where the flags are dead: overwritten before anything can see them.
+void find_dead_flags(ir::Unit& unit);
+
+// All of them that are on, in order; what the verifier says, when it does.
+std::string run_passes(ir::Unit& unit, const Switches& switches);
+
+} // namespace calque::jit

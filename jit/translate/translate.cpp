@@ -1,0 +1,294 @@
+#include "jit/translate/translate.h"
+
+#include "jit/emit/registers.h"
+#include "jit/translate/row_class.h"
+
+#include <algorithm>
+
+namespace calque::jit {
+
+namespace {
+
+using cpu::Form;
+using cpu::OperandKind;
+using ir::MemoryAccess;
+using ir::Op;
+using ir::OpKind;
+
+struct Source {
+    const Form& form;
+    const RowClass& row;
+    const UnitMode& mode;
+    std::span<const u8> bytes;
+
+    int memory_operand() const {
+        for (unsigned n = 0; n < form.count; ++n)
+            if (form.memory(n)) return static_cast<int>(n);
+        return -1;
+    }
+    bool has(OperandKind kind) const {
+        return std::find(form.kind.begin(), form.kind.begin() + form.count, kind) != form.kind.begin() + form.count;
+    }
+    bool wide(unsigned n) const { return form.count > n && form.size[n] == 8; }
+};
+
+
+// The memory operand can be addressed by the inlined check: flat or by FS or GS, with 64-bit addresses.
+bool addressable(const Op& op, const Source& source) {
+    if (op.guest.address_bytes() != 8 || source.mode.decode.careful) return false;
+    const unsigned segment = op.guest.segment();
+    return segment >= cpu::Segment::flat || segment == cpu::Segment::fs || segment == cpu::Segment::gs;
+}
+
+// Sets access, access_bytes and aligned. False when the handler has to do it.
+bool describe_access(Op& op, const Source& source) {
+    const int n = source.memory_operand();
+    if (n < 0) return true;
+    if (!addressable(op, source)) return false;
+    const Form& form = source.form;
+    op.access_bytes = form.size[static_cast<unsigned>(n)];
+    if (op.access_bytes == 0 || op.access_bytes > 32) return false;
+    if (n != 0) {
+        op.access = source.row.writes == Writes::both && n == 1 && source.row.reads_first ? MemoryAccess::modify
+                                                                                          : MemoryAccess::read;
+    } else if (source.row.writes == Writes::none) {
+        op.access = MemoryAccess::read;
+    } else {
+        op.access = source.row.reads_first ? MemoryAccess::modify : MemoryAccess::write;
+    }
+    const bool vex = form.flags & cpu::insn_vex;
+    op.aligned = source.row.aligned || (!vex && op.vectors && op.access_bytes == 16 && !source.row.unaligned);
+    return true;
+}
+
+// How many registers without a host register of their own, or high bytes, the instruction names; each needs one of the
+// two temporaries, of which a memory operand leaves one.
+bool enough_temporaries(const Op& op, const Source& source) {
+    const ParsedInstruction& p = op.parsed;
+    std::array<int, 4> seen{};
+    unsigned count = 0;
+    const auto add = [&](FieldClass field, unsigned number, bool high) {
+        if (field != FieldClass::gpr && field != FieldClass::gpr8) return;
+        if (!high && pinned(number)) return;
+        const int id = static_cast<int>(number) + (high ? 100 : 0);
+        if (std::find(seen.begin(), seen.begin() + count, id) == seen.begin() + count) seen[count++] = id;
+    };
+    add(p.reg_class, p.modrm_reg, p.reg_high);
+    if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm, p.rm_high);
+    add(p.vvvv_class, p.vvvv, false);
+    const bool memory = source.memory_operand() >= 0;
+    if ((p.reg_high || p.rm_high) && source.row.writes == Writes::both) return false;
+    return count <= (memory ? 1u : 2u);
+}
+
+bool shift_by_constant(const Source& source, std::string_view name) {
+    const u8 opcode = source.form.opcode;
+    return (opcode == 0xC0 || opcode == 0xC1 || opcode == 0xD0 || opcode == 0xD1 || opcode == 0xA4 || opcode == 0xAC)
+           && (name == "SHL" || name == "SHR" || name == "SAR" || name == "ROL" || name == "ROR" || name == "SHLD"
+               || name == "SHRD");
+}
+
+// The flags that the instruction really reads: a shift by a constant that is not zero keeps none that it writes.
+void refine_flags(Op& op, const Source& source) {
+    const std::string_view name = cpu::instruction_table()[op.guest.row].name;
+    if (name == "INC" || name == "DEC") op.reads = 0; // CF is kept, not read.
+    if (!shift_by_constant(source, name)) return;
+    const u64 count = source.form.opcode == 0xD0 || source.form.opcode == 0xD1 ? 1 : op.parsed.immediate & 0x3F;
+    const u64 mask = op.parsed.w ? 63 : 31;
+    if ((count & mask) != 0)
+        op.reads = 0;
+    else
+        op.writes = 0;
+}
+
+bool parse(Op& op, const Source& source) {
+    const auto parsed = parse_instruction(source.bytes, true);
+    if (!parsed || parsed->length != op.guest.length || parsed->vsib) return false;
+    op.parsed = *parsed;
+    return true;
+}
+
+// `host` with everything that it needs known, or not possible.
+bool as_host(Op& op, const Source& source) {
+    if (source.has(OperandKind::mmx) || source.has(OperandKind::x87) || source.has(OperandKind::segment)
+        || source.has(OperandKind::control) || source.has(OperandKind::debug))
+        return false;
+    const bool vex = source.form.flags & cpu::insn_vex;
+    if (!parse(op, source)) return false;
+    const ParsedInstruction& p = op.parsed;
+    const auto vector_field = [&](FieldClass field) { return field == FieldClass::vector; };
+    op.vectors = vector_field(p.reg_class) || vector_field(p.rm_class) || vector_field(p.vvvv_class)
+                 || source.row.kind == RowKind::host_float || source.has(OperandKind::xmm) || source.has(OperandKind::ymm)
+                 || (vex && p.map == 1 && p.opcode == 0x77); // VZEROUPPER, VZEROALL.
+    if (op.vectors && (vex ? source.mode.avx_off : source.mode.sse_off)) return false;
+    if (p.reg_class == FieldClass::other || (!p.memory && p.rm_class == FieldClass::other)) return false;
+    // BT and its kin with a register count address memory beyond their operand.
+    const u8 opcode = source.form.opcode;
+    const std::string_view name = cpu::instruction_table()[op.guest.row].name;
+    if (p.memory && (name == "BT" || name == "BTS" || name == "BTR" || name == "BTC") && opcode != 0xBA) return false;
+    if (!describe_access(op, source) || !enough_temporaries(op, source)) return false;
+    op.written_gprs = source.row.writes == Writes::none ? 0 : source.row.writes == Writes::both ? 3 : 1;
+    op.kind = OpKind::host;
+    refine_flags(op, source);
+    return true;
+}
+
+bool as_accumulator(Op& op, const Source& source) {
+    if (!parse(op, source) || op.parsed.rm_high || !describe_access(op, source)) return false;
+    if (op.access != MemoryAccess::none && source.row.kind != RowKind::compare_exchange) op.access = MemoryAccess::read;
+    op.may_trap = source.row.kind == RowKind::divide;
+    op.kind = source.row.kind == RowKind::compare_exchange ? OpKind::compare_exchange : OpKind::multiply_divide;
+    if (source.row.kind == RowKind::divide) op.reads = 0;
+    return op.kind != OpKind::compare_exchange || (!op.parsed.reg_high && enough_temporaries(op, source));
+}
+
+bool as_load_address(Op& op, const Source& source) {
+    if (op.guest.address_bytes() != 8 || source.form.size[0] < 4) return false;
+    op.access = MemoryAccess::none;
+    op.kind = OpKind::load_address;
+    return true;
+}
+
+bool as_push(Op& op, const Source& source) {
+    if (op.guest.operand_size != 8) return false;
+    if (source.form.is(0, OperandKind::gpr)) {
+        op.kind = OpKind::push_register;
+    } else if (source.form.is(0, OperandKind::immediate)) {
+        op.kind = OpKind::push_immediate;
+    } else if (source.form.memory(0) && source.wide(0) && addressable(op, source)) {
+        op.kind = OpKind::push_memory;
+    } else {
+        return false;
+    }
+    op.access = MemoryAccess::write;
+    op.access_bytes = 8;
+    return true;
+}
+
+bool as_pop(Op& op, const Source& source) {
+    if (!source.form.is(0, OperandKind::gpr) || !source.wide(0)) return false;
+    op.kind = OpKind::pop_register;
+    op.access = MemoryAccess::read;
+    op.access_bytes = 8;
+    return true;
+}
+
+bool as_leave_frame(Op& op, const Source&) {
+    if (op.guest.operand_size != 8) return false;
+    op.kind = OpKind::leave_frame;
+    op.access = MemoryAccess::read;
+    op.access_bytes = 8;
+    return true;
+}
+
+bool as_branch(Op& op, const Source& source, OpKind kind) {
+    if (!source.form.is(0, OperandKind::relative) || op.guest.operand_size != 8) return false;
+    op.kind = kind;
+    op.condition = source.form.opcode & 0xF;
+    op.target = op.next_rip() + op.guest.immediate;
+    if (kind == OpKind::branch_if_count_zero && op.guest.address_bytes() != 8) return false;
+    return true;
+}
+
+bool as_indirect(Op& op, const Source& source, OpKind kind) {
+    if (source.form.count == 0 || !source.wide(0)) return false;
+    if (source.form.memory(0)) {
+        if (!addressable(op, source) || source.form.opcode != 0xFF) return false;
+        op.access = MemoryAccess::read;
+        op.access_bytes = 8;
+    } else if (!source.form.is(0, OperandKind::gpr)) {
+        return false;
+    }
+    op.kind = kind;
+    return true;
+}
+
+bool as_call(Op& op, const Source& source) {
+    if (!as_branch(op, source, OpKind::call)) return as_indirect(op, source, OpKind::call_indirect);
+    op.access = MemoryAccess::write;
+    op.access_bytes = 8;
+    return true;
+}
+
+bool as_return(Op& op, const Source& source) {
+    if ((source.form.opcode != 0xC3 && source.form.opcode != 0xC2) || op.guest.operand_size != 8) return false;
+    op.kind = OpKind::return_near;
+    op.access = MemoryAccess::read;
+    op.access_bytes = 8;
+    return true;
+}
+
+bool classify(Op& op, const Source& source) {
+    switch (source.row.kind) {
+    case RowKind::interpret: return false;
+    case RowKind::host_float:
+        if (source.mode.float_traps) return false;
+        [[fallthrough]];
+    case RowKind::host:
+    case RowKind::move: return as_host(op, source);
+    case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
+    case RowKind::divide:
+    case RowKind::compare_exchange: return as_accumulator(op, source);
+    case RowKind::widen: op.kind = OpKind::widen; return true;
+    case RowKind::load_address: return as_load_address(op, source);
+    case RowKind::push: return as_push(op, source);
+    case RowKind::pop: return as_pop(op, source);
+    case RowKind::leave_frame: return as_leave_frame(op, source);
+    case RowKind::nothing: op.kind = OpKind::nothing; return true;
+    case RowKind::fence: return false;
+    case RowKind::branch: return as_branch(op, source, OpKind::branch);
+    case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
+    case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
+    case RowKind::call: return as_call(op, source);
+    case RowKind::return_near: return as_return(op, source);
+    }
+    return false;
+}
+
+bool ends(OpKind kind) {
+    return kind == OpKind::interpret_and_leave || kind == OpKind::jump || kind == OpKind::call
+           || kind == OpKind::call_indirect || kind == OpKind::jump_indirect || kind == OpKind::return_near;
+}
+
+void make_interpreted(Op& op, u16 properties) {
+    const Op before = op;
+    op = Op{};
+    op.rip = before.rip;
+    op.guest = before.guest;
+    op.reads = ir::all_flags;
+    op.writes = ir::all_flags;
+    const bool relative = properties & cpu::p_relative;
+    if (relative) op.guest.displacement = 1; // The record that ends the block stands there.
+    op.kind = relative || (properties & cpu::p_ends_block) ? OpKind::interpret_and_leave : OpKind::interpret;
+}
+
+} // namespace
+
+ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
+                   const UnitMode& mode) {
+    ir::Unit unit{.linear = linear, .physical = physical};
+    if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
+    while (unit.ops.size() < longest_unit) {
+        Op op;
+        Form form;
+        const auto rest = bytes.subspan(unit.bytes);
+        if (rest.empty() || decoder.decode(rest, mode.decode, op.guest, &form) != cpu::DecodeStatus::ok) break;
+        op.rip = linear + unit.bytes;
+        const RowClass& row = class_of_row(op.guest.row);
+        const Source source{form, row, mode, rest};
+        op.reads = row.reads;
+        op.writes = row.written;
+        if (!classify(op, source)) make_interpreted(op, cpu::properties_of(op.guest));
+        unit.bytes += op.guest.length;
+        unit.ops.push_back(op);
+        if (ends(op.kind)) return unit;
+    }
+    if (unit.ops.empty()) return unit;
+    Op end;
+    end.kind = OpKind::fall_through;
+    end.rip = end.target = linear + unit.bytes;
+    unit.ops.push_back(end);
+    return unit;
+}
+
+} // namespace calque::jit

@@ -1,0 +1,28 @@
+// From guest bytes to a unit in the intermediate form.
+#pragma once
+
+#include "cpu/decode/decoder.h"
+#include "jit/ir/unit.h"
+
+#include <span>
+
+namespace calque::jit {
+
+// What, besides the bytes, shapes a unit.
+struct UnitMode {
+    cpu::DecodeMode decode;
+    bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
+    bool float_traps = false;              // MXCSR unmasks an exception.
+
+    u64 key() const { return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u); }
+};
+
+inline constexpr unsigned longest_unit = 64; // Guest instructions.
+
+// The unit of the code at `bytes`, which ends at the end of its page or of the code segment. A pure function of its
+// arguments; an empty unit when the first instruction cannot be part of any (it goes on past the bytes). Only 64-bit
+// code for now: other modes give an empty unit.
+ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
+                   const UnitMode& mode);
+
+} // namespace calque::jit
