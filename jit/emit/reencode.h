@@ -77,7 +77,8 @@ struct ParsedInstruction {
 
 // The instruction that `bytes` start with. Nothing where they end inside it, for bytes that are no instruction, and for
 // what cannot be re-encoded: control flow, the stack, string and port instructions, moffs (A0 to A3), BCD arithmetic,
-// loads of far pointers by LDS and LES, most privileged instructions, EVEX and XOP, and what means something else in
+// loads of far pointers by LDS and LES, most privileged instructions, the NOPs 0F 18 to 0F 1F (which other CPUs
+// have given a meaning), EVEX and XOP, and what means something else in
 // 64-bit mode (of 32-bit code: ARPL, BOUND, moves of control registers, FXSAVE, XSAVE).
 std::optional<ParsedInstruction> parse_instruction(std::span<const u8> bytes, bool code64);
 

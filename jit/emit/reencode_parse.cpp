@@ -245,6 +245,7 @@ bool Parser::check_group(ParsedInstruction& p) {
     case 0x0FE:
     case 0x0FF: return digit < 2; // Calls, jumps, PUSH.
     case 0x100: return digit < 6;
+    case 0x118: return digit < 4;
     case 0x1AE: return check_group_0fae(p);
     case 0x1BA: return digit >= 4;
     case 0x1C7: return check_group_0fc7(p);

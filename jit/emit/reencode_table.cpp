@@ -100,7 +100,7 @@ constexpr Row legacy_rows[] = {
     // 0F.
     {1, any, 0x00, 0x00, "xg XD"},
     {1, any, 0x02, 0x03, "gg D"},
-    {1, any, 0x0D, 0x0D, "xg D"},
+    {1, any, 0x0D, 0x0D, "x- M"},
     {1, packed, 0x10, 0x11, "vv"},
     {1, scalar, 0x10, 0x11, "vv D"}, // MOVSS and MOVSD merge, or clear what a load does not fill.
     {1, np, 0x12, 0x12, "vv D"},     // MOVLPS or MOVHLPS.
@@ -112,9 +112,7 @@ constexpr Row legacy_rows[] = {
     {1, p66, 0x16, 0x16, "v- M"},
     {1, pf3, 0x16, 0x16, "vv"},
     {1, packed, 0x17, 0x17, "v- M"},
-    {1, any, 0x18, 0x18, "xg D"},
-    {1, any, 0x19, 0x1E, "gg"}, // NOPs to this CPU.
-    {1, any, 0x1F, 0x1F, "xg"},
+    {1, any, 0x18, 0x18, "x- MX"}, // The rest to 1F are NOPs to this CPU, and MPX or CET to another.
     {1, any, 0x20, 0x23, "og A6"},
     {1, packed, 0x28, 0x29, "vv"},
     {1, packed, 0x2A, 0x2A, "vm"},
