@@ -33,9 +33,9 @@ template <class T> inline bool Cpu::write_flat(const Instruction& i, const T& va
 template <class T> inline bool Cpu::try_load(LinearAddress address, T& out) const {
     const mmu::TlbView& view = mmu.view(mmu::Privilege::current);
     const mmu::TlbEntry& entry = view.entry(address.value);
-    if (!mmu::tag_matches(entry.read_tag, address.value, sizeof(T), view.key)) [[unlikely]]
+    if (!mmu::tlb_hit(entry.read_tag, address.value, sizeof(T))) [[unlikely]]
         return false;
-    out = mmu::load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
+    out = mmu::load_guest<T>(reinterpret_cast<const u8*>(entry.host + (address.value ^ entry.read_tag)));
     return true;
 }
 template <class T> inline bool Cpu::try_store(LinearAddress address, const T& value) {
@@ -48,9 +48,9 @@ template <class T> inline bool Cpu::try_store(LinearAddress address, const T& va
 inline u8* Cpu::try_host_for_write(LinearAddress address, unsigned size) {
     const mmu::TlbView& view = mmu.view(mmu::Privilege::current);
     const mmu::TlbEntry& entry = view.entry(address.value);
-    if (!mmu::tag_matches(entry.write_tag, address.value, size, view.key)) [[unlikely]]
+    if (!mmu::tlb_hit(entry.write_tag, address.value, size)) [[unlikely]]
         return nullptr;
-    return reinterpret_cast<u8*>(entry.addend + address.value);
+    return reinterpret_cast<u8*>(entry.host + (address.value ^ entry.write_tag));
 }
 
 template <class T> inline bool Cpu::write(unsigned segment, u64 offset, const T& value) {

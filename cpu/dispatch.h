@@ -37,9 +37,9 @@ inline bool may_go_on(const Cpu& cpu, u64 instructions) {
 inline const u8* code_host(const Cpu& cpu, u64 linear) {
     const mmu::TlbView& view = cpu.mmu.view(mmu::Privilege::current);
     const mmu::TlbEntry& entry = view.entry(linear);
-    if (!mmu::tag_matches(entry.execute_tag, linear, 1, view.key)) [[unlikely]]
+    if (!mmu::tlb_hit(entry.execute_tag, linear, 1)) [[unlikely]]
         return nullptr;
-    return reinterpret_cast<const u8*>(entry.addend + linear);
+    return reinterpret_cast<const u8*>(entry.host + (linear ^ entry.execute_tag));
 }
 inline void enter(Cpu& cpu, const Instruction* first) {
     cpu.dispatch.first = first;

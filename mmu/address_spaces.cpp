@@ -25,28 +25,28 @@ AddressSpaces::Policy AddressSpaces::policy_of(const PagingContext& context) {
     return {(context.cr0 & cr0_wp) | (context.cr4 & (cr4_smep | cr4_smap | cr4_pke)), keys ? context.pkru : 0};
 }
 
-bool AddressSpaces::key_of(Space& space, const Policy& policy, u64& key) {
+u64 AddressSpaces::key_of(Space& space, const Policy& policy) {
     std::size_t at = 0;
     while (at < space.keys.size() - 1 && space.keys[at].key != no_key && !(space.keys[at].policy == policy))
         ++at;
     Keyed found = space.keys[at];
     if (found.key == no_key || !(found.policy == policy)) {
-        if (next_key_ > last_key) return false;
         found = {policy, next_key_};
         next_key_ += rights_modes;
     }
     std::move_backward(space.keys.begin(), space.keys.begin() + static_cast<std::ptrdiff_t>(at),
                        space.keys.begin() + static_cast<std::ptrdiff_t>(at) + 1);
     space.keys[0] = found;
-    key = found.key;
-    return true;
+    return found.key;
 }
 
 bool AddressSpaces::select(const PagingContext& context, Selected& out) {
     const Root root = root_of(context);
     const auto [at, fresh] = spaces_.try_emplace(pcid_of(context));
     Space& space = at->second;
+    out.replaced = LeafCache::no_space;
     if (fresh || !(space.root == root)) {
+        if (!fresh) out.replaced = space.number;
         if (next_space_ > last_space) {
             spaces_.erase(at);
             return false;
@@ -54,14 +54,14 @@ bool AddressSpaces::select(const PagingContext& context, Selected& out) {
         space = Space{.root = root, .number = next_space_++, .keys = {}};
     }
     out.space = space.number;
-    return key_of(space, policy_of(context), out.key);
+    out.key = key_of(space, policy_of(context));
+    return true;
 }
 
 void AddressSpaces::restart() {
     spaces_.clear();
     global_space_ = 0;
     next_space_ = 1;
-    next_key_ = 0;
 }
 
 bool AddressSpaces::forget_globals() {

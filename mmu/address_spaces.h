@@ -1,9 +1,10 @@
-// Which address space and rights each TLB key stands for. Nothing is searched or cleared when translations have to go:
-// their space is forgotten, and the same one later gets a number that nothing is tagged with.
+// Which address space and rights each key of the TLB stands for. In the second level nothing is searched or cleared
+// when translations have to go: their space is forgotten, and the same one later gets a number that nothing is tagged
+// with.
 #pragma once
 
+#include "mmu/leaf_cache.h"
 #include "mmu/paging_context.h"
-#include "mmu/tlb.h"
 
 #include <array>
 #include <unordered_map>
@@ -24,11 +25,12 @@ class AddressSpaces {
   public:
     struct Selected {
         u64 space = 0; // Tags level 2.
-        u64 key = 0;   // Of rights mode 0 in level 1; those of modes 1 and 2 follow.
+        u64 key = 0;   // Of the table of rights mode 0 in level 1; those of modes 1 and 2 follow. Never used again.
+        u64 replaced = LeafCache::no_space; // The space that the PCID had before, when this one took its place.
     };
 
-    // The space and key of a context. False when the numbers have run out: the caller empties both levels and calls
-    // restart(), and this again.
+    // The space and key of a context. False when the numbers of spaces have run out: the caller empties both levels and
+    // calls restart(), and this again.
     bool select(const PagingContext& context, Selected& out);
     void restart();
 
@@ -73,11 +75,10 @@ class AddressSpaces {
 
     static constexpr u64 no_key = ~u64{0};
     static constexpr u64 last_space = LeafCache::no_space - 1;
-    static constexpr u64 last_key = never_key - rights_modes;
 
     static Root root_of(const PagingContext& context);
     static Policy policy_of(const PagingContext& context);
-    bool key_of(Space& space, const Policy& policy, u64& key);
+    u64 key_of(Space& space, const Policy& policy);
 
     std::unordered_map<u16, Space> spaces_; // By PCID.
     u64 global_space_ = 0;

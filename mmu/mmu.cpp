@@ -5,7 +5,7 @@
 namespace calque::mmu {
 
 Mmu::Mmu(PhysicalMap& map, Log& log) : map_(map), log_(log), impl_(std::make_unique<Impl>(*this)) {
-    impl_->leaves.resize(Tlb::smallest / 2);
+    impl_->leaves.resize(tlb_smallest / 2);
     select();
     map_.rendezvous().add(impl_->member);
     map_.add_observer(*impl_);
@@ -48,38 +48,51 @@ void Mmu::load_cr3(const PagingContext& context, bool keep) {
     if (reread) return flush_all(true);
     if (!keep) {
         ++counters_.flushes;
-        impl_->spaces.forget(AddressSpaces::pcid_of(context));
+        forget(AddressSpaces::pcid_of(context));
     }
     log_.trace(Channel::tlb, "CR3 {:x}{}", context.cr3, keep ? ", translations kept" : "");
     select();
 }
 
 void Mmu::select() {
-    if (!impl_->spaces.select(context_, impl_->selected)) {
+    Impl& impl = *impl_;
+    if (!impl.spaces.select(context_, impl.selected)) {
         restart();
-        impl_->spaces.select(context_, impl_->selected);
+        impl.spaces.select(context_, impl.selected);
     }
+    if (impl.selected.replaced != LeafCache::no_space) impl.pool.release(impl.selected.replaced);
+    impl.tables = impl.pool.find(impl.selected.key);
     update_views();
 }
 
+// Also when only CPL or AC changed, as at each system call.
 void Mmu::update_views() {
-    const u64 base = impl_->selected.key;
-    TlbView& current = views_[static_cast<unsigned>(Privilege::current)];
-    TlbView& system = views_[static_cast<unsigned>(Privilege::system)];
-    current.entries = system.entries = impl_->tlb.entries();
-    current.mask = system.mask = impl_->tlb.mask();
-    current.key =
-        context_.alignment_check ? never_key : base + static_cast<u64>(rights_mode(context_, Privilege::current));
-    system.key = base + static_cast<u64>(rights_mode(context_, Privilege::system));
+    Impl& impl = *impl_;
+    const auto table_of = [&](Privilege privilege) -> TlbTable& {
+        const auto mode = static_cast<unsigned>(rights_mode(context_, privilege));
+        TlbTable*& table = impl.tables[mode];
+        if (!table) [[unlikely]]
+            table = &impl.pool.take(impl.selected.key, mode, impl.selected.space, impl.tables);
+        return *table;
+    };
+    views_[static_cast<unsigned>(Privilege::system)] = TlbView(table_of(Privilege::system));
+    views_[static_cast<unsigned>(Privilege::current)] =
+        TlbView(context_.alignment_check ? impl.pool.never() : table_of(Privilege::current));
 }
 
-// The keys have run out: once in a thousand or more address-space flushes.
+// One PCID's translations but global ones.
+void Mmu::forget(u16 pcid) {
+    impl_->pool.release(impl_->spaces.space_of(pcid));
+    impl_->spaces.forget(pcid);
+}
+
+// The numbers of spaces have run out: once in some thousand flushes of address spaces.
 void Mmu::restart() {
     ++counters_.restarts;
-    log_.trace(Channel::tlb, "keys used up: emptied");
-    impl_->tlb.clear();
+    log_.trace(Channel::tlb, "spaces used up: emptied");
+    impl_->pool.release_all();
     impl_->leaves.clear();
-    impl_->large_pages.clear();
+    impl_->cached.clear();
     impl_->spaces.restart();
 }
 
@@ -89,8 +102,9 @@ void Mmu::flush_all(bool global) {
     ++counters_.flushes;
     log_.trace(Channel::tlb, "flush of everything{}", global ? "" : " but global pages");
     impl_->spaces.forget_all();
+    impl_->pool.release_all();
     if (global) {
-        impl_->large_pages.clear();
+        impl_->cached.clear();
         if (!impl_->spaces.forget_globals()) restart();
     }
     select();
@@ -99,7 +113,7 @@ void Mmu::flush_all(bool global) {
 void Mmu::flush_pcid(u16 pcid) {
     ++counters_.flushes;
     log_.trace(Channel::tlb, "flush of PCID {:x}", pcid);
-    impl_->spaces.forget(pcid);
+    forget(pcid);
     select();
 }
 
@@ -113,20 +127,24 @@ void Mmu::flush_pcid_page(u16 pcid, LinearAddress address) {
     drop_page(address, impl_->spaces.space_of(pcid));
 }
 
-// One page, of whatever size, of one space and of the global pages. The first level's slots are shared by all keys.
+// One page, of whatever size, of one space and of the global pages, which any space's tables may have.
 void Mmu::drop_page(LinearAddress address, u64 space) {
     ++counters_.page_flushes;
     Impl& impl = *impl_;
     const u64 linear = long_addresses(context_) ? address.value : address.value & 0xFFFF'FFFF;
-    impl.tlb.drop_page(linear);
+    const bool large = impl.cached.maybe_large(linear), huge = impl.cached.maybe_huge(linear);
+    const auto drop = [&](TlbTable& table) {
+        table.drop_page(linear);
+        if (large) table.drop_region(linear & ~(CachedPages::large - 1), CachedPages::large);
+        if (huge) table.drop_region(linear & ~(CachedPages::huge - 1), CachedPages::huge);
+    };
+    if (impl.cached.maybe_global(linear))
+        impl.pool.for_each(drop);
+    else
+        impl.pool.for_each_of(space, drop);
     impl.leaves.drop_page(linear, space);
     impl.leaves.drop_page(linear, impl.spaces.global_space());
-    if (impl.large_pages.maybe_large(linear))
-        impl.tlb.drop_region(linear & ~(LargePages::large - 1), LargePages::large);
-    if (impl.large_pages.maybe_huge(linear)) {
-        impl.tlb.drop_region(linear & ~(LargePages::huge - 1), LargePages::huge);
-        impl.leaves.drop_region(linear & ~(LargePages::huge - 1), LargePages::huge);
-    }
+    if (huge) impl.leaves.drop_region(linear & ~(CachedPages::huge - 1), CachedPages::huge);
 }
 
 // ---- Requests of other threads ----

@@ -5,7 +5,7 @@
 #include "mmu/guest_access.h"
 #include "mmu/paging_context.h"
 #include "mmu/physical_map.h"
-#include "mmu/tlb.h"
+#include "mmu/tlb_table.h"
 #include "mmu/walker.h"
 
 #include <array>
@@ -27,9 +27,10 @@ struct MmuCounters {
     u64 page_flushes = 0; // INVLPG.
     u64 context_switches = 0;
     u64 code_writes = 0;    // Stores to pages that hold decoded code.
-    u64 evictions = 0;      // Fills that drove a live entry of another page out of the first level.
-    u64 grows = 0;          // Times the TLB was made larger.
-    u64 restarts = 0;       // Times the keys ran out and the TLB was emptied.
+    u64 evictions = 0;      // Fills that drove a live entry of another page out of its table.
+    u64 grows = 0;          // Times a table was made larger.
+    u64 restarts = 0;       // Times the numbers of spaces ran out and the TLB was emptied.
+    u64 refills = 0;        // Misses of translated code.
     u64 write_protects = 0; // Pages whose writable entries went because somebody decodes code there.
     u64 map_changes = 0;    // Times the physical map changed.
 };
@@ -63,8 +64,8 @@ class Mmu {
     [[nodiscard]] bool load(LinearAddress address, T& out, Privilege privilege = Privilege::current) {
         const TlbView& view = views_[static_cast<unsigned>(privilege)];
         const TlbEntry& entry = view.entry(address.value);
-        if (tag_matches(entry.read_tag, address.value, sizeof(T), view.key)) [[likely]] {
-            out = load_guest<T>(reinterpret_cast<const u8*>(entry.addend + address.value));
+        if (tlb_hit(entry.read_tag, address.value, sizeof(T))) [[likely]] {
+            out = load_guest<T>(reinterpret_cast<const u8*>(entry.host + (address.value ^ entry.read_tag)));
             return true;
         }
         static_assert(sizeof(T) <= sizeof(slow_value_));
@@ -76,8 +77,8 @@ class Mmu {
     [[nodiscard]] bool store(LinearAddress address, const T& value, Privilege privilege = Privilege::current) {
         const TlbView& view = views_[static_cast<unsigned>(privilege)];
         const TlbEntry& entry = view.entry(address.value);
-        if (tag_matches(entry.write_tag, address.value, sizeof(T), view.key)) [[likely]] {
-            store_guest<T>(reinterpret_cast<u8*>(entry.addend + address.value), value);
+        if (tlb_hit(entry.write_tag, address.value, sizeof(T))) [[likely]] {
+            store_guest<T>(reinterpret_cast<u8*>(entry.host + (address.value ^ entry.write_tag)), value);
             return true;
         }
         static_assert(sizeof(T) <= sizeof(slow_value_));
@@ -93,17 +94,15 @@ class Mmu {
     u8* host_for_write(LinearAddress address, u64 size, Privilege privilege = Privilege::current) {
         const TlbView& view = views_[static_cast<unsigned>(privilege)];
         const TlbEntry& entry = view.entry(address.value);
-        if (size - 1 < page_size && tag_matches(entry.write_tag, address.value, static_cast<unsigned>(size), view.key))
-            [[likely]]
-            return reinterpret_cast<u8*>(entry.addend + address.value);
+        if (size - 1 < page_size && tlb_hit(entry.write_tag, address.value, size)) [[likely]]
+            return reinterpret_cast<u8*>(entry.host + (address.value ^ entry.write_tag));
         return host_for_write_slow(address, size, privilege);
     }
     const u8* host_for_read(LinearAddress address, u64 size, Privilege privilege = Privilege::current) {
         const TlbView& view = views_[static_cast<unsigned>(privilege)];
         const TlbEntry& entry = view.entry(address.value);
-        if (size - 1 < page_size && tag_matches(entry.read_tag, address.value, static_cast<unsigned>(size), view.key))
-            [[likely]]
-            return reinterpret_cast<const u8*>(entry.addend + address.value);
+        if (size - 1 < page_size && tlb_hit(entry.read_tag, address.value, size)) [[likely]]
+            return reinterpret_cast<const u8*>(entry.host + (address.value ^ entry.read_tag));
         return host_for_read_slow(address, size, privilege);
     }
     // True when a write of `size` bytes (may cross pages) would not fault now, alignment checks included; sets A and D
@@ -119,6 +118,24 @@ class Mmu {
         const u8* host = nullptr; // Of the byte.
     };
     [[nodiscard]] bool fetch(LinearAddress address, CodePage& out);
+
+    // For translated code.
+    //
+    // The id of the pair of the address's linear page and the host page that it may be executed from now; fetches when
+    // the table has none yet. 0 on a fault (fault().kind says so), and when the page is not plain memory. While the
+    // pair stands, the id also stands in the table (tlb_execute_ids_offset), unless another page has taken its slot or
+    // alignment checks are in force. An id never stands for another pair, in no vCPU's tables.
+    u32 execute_id(LinearAddress address);
+    // Enters `code` in the current table's target cache, for an address that may be executed now. Emptied when the
+    // translation of its page or of the following page goes; what else the code depends on, it has to check itself.
+    // Nothing is remembered while alignment checks are in force.
+    void remember_target(LinearAddress address, const void* code);
+    void forget_targets(); // Of every table: code went.
+    // What host_for_read() and host_for_write() do when the TLB does not have the page, at the current privilege: fills
+    // the table. Null, with nothing told to anybody and nothing written but A and D bits, when the access faults,
+    // crosses a page, is not of plain memory, or writes to a page with code: interpret the instruction then. `access`
+    // is read or write.
+    u8* refill(LinearAddress address, u64 size, Access access) noexcept;
 
     const Fault& fault() const { return fault_; }
 
@@ -146,7 +163,9 @@ class Mmu {
     RendezvousMember& rendezvous_member();
 
     const MmuCounters& counters() const { return counters_; }
-    const TlbView& view(Privilege privilege) const { return views_[static_cast<unsigned>(privilege)]; }
+    const TlbView& view(Privilege privilege = Privilege::current) const {
+        return views_[static_cast<unsigned>(privilege)];
+    }
     // What the TLB holds under the current context, at most `most` lines (`info tlb`); the counters with their names
     // (--stats).
     std::string describe_tlb(std::size_t most = 1000) const;
@@ -158,9 +177,12 @@ class Mmu {
 
     void select();
     void update_views();
+    void forget(u16 pcid);
     void restart();
     void drop_page(LinearAddress address, u64 space);
-    void evicted();
+    void drop_small_page(u64 linear, u64 space);
+    void grow(TlbTable& table);
+    u32 note_execute(LinearAddress address, const u8* host_page);
     u64 next_page(LinearAddress address) const;
     bool check_address(LinearAddress& address, u64 size, Privilege privilege, bool data);
     bool translate(u64 linear, Access access, Privilege privilege, Page& out);
@@ -168,7 +190,7 @@ class Mmu {
     void read_part(const Page& page, u64 offset, void* out, u64 size);
     void write_part(const Page& page, u64 offset, const void* value, u64 size);
     bool probe(LinearAddress address, u64 size, Access access, Privilege privilege);
-    u8* host_slow(LinearAddress address, u64 size, Access access, Privilege privilege);
+    u8* host_slow(LinearAddress address, u64 size, Access access, Privilege privilege, Page& page);
     bool load_slow(LinearAddress address, void* out, unsigned size, Privilege privilege);
     bool store_slow(LinearAddress address, const void* value, unsigned size, Privilege privilege);
     u8* host_for_write_slow(LinearAddress address, u64 size, Privilege privilege);

@@ -1,5 +1,6 @@
 // Translation, and the slow paths of loads, stores and fetches.
 #include "mmu/code_marks.h"
+#include "mmu/execute_ids.h"
 #include "mmu/guest_copy.h"
 #include "mmu/mmu_impl.h"
 
@@ -85,15 +86,13 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
             ++counters_.page_faults;
             log_.trace(Channel::mmu, "page fault at {:x}, error code {:x}, CPL {}", linear, fault_.error_code,
                        context_.cpl);
+            drop_small_page(linear, impl.selected.space);
             return false;
         }
         rights = rights_of(leaf, context_, privilege);
-        if (denied) { // The tables allow more than what was cached, in whichever space.
-            impl.leaves.drop_page(linear, impl.selected.space);
-            impl.leaves.drop_page(linear, global_space);
-        }
+        if (denied) drop_small_page(linear, impl.selected.space); // The tables allow more than what was cached.
         impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
-        impl.large_pages.note(linear, leaf.size);
+        impl.cached.note(linear, leaf);
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);
     }
     const PhysicalAddress address = map_.on_bus(PhysicalAddress(leaf.address)).page();
@@ -108,43 +107,39 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     return true;
 }
 
-void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page) {
-    const u64 key = view(privilege).key;
-    if (key == never_key) return;
+// What a page fault drops (SDM volume 3, 4.10.4.1): the page, in every rights mode. Of a large page only this piece.
+void Mmu::drop_small_page(u64 linear, u64 space) {
     Impl& impl = *impl_;
-    const u64 base = linear & ~page_offset_mask;
-    const u64 tag = base | key;
-    const auto live = [&](u64 other) {
-        return other != no_tag && (other & page_offset_mask) - impl.selected.key < rights_modes
-               && (other & ~page_offset_mask) != base;
-    };
-    const TlbEntry& old = impl.tlb.entry(linear);
-    const bool evicts = live(old.read_tag) || live(old.execute_tag);
-    impl.tlb.fill(linear,
-                  {.read_tag = rights.read ? tag : no_tag,
-                   .write_tag = page.writer_admitted && page.write_host == page.read_host ? tag : no_tag,
-                   .execute_tag = rights.execute ? tag : no_tag,
-                   .addend = reinterpret_cast<std::uintptr_t>(page.read_host) - base},
-                  page.address);
+    impl.pool.for_each_of(space, [&](TlbTable& table) { table.drop_page(linear); });
+    impl.leaves.drop_page(linear, space);
+    impl.leaves.drop_page(linear, impl.spaces.global_space());
+}
+
+void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page) {
+    TlbTable& table = *view(privilege).table;
+    if (impl_->pool.is_never(table)) return;
     ++counters_.fills;
-    if (evicts) evicted();
-    if (impl.fills_to_halving-- == 0) {
-        impl.fills_to_halving = 16 * (impl.tlb.mask() + 1);
-        impl.pressure /= 2;
+    switch (table.fill(linear, {.read = rights.read,
+                                .write = page.writer_admitted && page.write_host == page.read_host,
+                                .execute = rights.execute,
+                                .host = page.read_host,
+                                .frame = page.address})) {
+    case TlbTable::Filled::free: break;
+    case TlbTable::Filled::evicted: ++counters_.evictions; break;
+    case TlbTable::Filled::crowded:
+        ++counters_.evictions;
+        grow(table);
+        break;
     }
 }
 
-// Grows the TLB when a good part of it was evicted within few fills: the working set is larger than the table.
-void Mmu::evicted() {
-    ++counters_.evictions;
-    Impl& impl = *impl_;
-    if (++impl.pressure <= impl.tlb.mask() / 2) return;
-    impl.pressure = 0;
-    if (!impl.tlb.grow()) return;
+void Mmu::grow(TlbTable& table) {
+    if (!table.grow()) return;
     ++counters_.grows;
-    impl.leaves.resize((impl.tlb.mask() + 1) / 2);
+    Impl& impl = *impl_;
+    if (impl.leaves.capacity() < table.size() * 2) impl.leaves.resize(table.size() / 2);
     update_views();
-    log_.trace(Channel::tlb, "grown to {} entries", impl.tlb.mask() + 1);
+    log_.trace(Channel::tlb, "grown to {} entries", table.size());
 }
 
 // ---- Loads and stores ----
@@ -206,19 +201,24 @@ u64 Mmu::next_page(LinearAddress address) const {
     return long_addresses(context_) ? next : next & low_4_gib;
 }
 
-u8* Mmu::host_slow(LinearAddress address, u64 size, Access access, Privilege privilege) {
+// The host pointer to what may be accessed and is plain memory, whoever has to be told of it.
+u8* Mmu::host_slow(LinearAddress address, u64 size, Access access, Privilege privilege, Page& page) {
     fault_.kind = Fault::Kind::none;
     if (size == 0 || address.page_offset() + size > page_size || size > page_size) return nullptr;
     if (context_.alignment_check && privilege == Privilege::current
         && (size > 8 || !std::has_single_bit(size) || !aligned(address.value, size)))
         return nullptr; // load() and store() tell.
     if (!check_address(address, size, privilege, false)) return nullptr;
-    Page page;
     if (!translate(address.value, access, privilege, page)) return nullptr;
     if (access == Access::read) return page.read_host ? page.read_host + address.page_offset() : nullptr;
     if (!page.write_host || page.write_host != page.read_host) return nullptr;
-    u8* const host = page.write_host + address.page_offset();
-    if (!page.writer_admitted) {
+    return page.write_host + address.page_offset();
+}
+
+u8* Mmu::host_for_write_slow(LinearAddress address, u64 size, Privilege privilege) {
+    Page page;
+    u8* const host = host_slow(address, size, Access::write, privilege, page);
+    if (host && !page.writer_admitted) {
         ++counters_.code_writes;
         map_.code_marks().note_writer(host);
         map_.before_host_write(host, size);
@@ -226,12 +226,16 @@ u8* Mmu::host_slow(LinearAddress address, u64 size, Access access, Privilege pri
     return host;
 }
 
-u8* Mmu::host_for_write_slow(LinearAddress address, u64 size, Privilege privilege) {
-    return host_slow(address, size, Access::write, privilege);
+const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege privilege) {
+    Page page;
+    return host_slow(address, size, Access::read, privilege, page);
 }
 
-const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege privilege) {
-    return host_slow(address, size, Access::read, privilege);
+u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
+    ++counters_.refills;
+    Page page;
+    u8* const host = host_slow(address, size, access, Privilege::current, page);
+    return access == Access::write && !page.writer_admitted ? nullptr : host;
 }
 
 // ---- Probes and fetches ----
@@ -262,16 +266,51 @@ bool Mmu::fetch(LinearAddress address, CodePage& out) {
     if (!check_address(address, 1, Privilege::current, false)) return false;
     const TlbView& view = views_[static_cast<unsigned>(Privilege::current)];
     const TlbEntry& entry = view.entry(address.value);
-    if (tag_matches(entry.execute_tag, address.value, 1, view.key)) [[likely]] {
-        out.address = impl_->tlb.physical_page(address.value) + address.page_offset();
-        out.host = reinterpret_cast<const u8*>(entry.addend + address.value);
+    if (tlb_hit(entry.execute_tag, address.value, 1)) [[likely]] {
+        out.address = view.table->frame(address.value) + address.page_offset();
+        out.host = reinterpret_cast<const u8*>(entry.host + address.page_offset());
+        note_execute(address, out.host - address.page_offset());
         return true;
     }
     Page page;
     if (!translate(address.value, Access::execute, Privilege::current, page)) return false;
     out.address = page.address + address.page_offset();
     out.host = page.read_host ? page.read_host + address.page_offset() : nullptr;
+    if (out.host) note_execute(address, page.read_host);
     return true;
+}
+
+// ---- For translated code ----
+
+// The id of a page that was just fetched from; enters it in the table.
+u32 Mmu::note_execute(LinearAddress address, const u8* host_page) {
+    TlbTable& table = *view().table;
+    const u32 known = table.execute_id(address.value, host_page);
+    if (known != 0) [[likely]]
+        return known;
+    const u32 id = map_.execute_ids().id_of(address.page(), host_page);
+    if (!impl_->pool.is_never(table)) table.set_execute_id(address.value, host_page, id);
+    return id;
+}
+
+u32 Mmu::execute_id(LinearAddress address) {
+    if (!long_addresses(context_)) address.value &= low_4_gib;
+    const u32 known = view().table->execute_id(address.value);
+    if (known != 0) [[likely]]
+        return known;
+    fault_.kind = Fault::Kind::none;
+    CodePage code;
+    if (!fetch(address, code) || !code.host) return 0;
+    return note_execute(address, code.host - address.page_offset());
+}
+
+void Mmu::remember_target(LinearAddress address, const void* code) {
+    TlbTable& table = *view().table;
+    if (!impl_->pool.is_never(table)) table.remember_target(address.value, code);
+}
+
+void Mmu::forget_targets() {
+    impl_->pool.for_each([](TlbTable& table) { table.forget_targets(); });
 }
 
 } // namespace calque::mmu

@@ -7,21 +7,25 @@ std::string Mmu::describe_tlb(std::size_t most) const {
     static constexpr const char* mode_names[rights_modes] = {"user", "supervisor", "supervisor, AC"};
     std::string text;
     std::size_t lines = 0, live = 0;
-    for (const TlbEntry& entry : impl_->tlb.table()) {
-        const u64 tag = entry.read_tag != no_tag ? entry.read_tag : entry.execute_tag;
-        const u64 mode = (tag & page_offset_mask) - impl_->selected.key;
-        if (tag == no_tag || mode >= rights_modes) continue;
-        ++live;
-        if (++lines > most) continue;
-        const u64 linear = tag & ~page_offset_mask;
-        text += fmt::format("{:016x} -> {:010x} {}{}{} {}\n", linear, impl_->tlb.physical_page(linear).value,
-                            entry.read_tag == tag ? 'r' : '-', entry.write_tag == tag ? 'w' : '-',
-                            entry.execute_tag == tag ? 'x' : '-', mode_names[mode]);
+    std::size_t room = 0;
+    for (unsigned mode = 0; mode < rights_modes; ++mode) {
+        TlbTable* const table = impl_->tables[mode];
+        if (!table) continue;
+        room += table->size();
+        table->for_each_live([&](u64 linear, const TlbEntry& entry) {
+            ++live;
+            if (++lines > most) return;
+            text += fmt::format("{:016x} -> {:010x} {}{}{} {}\n", linear, table->frame(linear).value,
+                                entry.read_tag == linear ? 'r' : '-', entry.write_tag == linear ? 'w' : '-',
+                                entry.execute_tag == linear ? 'x' : '-', mode_names[mode]);
+        });
     }
-    return text + fmt::format("{} of {} entries belong to the current address space\n", live, impl_->tlb.mask() + 1);
+    return text + fmt::format("{} of the {} entries of the current address space are used\n", live, room);
 }
 
 std::string Mmu::describe_counters() const {
+    u64 entries = 0;
+    impl_->pool.for_each([&](TlbTable& table) { entries += table.size(); });
     const struct {
         const char* name;
         u64 value;
@@ -36,8 +40,10 @@ std::string Mmu::describe_counters() const {
         {"flushes of pages", counters_.page_flushes},
         {"CR3 loads", counters_.context_switches},
         {"evictions", counters_.evictions},
-        {"TLB entries", impl_->tlb.mask() + 1},
-        {"key restarts", counters_.restarts},
+        {"TLB entries", entries},
+        {"TLB tables in use", impl_->pool.in_use()},
+        {"restarts", counters_.restarts},
+        {"refills for translated code", counters_.refills},
         {"stores to pages with code", counters_.code_writes},
         {"pages write-protected for code", counters_.write_protects},
         {"physical map changes", counters_.map_changes},

@@ -3,36 +3,49 @@
 
 #include "mmu/address_spaces.h"
 #include "mmu/flat_map.h"
+#include "mmu/leaf_cache.h"
 #include "mmu/mmu.h"
 #include "mmu/rendezvous.h"
-#include "mmu/tlb.h"
+#include "mmu/tlb_pool.h"
 
 #include <bitset>
 
 namespace calque::mmu {
 
-// Which large pages may be cached, so that INVLPG knows when one slot is not enough. Answers may be yes without need,
-// never no in error.
-class LargePages {
+// What was cached since the last flush of everything, so that INVLPG knows when it has more to do than to drop one slot
+// of one space. Answers may be yes without need, never no in error.
+class CachedPages {
   public:
     static constexpr u64 large = u64{4} << 20; // 2 and 4 MiB pages are kept by 4 MiB.
     static constexpr u64 huge = u64{1} << 30;
 
-    void note(u64 linear, u64 size) {
-        if (size == huge)
+    void note(u64 linear, const Leaf& leaf) {
+        if (leaf.size == huge)
             huge_.set(index(linear / huge));
-        else if (size != page_size)
+        else if (leaf.size != page_size)
             large_.set(index(linear / large));
+        if (!leaf.global) return;
+        if (leaf.size == huge)
+            global_huge_.set(index(linear / huge));
+        else if (leaf.size != page_size)
+            global_large_.set(index(linear / large));
+        else
+            global_.set(index(linear / page_size));
     }
     bool maybe_large(u64 linear) const { return large_.test(index(linear / large)); }
     bool maybe_huge(u64 linear) const { return huge_.test(index(linear / huge)); }
-    void clear() { large_.reset(), huge_.reset(); }
+    bool maybe_global(u64 linear) const {
+        return global_.test(index(linear / page_size)) || global_large_.test(index(linear / large))
+               || global_huge_.test(index(linear / huge));
+    }
+    void clear() { *this = {}; }
 
   private:
     static constexpr unsigned index_bits = 12;
+    using Set = std::bitset<1 << index_bits>;
     static std::size_t index(u64 number) { return number * 0x9E37'79B9'7F4A'7C15 >> (64 - index_bits); }
-    std::bitset<1 << index_bits> large_;
-    std::bitset<1 << index_bits> huge_;
+    Set large_, huge_;
+    Set global_, global_large_, global_huge_;
 };
 
 // One page as an access sees it: host pointers of its first byte, null where it is not plain memory.
@@ -53,9 +66,11 @@ struct Mmu::Impl final : MapObserver {
         }
         void drop_writable(PhysicalAddress page) override {
             ++mmu_.counters_.write_protects;
-            mmu_.impl_->tlb.drop_writable(page);
+            mmu_.impl_->pool.for_each([&](TlbTable& table) { table.drop_writable(page); });
         }
-        void drop_all_writable() override { mmu_.impl_->tlb.drop_all_writable(); }
+        void drop_all_writable() override {
+            mmu_.impl_->pool.for_each([](TlbTable& table) { table.drop_all_writable(); });
+        }
 
       private:
         Mmu& mmu_;
@@ -69,13 +84,12 @@ struct Mmu::Impl final : MapObserver {
     std::function<void()> kick;
     std::atomic<bool> flush_requested{false};
 
-    Tlb tlb;
+    TlbPool pool;
     LeafCache leaves;
     AddressSpaces spaces;
     AddressSpaces::Selected selected;
-    LargePages large_pages;
-    u64 pressure = 0; // Recent evictions, halved now and then: enough of them make the TLB grow.
-    u64 fills_to_halving = 0;
+    TlbPool::Tables tables{}; // Of the selected key, where it has them.
+    CachedPages cached;
 
     std::shared_ptr<const FlatMap> flat;
     u64 flat_generation = 0;

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "mmu/code_marks.h"
+#include "mmu/execute_ids.h"
 #include "mmu/flat_map.h"
 #include "mmu/guest_copy.h"
 #include "mmu/mmu.h"
@@ -23,6 +24,7 @@ struct PhysicalMap::Impl {
     IoTarget* default_target = nullptr;
     std::shared_ptr<const FlatMap> flat;
     CodeMarks marks;
+    ExecuteIds execute_ids;
     Rendezvous rendezvous;
     std::shared_mutex observers;
     std::vector<CodeWriteObserver*> code_observers;
@@ -36,6 +38,7 @@ PhysicalMap::PhysicalMap(Log& log) : impl_(std::make_unique<Impl>(log)) {
 PhysicalMap::~PhysicalMap() = default;
 
 CodeMarks& PhysicalMap::code_marks() { return impl_->marks; }
+ExecuteIds& PhysicalMap::execute_ids() { return impl_->execute_ids; }
 Rendezvous& PhysicalMap::rendezvous() { return impl_->rendezvous; }
 
 std::shared_ptr<const FlatMap> PhysicalMap::snapshot() const {

@@ -62,6 +62,7 @@ struct Region {
 };
 
 class CodeMarks;
+class ExecuteIds;
 class FlatMap;
 class Mmu;
 class Rendezvous;
@@ -138,6 +139,7 @@ class PhysicalMap {
     std::shared_ptr<const FlatMap> snapshot() const;
     u64 generation() const { return generation_.load(std::memory_order_acquire); }
     CodeMarks& code_marks();
+    ExecuteIds& execute_ids();
     Rendezvous& rendezvous();
     // Clears the marks of host bytes (of one page) and tells the observers when any was set.
     void before_host_write(const u8* host, u64 length);

@@ -121,9 +121,7 @@ TEST_F(CodeTest, DevicesHaveNoCode) {
 // A page is writable through the TLB until code is marked, then never, and again when its last mark has gone.
 TEST_F(CodeTest, StoresToPagesWithCodeTakeTheSlowPath) {
     const TlbView& view = mmu.view(Privilege::current);
-    const auto fast = [&](u64 address) {
-        return tag_matches(view.entry(address).write_tag, address, 4, mmu.view(Privilege::current).key);
-    };
+    const auto fast = [&](u64 address) { return tlb_hit(view.entry(address).write_tag, address, 4); };
     ASSERT_TRUE(mmu.store(LinearAddress(0x5000), u32{1}));
     EXPECT_TRUE(fast(0x5000));
     EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5100), 4)); // Somebody can write there unseen.
@@ -210,7 +208,7 @@ TEST(Rendezvous, ParkedVcpusAreNotWaitedForAndServeLater) {
     memory.map.protect_code_page(PhysicalAddress(0x5000), &self); // Returns.
     other.unpark();
     const TlbView& view = other.view(Privilege::current);
-    EXPECT_FALSE(tag_matches(view.entry(0x5000).write_tag, 0x5000, 4, view.key));
+    EXPECT_FALSE(tlb_hit(view.entry(0x5000).write_tag, 0x5000, 4));
     EXPECT_EQ(other.counters().write_protects, 1u);
 }
 
@@ -224,7 +222,7 @@ TEST(Rendezvous, PostedPagesAreServedAtTheSafePoint) {
         ASSERT_TRUE(mmu.store(LinearAddress(n * page_size), u32{1}));
     const auto writable = [&](u64 address) {
         const TlbView& view = mmu.view(Privilege::current);
-        return tag_matches(view.entry(address).write_tag, address, 4, view.key);
+        return tlb_hit(view.entry(address).write_tag, address, 4);
     };
     mmu.request_write_protect(PhysicalAddress(0x5000));
     EXPECT_EQ(kicks, 1);

@@ -48,7 +48,7 @@ class RandomGuest {
     u64 page_offset() {
         switch (pick(3)) {
         case 0: return pick(4) * page_size;
-        case 1: return pick(3) * Tlb::largest * page_size + pick(2) * page_size;
+        case 1: return pick(3) * tlb_largest * page_size + pick(2) * page_size;
         default: return large_offset + (pick(2) ? pick(512) : pick(3)) * page_size;
         }
     }

@@ -1,6 +1,7 @@
 // The TLB's parts, and what of it a guest can tell: flushes, keys, global pages, large pages, growth.
 #include "mmu/address_spaces.h"
-#include "mmu/tlb.h"
+#include "mmu/leaf_cache.h"
+#include "mmu/tlb_pool.h"
 #include "tests/mmu/fixture.h"
 
 #include <random>
@@ -8,24 +9,16 @@
 namespace calque::mmu {
 namespace {
 
-// tag_matches against its definition: all bytes in the page of the tag, and the same key. The tags are those that an
-// entry can hold: of pages that share its index in tables of any size.
-TEST(TagMatches, OnlyWithinThePageAndUnderTheKey) {
-    for (const u64 entries : {u64{2}, u64{1024}, u64{65536}})
-        for (const u64 page : {u64{0}, u64{0x1000}, u64{0x7FFF'FFFF'F000}, u64{0xFFFF'FFFF'FFFF'F000}})
-            for (const u64 other : {u64{0}, entries * page_size, ~u64{0} * entries * page_size})
-                for (const u64 tag_key : {u64{0}, u64{1}, u64{0x7FF}, u64{0xFFD}})
-                    for (const u64 key : {u64{0}, u64{1}, u64{0x7FF}, u64{0xFFD}, never_key}) {
-                        const u64 tag_page = page + other;
-                        for (const unsigned size : {1u, 2u, 4u, 8u, 10u, 16u, 32u, 64u, 4096u})
-                            for (const u64 offset : {u64{0}, u64{1}, u64{4096} - size, u64{4097} - size, u64{4095}}) {
-                                const u64 address = page + (offset & 0xFFF);
-                                const bool inside = (address & 0xFFF) + size <= page_size;
-                                EXPECT_EQ(tag_matches(tag_page | tag_key, address, size, key),
-                                          inside && tag_page == page && tag_key == key);
-                                EXPECT_FALSE(tag_matches(no_tag, address, size, key));
-                            }
-                    }
+// tlb_hit against its definition: all bytes in the page of the tag.
+TEST(TlbHit, OnlyWithinThePage) {
+    for (const u64 page : {u64{0}, u64{0x1000}, u64{0x7FFF'FFFF'F000}, u64{0xFFFF'FFFF'FFFF'F000}})
+        for (const u64 other : {u64{0}, u64{0x1000}, u64{0x40'0000}, u64{1} << 32, u64{1} << 47, u64{1} << 63})
+            for (const unsigned size : {1u, 2u, 4u, 8u, 10u, 16u, 32u, 64u, 4096u})
+                for (const u64 offset : {u64{0}, u64{1}, u64{4096} - size, u64{4097} - size, u64{4095}}) {
+                    const u64 address = page + (offset & 0xFFF);
+                    const bool inside = (address & 0xFFF) + size <= page_size;
+                    EXPECT_EQ(tlb_hit(page ^ other, address, size), inside && other == 0);
+                }
 }
 
 TEST(LeafCache, KeepsWhatItIsGiven) {
@@ -75,34 +68,207 @@ TEST(LeafCache, GrowingKeepsTheEntries) {
     }
 }
 
-TEST(Tlb, GrowingKeepsTheEntries) {
-    Tlb tlb;
-    for (u64 page = 0; page < Tlb::smallest; ++page)
-        tlb.fill(page << page_shift, {page << page_shift | 5, no_tag, no_tag, page}, PhysicalAddress(page * 0x2000));
-    std::size_t size = Tlb::smallest;
-    while (tlb.grow()) {
-        size *= 2;
-        ASSERT_EQ(tlb.mask() + 1, size);
-        for (u64 page = 0; page < Tlb::smallest; ++page) {
-            ASSERT_EQ(tlb.entry(page << page_shift).read_tag, page << page_shift | 5);
-            ASSERT_EQ(tlb.entry(page << page_shift).addend, page);
-            ASSERT_EQ(tlb.physical_page(page << page_shift).value, page * 0x2000);
-        }
+struct TableTest : testing::Test {
+    TableTest() : memory(tlb_table_size), table(TlbTable::create(memory.data())) {}
+    // A page whose host address and frame tell which it is.
+    void fill(u64 linear, bool write = true) {
+        table.fill(linear, {.read = true,
+                            .write = write,
+                            .execute = true,
+                            .host = reinterpret_cast<u8*>(linear * 2),
+                            .frame = PhysicalAddress(linear / 4 & ~page_offset_mask & 0xFF'FFFF'FFFF)});
     }
-    EXPECT_EQ(size, Tlb::largest);
+    bool readable(u64 linear, u64 size = 1) { return tlb_hit(table.entry(linear).read_tag, linear, size); }
+    bool writable(u64 linear) { return tlb_hit(table.entry(linear).write_tag, linear, 1); }
+    bool executable(u64 linear) { return tlb_hit(table.entry(linear).execute_tag, linear, 1); }
+    bool any(u64 linear) { return readable(linear) || writable(linear) || executable(linear); }
+    const void* target(u64 linear) {
+        const TlbTarget& found = table.targets()[linear % tlb_target_count];
+        return found.linear == linear ? found.code : nullptr;
+    }
+    u32 id(u64 linear) { return table.execute_ids()[(linear >> page_shift) % tlb_execute_id_count]; }
+    void expect_empty(u64 n) {
+        for (const u64 high : {u64{0}, u64{1} << 27, u64{1} << 35, u64{1} << 36, u64{0x1'FFFF} << 35, u64{1} << 51})
+            for (const u64 offset : {u64{0}, u64{1}, u64{4095}}) {
+                const u64 address = (n | (high & ~(table.size() - 1))) << page_shift | offset;
+                ASSERT_FALSE(any(address)) << std::hex << address;
+                ASSERT_EQ(table.execute_id(address), 0u);
+            }
+    }
+
+    ReservedMemory memory;
+    TlbTable& table;
+    static constexpr int code[4] = {};
+};
+
+// No address matches an entry that nothing was put in, whatever its high bits: of a fresh table, one that has grown,
+// and one that is used again.
+TEST_F(TableTest, EmptyEntriesMatchNoAddress) {
+    const auto sweep = [&] {
+        for (u64 n = 0; n < table.size(); ++n)
+            expect_empty(n);
+        for (u64 linear = 0; linear < tlb_target_count; ++linear) {
+            ASSERT_EQ(target(linear), nullptr);
+            ASSERT_NE(table.targets()[linear].linear % tlb_target_count, linear);
+        }
+    };
+    sweep();
+    do
+        sweep();
+    while (table.grow());
+    for (u64 n = 0; n < 3000; ++n) {
+        fill(n * 37 << page_shift);
+        table.set_execute_id(n << page_shift, nullptr, 1 + static_cast<u32>(n));
+        table.remember_target(n * 5, code);
+    }
+    table.recycle();
+    EXPECT_EQ(table.size(), tlb_smallest);
+    sweep();
+    while (table.grow()) {
+    }
+    sweep(); // Nor has the part beyond the smallest size kept anything.
 }
 
-TEST(Tlb, DropsWritableEntriesOfAPhysicalPageOnly) {
-    Tlb tlb;
-    for (u64 page = 0; page < Tlb::smallest; ++page) {
-        const u64 tag = page << page_shift | 1;
-        tlb.fill(page << page_shift, {tag, tag, tag, 0}, PhysicalAddress((page % 7) << page_shift));
+TEST_F(TableTest, APageWithoutARightDoesNotMatchForIt) {
+    table.fill(0x5000, {.read = true, .write = false, .execute = false, .host = nullptr, .frame = {}});
+    table.fill(0x6000, {.read = false, .write = false, .execute = true, .host = nullptr, .frame = {}});
+    table.fill(0, {.read = false, .write = true, .execute = false, .host = nullptr, .frame = {}});
+    EXPECT_TRUE(readable(0x5000) && !writable(0x5000) && !executable(0x5000));
+    EXPECT_TRUE(!readable(0x6000) && !writable(0x6000) && executable(0x6000));
+    EXPECT_TRUE(!readable(0) && writable(0) && !executable(0));
+    while (table.grow()) {
+        EXPECT_TRUE(readable(0x5000) && !writable(0x5000) && !executable(0x5000));
+        EXPECT_TRUE(!readable(0x6000) && !writable(0x6000) && executable(0x6000));
+        EXPECT_TRUE(!readable(0) && writable(0) && !executable(0));
     }
-    tlb.drop_writable(PhysicalAddress(3 << page_shift));
-    for (u64 page = 0; page < Tlb::smallest; ++page) {
-        EXPECT_EQ(tlb.entry(page << page_shift).write_tag == no_tag, page % 7 == 3);
-        EXPECT_NE(tlb.entry(page << page_shift).read_tag, no_tag);
+}
+
+TEST_F(TableTest, CrossingIsNoHit) {
+    fill(0x5000);
+    fill(0x6000);
+    for (const u64 size : {1u, 2u, 8u, 16u, 64u, 4096u}) {
+        EXPECT_TRUE(readable(0x6000 - size, size));
+        EXPECT_EQ(readable(0x6001 - size, size), size == 1);
     }
+}
+
+TEST_F(TableTest, GrowingKeepsTheEntries) {
+    const auto linear = [](u64 n) { return n << page_shift | n * 0x123 << 32; };
+    for (u64 n = 0; n < tlb_smallest; ++n)
+        fill(linear(n), n % 2);
+    u64 size = tlb_smallest;
+    while (table.grow()) {
+        size *= 2;
+        ASSERT_EQ(table.size(), size);
+        ASSERT_EQ(table.index_mask(), (size - 1) * sizeof(TlbEntry));
+        for (u64 n = 0; n < tlb_smallest; ++n) {
+            ASSERT_TRUE(readable(linear(n)));
+            ASSERT_EQ(writable(linear(n)), n % 2 == 1);
+            ASSERT_EQ(table.entry(linear(n)).host, linear(n) * 2);
+            ASSERT_EQ(table.frame(linear(n)).value, linear(n) / 4 & ~page_offset_mask & 0xFF'FFFF'FFFF);
+        }
+        u64 live = 0;
+        table.for_each_live([&](u64 page, const TlbEntry&) { live += page == linear(page >> page_shift & 1023); });
+        ASSERT_EQ(live, tlb_smallest);
+    }
+    EXPECT_EQ(size, tlb_largest);
+}
+
+TEST_F(TableTest, DropsWritableEntriesOfAPhysicalPageOnly) {
+    const auto put = [&](u64 n) {
+        table.fill(n << page_shift, {.read = true,
+                                     .write = true,
+                                     .execute = true,
+                                     .host = nullptr,
+                                     .frame = PhysicalAddress((n % 7 | (n & 1) << 12) << page_shift)});
+    };
+    for (u64 n = 0; n < tlb_smallest; ++n)
+        put(n);
+    table.drop_writable(PhysicalAddress(3 << page_shift));
+    for (u64 n = 0; n < tlb_smallest; ++n) {
+        EXPECT_EQ(writable(n << page_shift), n % 7 != 3 || n % 2 == 1);
+        EXPECT_TRUE(readable(n << page_shift));
+    }
+    table.drop_all_writable();
+    for (u64 n = 0; n < tlb_smallest; ++n)
+        EXPECT_FALSE(writable(n << page_shift));
+    put(10);
+    EXPECT_TRUE(writable(10 << page_shift));
+    table.drop_writable(PhysicalAddress(3 << page_shift));
+    EXPECT_FALSE(writable(10 << page_shift));
+}
+
+TEST_F(TableTest, DroppingAPageTakesItsIdAndTargetsAlong) {
+    const u64 pages[] = {0x40'0000, 0x40'1000, 0x40'2000, 0x7FFF'0000'3000};
+    for (u32 n = 0; n < 4; ++n) {
+        fill(pages[n]);
+        table.set_execute_id(pages[n], reinterpret_cast<u8*>(pages[n] * 2), n + 1);
+        table.remember_target(pages[n] + 0x10 * n, code + n);
+        EXPECT_EQ(table.execute_id(pages[n] + 5), n + 1);
+        EXPECT_EQ(id(pages[n]), n + 1);
+        EXPECT_EQ(table.execute_id(pages[n], nullptr), 0u); // Of other memory.
+    }
+    table.drop_page(0x40'1234);
+    EXPECT_TRUE(any(pages[0]) && !any(pages[1]) && any(pages[2]) && any(pages[3]));
+    EXPECT_EQ(id(pages[1]), 0u);
+    EXPECT_EQ(target(pages[0]), nullptr); // Its code may go on in the next page.
+    EXPECT_EQ(target(pages[1] + 0x10), nullptr);
+    EXPECT_EQ(target(pages[2] + 0x20), code + 2);
+    EXPECT_EQ(target(pages[3] + 0x30), code + 3);
+    table.drop_region(0x40'0000, 0x40'0000);
+    EXPECT_TRUE(!any(pages[0]) && !any(pages[2]) && any(pages[3]));
+    EXPECT_EQ(id(pages[0]), 0u);
+    EXPECT_EQ(id(pages[2]), 0u);
+    EXPECT_EQ(target(pages[2] + 0x20), nullptr);
+    EXPECT_EQ(table.execute_id(pages[3]), 4u);
+    EXPECT_EQ(target(pages[3] + 0x30), code + 3);
+    table.set_execute_id(pages[3], nullptr, 9); // It leads elsewhere now.
+    EXPECT_EQ(target(pages[3] + 0x30), nullptr);
+}
+
+TEST_F(TableTest, RegionsAreDroppedAtEverySize) {
+    const u64 region = u64{5} << 30;
+    do {
+        for (const u64 length : {u64{4} << 20, u64{1} << 30}) {
+            const u64 at[] = {region - page_size, region, region + length - page_size, region + length};
+            for (const u64 linear : at) { // One by one: they may share a slot.
+                fill(linear);
+                table.drop_region(region, length);
+                EXPECT_EQ(any(linear), linear - region >= length) << std::hex << linear;
+            }
+        }
+    } while (table.grow());
+}
+
+TEST(TlbPool, ATableBelongsToItsKeyUntilItIsTaken) {
+    TlbPool pool;
+    const auto take = [&](u64 key, u64 space) -> TlbTable& { return pool.take(key, 1, space, pool.find(key)); };
+    const auto fill = [](TlbTable& table) {
+        table.fill(0x5000, {.read = true, .write = true, .execute = true, .host = nullptr, .frame = {}});
+    };
+    for (u64 n = 0; n < TlbPool::count; ++n) {
+        fill(take(3 * n, n / 2));
+        ASSERT_EQ(pool.in_use(), n + 1);
+    }
+    (void)pool.find(0); // Used again: not the oldest any more.
+    TlbTable* const second = pool.find(3)[1];
+    ASSERT_NE(second, nullptr);
+    const TlbPool::Tables kept{nullptr, second, nullptr};
+    TlbTable& taken = pool.take(3000, 0, 77, kept);
+    EXPECT_EQ(pool.find(6)[1], nullptr); // The least recently used that was not kept.
+    EXPECT_EQ(pool.find(3000)[0], &taken);
+    EXPECT_FALSE(taken.holds(0x5000));
+    EXPECT_TRUE(pool.find(0)[1]->holds(0x5000));
+    EXPECT_EQ(pool.in_use(), TlbPool::count);
+    pool.release(0);
+    EXPECT_EQ(pool.find(0)[1], nullptr);
+    EXPECT_EQ(pool.find(3)[1], nullptr);
+    EXPECT_EQ(pool.in_use(), TlbPool::count - 2);
+    u64 of_space = 0;
+    pool.for_each_of(4, [&](TlbTable&) { ++of_space; });
+    EXPECT_EQ(of_space, 2u);
+    pool.release_all();
+    EXPECT_EQ(pool.in_use(), 0u);
 }
 
 // ---- What a guest can tell ----
@@ -257,6 +423,24 @@ TEST_F(TlbTest, RightsThatWereAddedAreSeenWithoutAFlush) {
     EXPECT_EQ(frame_at(other_page), 2u);
 }
 
+// Nor does another frame, in whichever rights mode the old one was cached: the fault has dropped the page (SDM volume
+// 3, 4.10.4.1).
+TEST_F(TlbTest, AFaultDropsThePageInEveryRightsMode) {
+    tables.map(page, 1 * page_size | P | U);
+    context.cr0 |= cr0_wp;
+    const auto at_cpl = [&](u8 cpl) {
+        context.cpl = cpl;
+        mmu.set_context(context);
+        return frame_at(page);
+    };
+    EXPECT_EQ(at_cpl(0), 1u);
+    EXPECT_EQ(at_cpl(3), 1u);
+    EXPECT_FALSE(mmu.store(LinearAddress(page), u64{0}));
+    tables.map(page, frame(3) | U);
+    EXPECT_EQ(at_cpl(0), 3u);
+    EXPECT_EQ(at_cpl(3), 3u);
+}
+
 TEST_F(TlbTest, WpTakesEffectBothWays) {
     tables.map(page, 1 * page_size | P);
     for (int round = 0; round < 2; ++round) {
@@ -303,7 +487,7 @@ TEST_F(TlbTest, GrowsWithTheWorkingSet) {
     };
     for (int round = 0; round < 4; ++round)
         sweep();
-    EXPECT_GE(mmu.view(Privilege::current).mask + 1, pages);
+    EXPECT_GE(mmu.view().table->size(), pages);
     const MmuCounters before = mmu.counters();
     sweep();
     EXPECT_EQ(mmu.counters().fills, before.fills); // Everything fits.
@@ -311,7 +495,7 @@ TEST_F(TlbTest, GrowsWithTheWorkingSet) {
 }
 
 TEST_F(TlbTest, ConflictsAreServedByTheSecondLevel) {
-    const u64 conflicting = page + Tlb::largest * page_size;
+    const u64 conflicting = page + tlb_largest * page_size;
     tables.map(page, frame(1));
     tables.map(conflicting, frame(2));
     for (int round = 0; round < 100; ++round) {
@@ -338,28 +522,40 @@ TEST_F(TlbTest, KeysRunOut) {
     EXPECT_GE(mmu.counters().restarts, 4u);
 }
 
-TEST(AddressSpaces, KeysAreDistinctAndInRange) {
+TEST(AddressSpaces, NoKeyIsUsedTwice) {
     AddressSpaces spaces;
     PagingContext context = long_mode(0x1000);
     context.cr4 |= cr4_pcide;
-    std::vector<bool> used(0x1000);
-    u64 selected = 0;
-    for (u64 n = 0;; ++n) {
+    u64 last_key = 0, selected = 0, restarts = 0;
+    for (u64 n = 0; n < 10'000; ++n) {
         context.cr3 = 0x1000 | (n & 0xFFF);
         spaces.forget(static_cast<u16>(n & 0xFFF));
         AddressSpaces::Selected out;
-        if (!spaces.select(context, out)) break;
-        ++selected;
-        for (u64 mode = 0; mode < rights_modes; ++mode) {
-            ASSERT_LT(out.key + mode, never_key);
-            ASSERT_FALSE(used[out.key + mode]);
-            used[out.key + mode] = true;
+        while (!spaces.select(context, out)) {
+            EXPECT_GT(selected, 4000u);
+            selected = 0;
+            ++restarts;
+            spaces.restart();
         }
+        ++selected;
+        ASSERT_TRUE(n == 0 || out.key >= last_key + rights_modes);
+        last_key = out.key;
     }
-    EXPECT_GT(selected, 1300u);
-    spaces.restart();
-    AddressSpaces::Selected out;
-    EXPECT_TRUE(spaces.select(context, out));
+    EXPECT_EQ(restarts, 2u);
+}
+
+TEST(AddressSpaces, ASpaceThatAnotherRootReplacesIsTold) {
+    AddressSpaces spaces;
+    AddressSpaces::Selected first, second, third;
+    ASSERT_TRUE(spaces.select(long_mode(0x1000), first));
+    EXPECT_EQ(first.replaced, LeafCache::no_space);
+    ASSERT_TRUE(spaces.select(long_mode(0x2000), second));
+    EXPECT_EQ(second.replaced, first.space);
+    EXPECT_NE(second.space, first.space);
+    EXPECT_NE(second.key, first.key);
+    ASSERT_TRUE(spaces.select(long_mode(0x2000), third));
+    EXPECT_EQ(third.replaced, LeafCache::no_space);
+    EXPECT_EQ(third.key, second.key);
 }
 
 } // namespace

@@ -1,4 +1,4 @@
-#include "mmu/tlb.h"
+#include "mmu/leaf_cache.h"
 
 #include "base/bits.h"
 
@@ -8,87 +8,7 @@ namespace calque::mmu {
 
 namespace {
 
-constexpr TlbEntry empty_entry{no_tag, no_tag, no_tag, 0};
 constexpr unsigned large_shift = 21;
-
-u64 page_of_tag(u64 tag) { return tag & ~page_offset_mask; }
-
-// The page that an entry is for, by any of its tags; no_tag when it is empty.
-u64 any_tag(const TlbEntry& entry) {
-    if (entry.read_tag != no_tag) return entry.read_tag;
-    return entry.execute_tag != no_tag ? entry.execute_tag : entry.write_tag;
-}
-
-} // namespace
-
-void Tlb::resize(std::size_t size) {
-    entries_.assign(size, empty_entry);
-    pages_.assign(size, 0);
-}
-
-void Tlb::clear() { std::fill(entries_.begin(), entries_.end(), empty_entry); }
-
-void Tlb::fill(u64 linear, const TlbEntry& entry, PhysicalAddress page) {
-    const u64 at = index(linear);
-    entries_[at] = entry;
-    pages_[at] = static_cast<u32>(page.page_number());
-}
-
-void Tlb::drop_page(u64 linear) {
-    TlbEntry& entry = entries_[index(linear)];
-    const u64 tag = any_tag(entry);
-    if (tag != no_tag && page_of_tag(tag) == page_of_tag(linear)) entry = empty_entry;
-}
-
-void Tlb::drop_region(u64 linear, u64 length) {
-    const auto drop = [&](TlbEntry& entry) {
-        const u64 tag = any_tag(entry);
-        if (tag != no_tag && page_of_tag(tag) - linear < length) entry = empty_entry;
-    };
-    if (length / page_size >= entries_.size()) {
-        std::for_each(entries_.begin(), entries_.end(), drop);
-        return;
-    }
-    for (u64 offset = 0; offset < length; offset += page_size)
-        drop(entry(linear + offset));
-}
-
-void Tlb::drop_writable(PhysicalAddress page) {
-    const u32 wanted = static_cast<u32>(page.page_number());
-    constexpr std::size_t block = 64; // Looked through without branches.
-    for (std::size_t at = 0; at < pages_.size(); at += block) {
-        u32 found = 0;
-        for (std::size_t i = 0; i < block; ++i)
-            found |= pages_[at + i] == wanted;
-        if (!found) continue;
-        for (std::size_t i = at; i < at + block; ++i)
-            if (pages_[i] == wanted) entries_[i].write_tag = no_tag;
-    }
-}
-
-void Tlb::drop_all_writable() {
-    for (TlbEntry& entry : entries_)
-        entry.write_tag = no_tag;
-}
-
-bool Tlb::grow() {
-    if (entries_.size() == largest) return false;
-    const std::vector<TlbEntry> old = std::move(entries_);
-    const std::vector<u32> old_pages = std::move(pages_);
-    resize(old.size() * 2);
-    for (std::size_t i = 0; i < old.size(); ++i) {
-        const u64 tag = any_tag(old[i]);
-        if (tag == no_tag) continue;
-        const u64 at = index(tag);
-        entries_[at] = old[i];
-        pages_[at] = old_pages[i];
-    }
-    return true;
-}
-
-// ---- Level 2 ----
-
-namespace {
 
 // A leaf in 64 bits: the page address in bits 39:12, what else there is below it and from bit 48.
 constexpr unsigned key_at = 48;

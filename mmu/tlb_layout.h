@@ -1,0 +1,63 @@
+// The first level of the software TLB as translated code sees it: one table per address space and rights mode, laid out
+// so that everything is addressed relative to one base register.
+//
+// A table is a contiguous piece of reserved memory:
+//
+//   tlb_index_mask_offset   u64                     (entries - 1) * 32: (address >> tlb_index_shift) & index_mask is
+//                                                   the byte offset of the entry for an address
+//   tlb_code_key_offset     u64                     what kind of code the target cache is for: the translator's
+//   ...                                             the rest of TlbTable: the Mmu's own
+//   tlb_execute_ids_offset  u32[1024]               by page number: the id of the executable page there, or 0
+//   tlb_targets_offset      TlbTarget[4096]         by the low 12 bits of the linear address
+//   tlb_entries_offset      TlbEntry[up to 65536]
+//
+// Memory of zeros is an empty table but for the first entry and the first target: an address that leads to any other
+// slot does not match the zero there. So a fresh table costs nothing until it is used.
+#pragma once
+
+#include "base/types.h"
+
+#include <cstddef>
+#include <type_traits>
+
+namespace calque::mmu {
+
+// A tag is the linear address of the page, when the page is plain memory that may be accessed so under the table's
+// rights mode without further check. Any other page has a tag that no address of its slot matches.
+struct TlbEntry {
+    u64 read_tag;
+    u64 write_tag;
+    u64 execute_tag;
+    u64 host; // Host address of the page's first byte.
+};
+static_assert(sizeof(TlbEntry) == 32 && std::is_standard_layout_v<TlbEntry>);
+
+// Where translated code for a linear address is. Empty when the low 12 bits of `linear` are not the slot's number.
+struct TlbTarget {
+    u64 linear;
+    const void* code;
+};
+
+inline constexpr u64 tlb_smallest = 1024; // Entries.
+inline constexpr u64 tlb_largest = 65536;
+inline constexpr u64 tlb_execute_id_count = 1024;
+inline constexpr u64 tlb_target_count = 4096;
+inline constexpr unsigned tlb_index_shift = 7; // From an address to the byte offset of its entry, before masking.
+
+// Multiples of 64 KiB where pieces of memory are given back, so that they are whole pages on every host.
+inline constexpr u64 tlb_index_mask_offset = 0;
+inline constexpr u64 tlb_code_key_offset = 8;
+inline constexpr u64 tlb_execute_ids_offset = 0x1000;
+inline constexpr u64 tlb_execute_pages_offset = 0x2000; // TlbExecutePage[1024].
+inline constexpr u64 tlb_targets_offset = 0x1'0000;
+inline constexpr u64 tlb_entries_offset = 0x2'0000;
+inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].
+inline constexpr u64 tlb_table_size = tlb_frames_offset + tlb_largest * sizeof(u32);
+static_assert(tlb_table_size % 0x1'0000 == 0);
+
+// The tag of an empty slot: an address that indexes the slot differs from it in bit 12.
+constexpr u64 tlb_empty_tag(u64 slot) { return (slot ^ 1) << page_shift; }
+// Whether an access of `size` bytes (1 to 4096) at `address` lies wholly in the page of `tag`.
+constexpr bool tlb_hit(u64 tag, u64 address, u64 size) { return (address ^ tag) <= page_size - size; }
+
+} // namespace calque::mmu

@@ -1,0 +1,214 @@
+#include "mmu/tlb_table.h"
+
+#include "mmu/reserved_memory.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace calque::mmu {
+
+struct TlbLayoutCheck {
+    static_assert(std::is_standard_layout_v<TlbTable> && sizeof(TlbTable) <= tlb_execute_ids_offset);
+    static_assert(offsetof(TlbTable, index_mask_) == tlb_index_mask_offset);
+    static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
+    static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
+    static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_targets_offset);
+    static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
+};
+
+namespace {
+
+// Beyond this many entries a recycled table's memory goes back to the host; below it, clearing is quicker.
+constexpr u64 most_cleared = 4096;
+
+constexpr u64 empty_target(u64 slot) { return slot ^ 1; }
+
+} // namespace
+
+TlbTable& TlbTable::create(u8* memory) {
+    TlbTable& table = *new (memory) TlbTable;
+    table.make_empty(0);
+    table.targets()[0].linear = empty_target(0);
+    table.fills_to_halving_ = 16 * tlb_smallest;
+    return table;
+}
+
+void TlbTable::make_empty(u64 n) {
+    const u64 tag = tlb_empty_tag(n);
+    entries()[n] = {tag, tag, tag, 0};
+}
+
+u64 TlbTable::live_tag(const TlbEntry& entry, u64 n) const {
+    if (live(entry.read_tag, n)) return entry.read_tag;
+    if (live(entry.execute_tag, n)) return entry.execute_tag;
+    return live(entry.write_tag, n) ? entry.write_tag : tlb_empty_tag(n);
+}
+
+void TlbTable::put(u64 n, const TlbEntry& entry, u32 frame) {
+    touched_[n / group / 64] |= u64{1} << (n / group % 64);
+    entries()[n] = entry;
+    frames()[n] = frame;
+}
+
+// ---- Entries ----
+
+TlbTable::Filled TlbTable::fill(u64 linear, const Filling& page) {
+    const u64 tag = linear & ~page_offset_mask, n = slot(linear), none = tlb_empty_tag(n);
+    const u64 old = live_tag(entries()[n], n);
+    put(n,
+        {.read_tag = page.read ? tag : none,
+         .write_tag = page.write ? tag : none,
+         .execute_tag = page.execute ? tag : none,
+         .host = reinterpret_cast<std::uintptr_t>(page.host)},
+        static_cast<u32>(page.frame.page_number()));
+    if (page.write) add(writable_frames_, page.frame.page_number());
+    if (fills_to_halving_-- == 0) {
+        fills_to_halving_ = 16 * size();
+        pressure_ /= 2;
+    }
+    if (old == none || old == tag) return Filled::free;
+    if (++pressure_ <= size() / 2) return Filled::evicted;
+    pressure_ = 0;
+    return Filled::crowded;
+}
+
+void TlbTable::drop_page(u64 linear) {
+    const u64 page = linear & ~page_offset_mask;
+    if (holds(page)) make_empty(slot(page));
+    const u64 id = id_slot(page);
+    if (execute_pages()[id].linear == page) execute_ids()[id] = 0;
+    const u64 number = page >> page_shift;
+    if (has(target_pages_, number) || has(target_pages_, number - 1)) drop_targets(page, page_size);
+}
+
+void TlbTable::drop_region(u64 linear, u64 length) {
+    const u64 pages = length >> page_shift, begin = pages < size() ? slot(linear) : 0;
+    const u64 end = pages < size() ? begin + pages : size();
+    for_each_touched([&](u64 first) {
+        if (first < begin || first >= end) return;
+        for (u64 n = first; n < first + group; ++n) {
+            const u64 tag = live_tag(entries()[n], n);
+            if (tag != tlb_empty_tag(n) && tag - linear < length) make_empty(n);
+        }
+    });
+    drop_ids(linear, length);
+    drop_targets(linear, length);
+}
+
+void TlbTable::drop_writable(PhysicalAddress frame) {
+    if (!has(writable_frames_, frame.page_number())) return;
+    const u32 wanted = static_cast<u32>(frame.page_number());
+    for_each_touched([&](u64 first) {
+        const u32* const held = frames() + first;
+        u32 found = 0; // Looked through without branches.
+        for (u64 n = 0; n < group; ++n)
+            found |= held[n] == wanted;
+        if (!found) return;
+        for (u64 n = 0; n < group; ++n)
+            if (held[n] == wanted) entries()[first + n].write_tag = tlb_empty_tag(first + n);
+    });
+}
+
+void TlbTable::drop_all_writable() {
+    for_each_touched([&](u64 first) {
+        for (u64 n = first; n < first + group; ++n)
+            entries()[n].write_tag = tlb_empty_tag(n);
+    });
+    writable_frames_.fill(0);
+}
+
+// Every entry stays where it is or moves by half of the new size, into slots that nothing has used.
+bool TlbTable::grow() {
+    const u64 before = size();
+    if (before == tlb_largest) return false;
+    index_mask_ = (before * 2 - 1) * sizeof(TlbEntry);
+    pressure_ = 0;
+    for (u64 n = 0; n < before; ++n) {
+        const u64 moved = n + before;
+        const u64 tag = live_tag(entries()[n], moved);
+        if (tag == tlb_empty_tag(moved)) continue;
+        const TlbEntry old = entries()[n];
+        const auto renewed = [&](u64 old_tag) { return old_tag == tag ? tag : tlb_empty_tag(moved); };
+        put(moved, {renewed(old.read_tag), renewed(old.write_tag), renewed(old.execute_tag), old.host}, frames()[n]);
+        make_empty(n);
+    }
+    return true;
+}
+
+// ---- Execute ids ----
+
+void TlbTable::set_execute_id(u64 linear, const u8* host_page, u32 id) {
+    const u64 n = id_slot(linear), page = linear & ~page_offset_mask;
+    if (execute_pages()[n].linear == page && execute_ids()[n] != 0) drop_targets(page, page_size); // Of other memory.
+    execute_pages()[n] = {page, reinterpret_cast<std::uintptr_t>(host_page)};
+    execute_ids()[n] = id;
+    ids_touched_ |= u64{1} << (n / id_group);
+}
+
+void TlbTable::drop_ids(u64 first, u64 length) {
+    for (u64 left = ids_touched_; left != 0; left &= left - 1) {
+        const u64 begin = static_cast<u64>(std::countr_zero(left)) * id_group;
+        for (u64 n = begin; n < begin + id_group; ++n)
+            if (execute_pages()[n].linear - first < length) execute_ids()[n] = 0;
+    }
+}
+
+void TlbTable::clear_ids() {
+    for (u64 left = ids_touched_; left != 0; left &= left - 1)
+        std::fill_n(execute_ids() + static_cast<u64>(std::countr_zero(left)) * id_group, id_group, 0u);
+    ids_touched_ = 0;
+}
+
+// ---- Targets ----
+
+void TlbTable::remember_target(u64 linear, const void* code) {
+    const u64 n = linear % tlb_target_count;
+    targets()[n] = {linear, code};
+    targets_touched_ |= u64{1} << (n / target_group);
+    add(target_pages_, linear >> page_shift);
+}
+
+void TlbTable::drop_targets(u64 first, u64 length) {
+    const u64 from = first - page_size;
+    for (u64 left = targets_touched_; left != 0; left &= left - 1) {
+        const u64 begin = static_cast<u64>(std::countr_zero(left)) * target_group;
+        for (u64 n = begin; n < begin + target_group; ++n)
+            if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
+    }
+}
+
+void TlbTable::forget_targets() {
+    if (targets_touched_ == 0) return;
+    for (u64 left = targets_touched_; left != 0; left &= left - 1)
+        std::fill_n(targets() + static_cast<u64>(std::countr_zero(left)) * target_group, target_group, TlbTarget{});
+    targets()[0].linear = empty_target(0);
+    targets_touched_ = 0;
+    target_pages_.fill(0);
+}
+
+// ---- Recycling ----
+
+void TlbTable::clear_entries() {
+    if (size() > most_cleared) {
+        discard(reinterpret_cast<u8*>(entries()), size() * sizeof(TlbEntry));
+        discard(reinterpret_cast<u8*>(frames()), size() * sizeof(u32));
+    } else {
+        for_each_touched([&](u64 first) { std::fill_n(entries() + first, group, TlbEntry{}); });
+    }
+    make_empty(0);
+    touched_.fill(0);
+    writable_frames_.fill(0);
+}
+
+void TlbTable::recycle() {
+    clear_entries();
+    clear_ids();
+    forget_targets();
+    index_mask_ = (tlb_smallest - 1) * sizeof(TlbEntry);
+    code_key_ = 0;
+    pressure_ = 0;
+    fills_to_halving_ = 16 * tlb_smallest;
+}
+
+} // namespace calque::mmu
