@@ -30,15 +30,23 @@ bool rereads_tables(const PagingContext& a, const PagingContext& b) {
 } // namespace
 
 void Mmu::set_context(const PagingContext& context) {
-    if (context == context_) return;
-    PagingContext before = context_;
+    if (context_.same_tables(context)) {
+        if (context.cpl != context_.cpl || context.ac != context_.ac
+            || context.alignment_check != context_.alignment_check)
+            set_privilege(context.cpl, context.ac, context.alignment_check);
+        return;
+    }
+    const PagingContext before = context_;
     context_ = context;
-    before.cpl = context.cpl;
-    before.ac = context.ac;
-    before.alignment_check = context.alignment_check;
-    if (before == context) return update_views();
     if (rereads_tables(before, context)) return flush_all(true);
     select();
+}
+
+void Mmu::set_privilege(u8 cpl, bool ac, bool alignment_check) {
+    context_.cpl = cpl;
+    context_.ac = ac;
+    context_.alignment_check = alignment_check;
+    update_views();
 }
 
 void Mmu::load_cr3(const PagingContext& context, bool keep) {

@@ -49,6 +49,8 @@ class Mmu {
 
     // The context in force. Cheap when nothing changed, and when only CPL or AC did.
     void set_context(const PagingContext& context);
+    // The same when nothing else than these fields of the context has changed.
+    void set_privilege(u8 cpl, bool ac, bool alignment_check);
     const PagingContext& context() const { return context_; }
     PhysicalMap& physical() { return map_; }
 

@@ -31,6 +31,14 @@ struct PagingContext {
     u64 pdpte[4] = {};
 
     bool operator==(const PagingContext&) const = default;
+    // Equal but for cpl, ac and alignment_check.
+    bool same_tables(const PagingContext& other) const {
+        u64 different =
+            (cr0 ^ other.cr0) | (cr3 ^ other.cr3) | (cr4 ^ other.cr4) | (efer ^ other.efer) | (pkru ^ other.pkru);
+        for (unsigned n = 0; n < 4; ++n)
+            different |= pdpte[n] ^ other.pdpte[n];
+        return different == 0;
+    }
 };
 
 enum class Access : u8 { read, write, execute };
