@@ -242,14 +242,14 @@ class Oracle {
   public:
     Oracle() : decoder_(cpu::CpuModel{}) {}
 
-    // The row of the instruction table that the bytes are; none where they are undefined, or UD2.
+    // The row of the instruction table that the bytes are; none where they are undefined.
     std::optional<std::string_view> row(std::span<const u8> bytes, bool code64, unsigned* length) const {
         cpu::Instruction record;
         const cpu::DecodeMode mode{.code_size = code64 ? CodeSize::bits64 : CodeSize::bits32};
         if (decoder_.decode(bytes, mode, record) != cpu::DecodeStatus::ok) return {};
         const auto rows = cpu::instruction_table();
         *length = record.length;
-        if (record.row + 1u == rows.size()) return {};
+        if (record.row + 1u == rows.size()) return {}; // The row of what is undefined.
         return rows[record.row].name;
     }
 
@@ -374,7 +374,7 @@ TEST(Reencode, EveryRowOfTheInstructionTableMeansTheSame) {
             EXPECT_TRUE(never_taken.contains(row) || taken_in_part.contains(row)) << row << " was not parsed";
         seen.insert(compare.seen.begin(), compare.seen.end());
     }
-    for (const auto& row : cpu::instruction_table())
+    for (const auto& row : cpu::instruction_table().first(cpu::instruction_table().size() - 1)) // The last is no name.
         EXPECT_NE(seen.contains(row.name), never_taken.contains(row.name) || row.name == "PAUSE") << row.name;
 }
 
