@@ -101,7 +101,8 @@ unsigned encode_instruction(const ParsedInstruction& instruction, const HostOper
 
 // Makes the memory operand a register, where that does the same with a value loaded into it (or stored from it
 // afterwards), and says whether it could. The register's bits beyond the memory operand's size are not read. False
-// under LOCK too, for XCHG, and for bit strings (BT m, r), whose memory operand is not where its address points.
+// under LOCK too, for XCHG, and for bit strings (BT m, r), whose memory operand is not where its address points. That
+// legacy SSE wants 16-byte operands aligned is the caller's to check, who does the load.
 bool with_register_form(ParsedInstruction& instruction, u8 rm);
 
 } // namespace calque::jit

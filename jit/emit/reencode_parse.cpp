@@ -16,7 +16,8 @@ class Parser {
         : bytes_(bytes.first(std::min(bytes.size(), longest_instruction))), code64_(code64) {}
 
     bool parse(ParsedInstruction& p) {
-        if (!read_prefixes(p) || !read_opcode(p)) return false;
+        read_prefixes(p);
+        if (!read_opcode(p)) return false;
         if (!p.vex) rewrite_accumulator_form(p);
         shape_ = opcode_shape(p.vex, p.map, p.pp, p.opcode);
         if (!shape_.known || (shape_.code64 && !code64_)) return false;
@@ -27,7 +28,8 @@ class Parser {
     }
 
   private:
-    bool read_prefixes(ParsedInstruction& p);
+    bool take_prefix(ParsedInstruction& p, u8 byte);
+    void read_prefixes(ParsedInstruction& p);
     bool read_opcode(ParsedInstruction& p);
     bool read_vex(ParsedInstruction& p, u8 escape);
     void rewrite_accumulator_form(ParsedInstruction& p);
@@ -66,53 +68,56 @@ class Parser {
     const bool code64_;
     std::size_t at_ = 0;
     bool short_ = false;
-    bool rex_ = false; // A REX prefix, of whatever bits: SPL instead of AH.
+    bool lock_ = false, operand_ = false; // F0, 66.
+    u8 repeat_ = 0;                       // F2 or F3.
+    bool rex_ = false;                    // A REX prefix, of whatever bits: SPL instead of AH.
     u8 r_ = 0, x_ = 0, b_ = 0;
     u8 raw_vvvv_ = 0;        // Not inverted any more; 0 without VEX.
     bool rewritten_ = false; // ModRM is given by rewrite(), not read.
     OpcodeShape shape_;
 };
 
-// SDM volume 2, 2.1.1. REX counts only right before the opcode (2.2.1).
-bool Parser::read_prefixes(ParsedInstruction& p) {
-    bool lock = false, operand = false;
-    u8 repeat = 0, rex = 0;
-    for (;; ++at_) {
-        if (at_ >= bytes_.size()) return false;
-        const u8 byte = bytes_[at_];
-        if (code64_ && (byte & 0xF0) == 0x40) {
-            rex = byte;
-            continue;
-        }
-        switch (byte) {
-        case 0x66: operand = true; break;
-        case 0x67: p.address_prefix = true; break;
-        case 0xF0: lock = true; break;
-        case 0xF2:
-        case 0xF3: repeat = byte; break;
-        case 0x26:
-        case 0x2E:
-        case 0x36:
-        case 0x3E:
-            if (!code64_) p.segment_prefix = byte;
-            break;
-        case 0x64:
-        case 0x65: p.segment_prefix = byte; break;
-        default: goto opcode;
-        }
-        rex = 0;
+// SDM volume 2, 2.1.1. False for a byte that is no legacy prefix.
+bool Parser::take_prefix(ParsedInstruction& p, u8 byte) {
+    switch (byte) {
+    case 0x66: operand_ = true; return true;
+    case 0x67: p.address_prefix = true; return true;
+    case 0xF0: lock_ = true; return true;
+    case 0xF2:
+    case 0xF3: repeat_ = byte; return true;
+    case 0x26:
+    case 0x2E:
+    case 0x36:
+    case 0x3E:
+        if (!code64_) p.segment_prefix = byte;
+        return true;
+    case 0x64:
+    case 0x65: p.segment_prefix = byte; return true;
+    default: return false;
     }
-opcode:
-    if (lock) p.legacy[p.legacy_count++] = 0xF0;
-    if (operand) p.legacy[p.legacy_count++] = 0x66;
-    if (repeat) p.legacy[p.legacy_count++] = repeat;
-    p.pp = repeat == 0xF3 ? 2 : repeat == 0xF2 ? 3 : operand ? 1 : 0;
+}
+
+// REX counts only right before the opcode (SDM volume 2, 2.2.1).
+void Parser::read_prefixes(ParsedInstruction& p) {
+    u8 rex = 0;
+    for (; at_ < bytes_.size(); ++at_) {
+        const u8 byte = bytes_[at_];
+        if (code64_ && (byte & 0xF0) == 0x40)
+            rex = byte;
+        else if (take_prefix(p, byte))
+            rex = 0;
+        else
+            break;
+    }
+    if (lock_) p.legacy[p.legacy_count++] = 0xF0;
+    if (operand_) p.legacy[p.legacy_count++] = 0x66;
+    if (repeat_) p.legacy[p.legacy_count++] = repeat_;
+    p.pp = repeat_ == 0xF3 ? 2 : repeat_ == 0xF2 ? 3 : operand_ ? 1 : 0;
     rex_ = rex != 0;
     p.w = rex & 8;
     r_ = rex << 1 & 8;
     x_ = rex << 2 & 8;
     b_ = rex << 3 & 8;
-    return true;
 }
 
 bool Parser::read_opcode(ParsedInstruction& p) {
@@ -166,7 +171,8 @@ void Parser::rewrite_accumulator_form(ParsedInstruction& p) {
     if (op == 0x82 && !code64_) p.opcode = 0x80;
     if (op == 0xA8 || op == 0xA9) return rewrite(p, 0xF6 + (op & 1), 0, 0);
     // 90 itself is NOP (or PAUSE), and does not clear the upper half of RAX.
-    if (op > 0x90 - (b_ != 0) && op < 0x98) rewrite(p, 0x87, 0, (op & 7) | b_);
+    const u8 first_xchg = b_ != 0 ? 0x90 : 0x91;
+    if (op >= first_xchg && op < 0x98) rewrite(p, 0x87, 0, (op & 7) | b_);
 }
 
 bool Parser::read_operands(ParsedInstruction& p) {
@@ -300,7 +306,7 @@ bool Parser::classify(ParsedInstruction& p) {
 }
 
 bool Parser::read_immediate(ParsedInstruction& p) {
-    const bool word = !p.vex && !p.w && p.legacy_count != 0 && (p.legacy[0] == 0x66 || p.legacy[1] == 0x66);
+    const bool word = operand_ && !p.w;
     switch (static_cast<ImmediateKind>(shape_.immediate)) {
     case ImmediateKind::none: return true;
     case ImmediateKind::byte:

@@ -115,7 +115,8 @@ constexpr Row legacy_rows[] = {
     {1, any, 0x18, 0x18, "x- MX"}, // The rest to 1F are NOPs to this CPU, and MPX or CET to another.
     {1, any, 0x20, 0x23, "og A6"},
     {1, packed, 0x28, 0x29, "vv"},
-    {1, packed, 0x2A, 0x2A, "vm"},
+    {1, np, 0x2A, 0x2A, "vm"},
+    {1, p66, 0x2A, 0x2A, "vm D"}, // CVTPI2PD of memory does not enter MMX state.
     {1, scalar, 0x2A, 0x2A, "vg"},
     {1, packed, 0x2B, 0x2B, "v- M"},
     {1, packed, 0x2C, 0x2D, "mv"},
