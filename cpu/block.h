@@ -23,6 +23,7 @@ struct alignas(32) Block {
     u32 incoming = 0;            // The first chain record that leads here, as an arena index; 0 is none.
     u16 bytes = 0;
     u8 count = 0; // Instructions.
+    i32 heat = 0; // Times it may still be entered before the loop looks whether to translate it.
     bool dead = false;
     bool crosses = false; // One instruction that crosses into another page: checked each time, never chained to.
 

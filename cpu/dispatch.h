@@ -45,6 +45,8 @@ inline void enter(Cpu& cpu, const Instruction* first) {
     cpu.dispatch.first = first;
     return first->handler(cpu, first);
 }
+// Whether the block is still cold: once its heat is used up, the loop decides about it (Interpreter::run_blocks).
+inline bool cold(const Instruction* first) { return --Block::of(first).heat > 0; }
 inline void leave(Cpu& cpu, Flow flow, const Instruction* last) { cpu.exit_ = {flow, last}; }
 
 // To the block at RIP, if it is in the jump cache and nothing wants the loop; `instructions` are then complete.
@@ -52,7 +54,7 @@ inline void go_seen64(Cpu& cpu, u64 instructions, const Instruction* last) {
     const u64 linear = cpu.state.rip();
     const JumpEntry& entry = cpu.dispatch.jumps[jump_slot(linear)];
     if (may_go_on(cpu, instructions) && entry.linear == linear && entry.key == cpu.dispatch.code_key
-        && entry.host == code_host(cpu, linear)) [[likely]] {
+        && entry.host == code_host(cpu, linear) && cold(entry.first)) [[likely]] {
         cpu.instructions = instructions;
         return enter(cpu, entry.first);
     }
@@ -63,7 +65,8 @@ inline void go_seen32(Cpu& cpu, u64 instructions, const Instruction* last) {
     const u64 rip = cpu.state.rip(), linear = static_cast<u32>(code.base + rip);
     const JumpEntry& entry = cpu.dispatch.jumps[jump_slot(linear)];
     if (may_go_on(cpu, instructions) && entry.linear == linear && entry.key == cpu.dispatch.code_key
-        && entry.host == code_host(cpu, linear) && rip + Block::of(entry.first).bytes - 1 <= code.limit) [[likely]] {
+        && entry.host == code_host(cpu, linear) && rip + Block::of(entry.first).bytes - 1 <= code.limit
+        && cold(entry.first)) [[likely]] {
         cpu.instructions = instructions;
         return enter(cpu, entry.first);
     }

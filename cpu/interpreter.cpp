@@ -1,6 +1,7 @@
 #include "cpu/interpreter.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace calque::cpu {
 
@@ -94,21 +95,21 @@ void Interpreter::attach(Cpu& cpu) {
     if (pending_) serve_code_events();
 }
 
+Interpreter::Session::Session(Interpreter& interpreter, Cpu& cpu)
+    : interpreter_(interpreter), cpu_(cpu), park_(cpu.mmu.parked()) {
+    interpreter_.attach(cpu);
+    if (park_) cpu.mmu.unpark();
+}
+
+Interpreter::Session::~Session() {
+    if (park_) cpu_.mmu.park();
+    std::lock_guard lock(interpreter_.mutex_);
+    interpreter_.notify_ = nullptr;
+    interpreter_.owner_.store({}, std::memory_order_relaxed);
+}
+
 ExitReason Interpreter::run(Cpu& cpu, u64 budget) {
-    attach(cpu);
-    const bool was_parked = cpu.mmu.parked();
-    if (was_parked) cpu.mmu.unpark();
-    struct Detach {
-        Interpreter& self;
-        Cpu& cpu;
-        bool park;
-        ~Detach() {
-            if (park) cpu.mmu.park();
-            std::lock_guard lock(self.mutex_);
-            self.notify_ = nullptr;
-            self.owner_.store({}, std::memory_order_relaxed);
-        }
-    } detach{*this, cpu, was_parked};
+    const Session session(*this, cpu);
     const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
     for (;;) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != Activity::running)
@@ -119,6 +120,16 @@ ExitReason Interpreter::run(Cpu& cpu, u64 budget) {
         else
             run_blocks(cpu, end);
     }
+}
+
+void Interpreter::set_hot_after(i32 entries) {
+    hot_after_ = entries;
+    flush();
+}
+
+void Interpreter::keep_cold() {
+    if (hot_) hot_->heat = std::numeric_limits<i32>::max();
+    hot_ = nullptr;
 }
 
 std::optional<ExitReason> Interpreter::serve_events(Cpu& cpu) {
@@ -172,8 +183,10 @@ Block* Interpreter::lookup(Cpu& cpu, const DecodeMode& mode, bool single) {
             block = nullptr;
         }
     }
-    if (!block || block->bytes > place.within_limit)
+    if (!block || block->bytes > place.within_limit) {
         block = translator_->translate(cpu, place, mode, key, single ? 1 : longest_block);
+        if (block) block->heat = hot_after_ && !single ? hot_after_ : std::numeric_limits<i32>::max();
+    }
     if (block && !block->crosses && !single)
         jumps_[jump_slot(place.linear.value)] = {place.linear.value, key, block->host, block->records()};
     return block;
@@ -194,8 +207,7 @@ void Interpreter::execute(Cpu& cpu, Block& block) {
     cpu.instructions += static_cast<u64>(last - cpu.dispatch.first) + (complete ? 1 : 0);
 }
 
-// Until something wants the loop in run().
-void Interpreter::run_blocks(Cpu& cpu, u64 end) {
+bool Interpreter::run_blocks(Cpu& cpu, u64 end) {
     const bool single = end - cpu.instructions <= longest_block;
     const DecodeMode mode = decode_mode(cpu, false);
     const bool traced = log_.on(Channel::exec);
@@ -205,14 +217,24 @@ void Interpreter::run_blocks(Cpu& cpu, u64 end) {
     for (;;) {
         const u64 flushes = cache_.counters().flushes;
         Block* const block = lookup(cpu, mode, single);
-        if (!block) return deliver(cpu);
+        if (!block) {
+            deliver(cpu);
+            return false;
+        }
+        if (block->heat <= 0 && hot_after_ != 0) {
+            hot_ = block;
+            return true;
+        }
         if (traced) trace_state(cpu, Channel::exec);
         if (chain && flushes == cache_.counters().flushes) try_link(chain, *block);
         execute(cpu, *block);
         const Flow flow = cpu.exit_.flow;
-        if (flow == Flow::fault || flow == Flow::trap) return deliver(cpu);
-        if (flow == Flow::exit || flow == Flow::again) return;
-        if (cpu.instructions >= cpu.dispatch.limit || cpu.events.load(std::memory_order_relaxed) != 0) return;
+        if (flow == Flow::fault || flow == Flow::trap) {
+            deliver(cpu);
+            return false;
+        }
+        if (flow == Flow::exit || flow == Flow::again) return false;
+        if (cpu.instructions >= cpu.dispatch.limit || cpu.events.load(std::memory_order_relaxed) != 0) return false;
         chain = is_chain(*cpu.exit_.last) ? cpu.exit_.last : nullptr;
     }
 }

@@ -37,6 +37,33 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
 
     InterpreterCounters counters() const;
 
+    // --- For an engine that translates hot code and leaves the rest to this one.
+    // What run() does around its loop: the calling thread owns the processor between the two.
+    class Session {
+      public:
+        Session(Interpreter& interpreter, Cpu& cpu);
+        ~Session();
+        Session(const Session&) = delete;
+        Session& operator=(const Session&) = delete;
+
+      private:
+        Interpreter& interpreter_;
+        Cpu& cpu_;
+        bool park_;
+    };
+    // Blocks are reported as hot when they have been entered this often. 0: never.
+    void set_hot_after(i32 entries);
+    // Events that are pending; nothing when the loop goes on.
+    std::optional<ExitReason> serve_events(Cpu& cpu);
+    // Until something wants the loop in run(). True: RIP is at a hot block, which has not been entered.
+    bool run_blocks(Cpu& cpu, u64 end);
+    // The block that run_blocks() reported last is not to be reported again.
+    void keep_cold();
+    // One instruction, with all that can go with one: breakpoints, single-step, shadows.
+    void step(Cpu& cpu);
+    // What is pending after an instruction that faulted or trapped.
+    void deliver(Cpu& cpu);
+
   private:
     void code_written(PhysicalAddress address, u64 length) override;
     void map_changed() override;
@@ -44,16 +71,11 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void attach(Cpu& cpu);
     void serve_code_events();
     void forget_all();
-    // Events that are pending; nothing when the loop goes on.
-    std::optional<ExitReason> serve_events(Cpu& cpu);
-    void run_blocks(Cpu& cpu, u64 end);
-    void step(Cpu& cpu);
     void trace_state(const Cpu& cpu, Channel channel);
     // The block at RIP, decoded if need be; null when the fetch raised an exception.
     Block* lookup(Cpu& cpu, const DecodeMode& mode, bool single);
     // Runs a block; what made it leave is in cpu.exit_, and its instructions are counted.
     void execute(Cpu& cpu, Block& block);
-    void deliver(Cpu& cpu);
     void try_link(const Instruction* chain, Block& target);
 
     mmu::PhysicalMap& memory_;
@@ -63,6 +85,8 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::unique_ptr<BlockTranslator> translator_;
     Cpu* cpu_ = nullptr; // The processor that this interpreter's blocks are decoded for.
     InterpreterCounters counters_;
+    i32 hot_after_ = 0;
+    Block* hot_ = nullptr;
 
     // What other threads leave for the vCPU's own to do.
     struct Range {

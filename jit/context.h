@@ -18,6 +18,8 @@ class Engine;
 // PF, CF in their places, AL is OF.
 using PackedFlags = u32;
 
+inline constexpr u32 exit_bit = u32{1} << 31;
+
 struct JitContext {
     u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
     PackedFlags flags = 0;
@@ -28,9 +30,8 @@ struct JitContext {
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
-    u64 exit_rip = 0;             // Where the guest goes on after an exit.
     u32 host_mxcsr = 0x1F80;
-    u32 exit_site = 0;            // Which site left.
+    u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     Engine* engine = nullptr;
 };
 static_assert(sizeof(JitContext) % 16 == 0);

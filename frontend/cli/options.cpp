@@ -20,6 +20,14 @@ struct Option {
     Handler handle;
 };
 
+// False for a name that is none.
+bool choose_engine(Options& o, const std::string& accel) {
+    using Engine = machine::MachineConfig::Engine;
+    if (accel != "jit" && accel != "tcg" && accel != "interp") return false;
+    o.machine.engine = accel == "interp" ? Engine::interpreter : Engine::translator;
+    return true;
+}
+
 Result<void> machine_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-machine", text, "type");
     if (!kv) return kv.error();
@@ -32,10 +40,10 @@ Result<void> machine_option(Options& o, const std::string& text) {
         return error("-machine '{}' does not exist here; there is: pc", type);
     if (kv->has("accel")) {
         const std::string accel = kv->take("accel");
-        if (accel != "tcg" && accel != "interp")
-            return error(
-                "-machine accel={} does not exist here: this emulator runs guests in software; there are: tcg, interp",
-                accel);
+        if (!choose_engine(o, accel))
+            return error("-machine accel={} does not exist here: this emulator runs guests in software; there are: jit, "
+                         "tcg (which means jit), interp",
+                         accel);
     }
     auto hpet = kv->take_bool("hpet", o.machine.hpet);
     if (!hpet) return hpet.error();
@@ -50,15 +58,15 @@ Result<void> machine_option(Options& o, const std::string& text) {
     return kv->rest("accel, hpet");
 }
 
-Result<void> accel_option(Options&, const std::string& text) {
+Result<void> accel_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-accel", text, "accel");
     if (!kv) return kv.error();
     const std::string accel = kv->take("accel");
     if (accel == "kvm" || accel == "hvf" || accel == "whpx" || accel == "xen")
         return error("-accel {} needs virtualisation hardware, which this emulator does without; use -accel tcg",
                      accel);
-    if (accel == "jit") return error("-accel jit does not exist yet; use -accel interp (which tcg means as well)");
-    if (accel != "tcg" && accel != "interp") return error("-accel '{}' does not exist; there are: tcg, interp", accel);
+    if (!choose_engine(o, accel))
+        return error("-accel '{}' does not exist; there are: jit, tcg (which means jit), interp", accel);
     kv->take("thread");  // Guest CPUs always have a thread each.
     kv->take("tb-size"); // The cache is sized by the program.
     return kv->rest("thread, tb-size");

@@ -37,6 +37,8 @@ struct MachineConfig {
     };
     std::vector<FwCfgFile> fw_cfg;
 
+    enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
+    Engine engine = Engine::interpreter;
     bool hpet = true;
     bool no_reboot = false;
     bool no_shutdown = false;

@@ -91,7 +91,8 @@ void Machine::add_vcpus() {
                               [this](bool level) { chipset_->set_ferr(level); },
                               [this, i](bool active) { set_smm(i, active); },
                               [this] { move_apics(); },
-                              [this](unsigned vcpu) { triple_fault(vcpu); }};
+                              [this](unsigned vcpu) { triple_fault(vcpu); },
+                              config_.engine};
         vcpus_.push_back(std::make_unique<Vcpu>(i, config_.cpu, std::move(services)));
     }
 }

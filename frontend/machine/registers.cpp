@@ -46,7 +46,8 @@ std::string describe_stats(Vcpu& vcpu) {
         "  page crossings    {}\n  TLB flushes       {}\n  page flushes      {}\n  context switches  {}\n"
         "  writes to code    {}\n",
         vcpu.cpu().index, vcpu.cpu().instructions, c.fills, c.walks, c.page_faults, c.io_accesses, c.crossings,
-        c.flushes, c.page_flushes, c.context_switches, c.code_writes);
+        c.flushes, c.page_flushes, c.context_switches, c.code_writes)
+        + vcpu.describe_engine();
 }
 
 } // namespace calque::machine

@@ -24,8 +24,19 @@ Vcpu::Vcpu(unsigned index, const cpu::CpuModel& model, VcpuServices services)
     : index_(index), services_(std::move(services)), model_(model),
       cpu_(index, model_, services_.memory, *this, services_.log),
       lapic_(services_.log, services_.clock, lapic_config(index, model), services_.apics, *this, this, &services_.pic),
-      engine_(services_.memory, services_.log), random_(std::random_device{}()) {
+      random_(std::random_device{}()) {
+    choose_engine();
     cpu_.mmu.set_kick([this] { wake(cpu::event_mmu); });
+}
+
+void Vcpu::choose_engine() {
+    if (services_.engine == MachineConfig::Engine::interpreter || !jit::Engine::supported()) {
+        engine_ = std::make_unique<cpu::Interpreter>(services_.memory, services_.log);
+        return;
+    }
+    auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log);
+    translator_ = translator.get();
+    engine_ = std::move(translator);
 }
 
 Vcpu::~Vcpu() {
@@ -68,13 +79,13 @@ void Vcpu::park_wait() {
 void Vcpu::reset() {
     cpu_.reset();
     lapic_.reset();
-    engine_.flush();
+    engine_->flush();
 }
 
 void Vcpu::serialize(Archive& archive) {
     archive.section(fmt::format("vcpu{}", index_), 1, [&](u32) { cpu_.serialize(archive); });
     lapic_.serialize(archive);
-    if (archive.loading()) engine_.flush();
+    if (archive.loading()) engine_->flush();
 }
 
 bool Vcpu::apic_msr_read(u32 index, u64& value) {
@@ -151,7 +162,7 @@ void Vcpu::thread_main() {
             // too, when resume() came before the thread.
             parked_ = false;
         }
-        switch (engine_.run(cpu_, std::numeric_limits<u64>::max())) {
+        switch (engine_->run(cpu_, std::numeric_limits<u64>::max())) {
         case cpu::ExitReason::budget:
         case cpu::ExitReason::stopped: break;
         case cpu::ExitReason::halted: wait_for_event(); break;

@@ -6,6 +6,8 @@
 #include "devices/bus/bus.h"
 #include "devices/lapic/lapic.h"
 #include "devices/lapic/vcpu_port.h"
+#include "frontend/machine/config.h"
+#include "jit/engine.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -29,6 +31,7 @@ struct VcpuServices {
     std::function<void(bool)> set_smm;
     std::function<void()> apic_moved;           // IA32_APIC_BASE changed.
     std::function<void(unsigned)> triple_fault; // On the vCPU's thread.
+    MachineConfig::Engine engine = MachineConfig::Engine::interpreter;
 };
 
 class Vcpu final : public cpu::Platform, public devices::VcpuPort, public devices::TscSource {
@@ -83,7 +86,11 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     u64 tsc() const override { return services_.clock.now() + cpu_.state.tsc_offset; }
     Nanoseconds time_of_tsc(u64 tsc) const override;
 
+    // What the engine counted (--stats).
+    std::string describe_engine() const { return translator_ ? translator_->describe() : std::string(); }
+
   private:
+    void choose_engine();
     void wake(u32 event);
     void thread_main();
     void wait_for_event();
@@ -93,7 +100,8 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     cpu::CpuModel model_;
     cpu::Cpu cpu_;
     devices::LocalApic lapic_;
-    cpu::Interpreter engine_;
+    std::unique_ptr<cpu::ExecutionEngine> engine_;
+    const jit::Engine* translator_ = nullptr; // engine_, when that is what it is.
     std::mt19937_64 random_;
 
     std::mutex mutex_;

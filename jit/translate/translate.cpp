@@ -139,7 +139,12 @@ bool as_accumulator(Op& op, const Source& source) {
     op.may_trap = source.row.kind == RowKind::divide;
     op.kind = source.row.kind == RowKind::compare_exchange ? OpKind::compare_exchange : OpKind::multiply_divide;
     if (source.row.kind == RowKind::divide) op.reads = 0;
-    return op.kind != OpKind::compare_exchange || (!op.parsed.reg_high && enough_temporaries(op, source));
+    if (op.kind != OpKind::compare_exchange) return true;
+    // The accumulator takes one temporary, the memory operand the other.
+    const ParsedInstruction& p = op.parsed;
+    const bool named = p.reg_class == FieldClass::gpr || p.reg_class == FieldClass::gpr8;
+    if (p.reg_high) return false;
+    return p.memory ? !named || pinned(p.modrm_reg) : pinned(p.modrm_reg) || pinned(p.modrm_rm);
 }
 
 bool as_load_address(Op& op, const Source& source) {
@@ -266,7 +271,9 @@ void make_interpreted(Op& op, u16 properties) {
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
                    const UnitMode& mode) {
-    ir::Unit unit{.linear = linear, .physical = physical};
+    ir::Unit unit;
+    unit.linear = linear;
+    unit.physical = physical;
     if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
     while (unit.ops.size() < longest_unit) {
         Op op;

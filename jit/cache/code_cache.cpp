@@ -1,0 +1,121 @@
+#include "jit/cache/code_cache.h"
+
+#include <algorithm>
+
+namespace calque::jit {
+
+CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets) : arena_(bytes) {
+    thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, thunks_));
+    first_unit_ = arena_.next();
+}
+
+std::optional<u32> CodeCache::find(const UnitKey& key) const {
+    const auto at = by_key_.find(key);
+    if (at == by_key_.end()) return std::nullopt;
+    return at->second;
+}
+
+u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit emitted) {
+    const u32 number = next_unit();
+    TranslatedUnit& unit = units_.emplace_back();
+    unit.key = key;
+    unit.bytes = bytes;
+    unit.instructions = instructions;
+    unit.code_bytes = static_cast<u32>(emitted.code.size());
+    unit.code = arena_.append(emitted.code);
+    unit.entry_host = emitted.entry_host;
+    unit.entry_packed = emitted.entry_packed;
+    unit.first_site = next_site();
+    unit.sites = static_cast<u32>(emitted.sites.size());
+    unit.first_exit = next_exit();
+    unit.exits = static_cast<u32>(emitted.exits.size());
+    std::move(emitted.sites.begin(), emitted.sites.end(), std::back_inserter(sites_));
+    std::move(emitted.exits.begin(), emitted.exits.end(), std::back_inserter(exits_));
+    by_key_[key] = number;
+    by_page_[key.physical >> page_shift].push_back(number);
+    ++counters_.units;
+    counters_.guest_bytes += bytes;
+    counters_.host_bytes += unit.code_bytes;
+    return number;
+}
+
+const TranslatedUnit* CodeCache::unit_at(const void* code) const {
+    const auto* const at = static_cast<const std::byte*>(code);
+    const auto after = std::partition_point(units_.begin(), units_.end(), [&](const TranslatedUnit& u) { return u.code <= at; });
+    if (after == units_.begin()) return nullptr;
+    const TranslatedUnit& unit = *std::prev(after);
+    return at < unit.code + unit.code_bytes ? &unit : nullptr;
+}
+
+void CodeCache::patch_jump(const std::byte* at, const std::byte* target) {
+    arena_.patch(at, static_cast<u32>(static_cast<i32>(target - (at + 4))));
+}
+
+void CodeCache::link(u32 number, u32 target_number, u32 page_id) {
+    Exit& exit = exits_[number];
+    TranslatedUnit& from = units_[exit.unit];
+    TranslatedUnit& target = units_[target_number];
+    if (from.dead || target.dead || (!exit.in_page && page_id == 0)) return;
+    unlink(number);
+    const std::byte* const entry = target.at(exit.flags == FlagsIn::host ? target.entry_host : target.entry_packed);
+    if (exit.in_page) {
+        patch_jump(from.at(exit.jump), entry);
+    } else {
+        arena_.patch(from.at(exit.guard_id), 0u - page_id);
+        patch_jump(from.at(exit.guard_jump), entry);
+        patch_jump(from.at(exit.jump), from.at(exit.guard));
+    }
+    exit.linked_to = target_number + 1;
+    target.incoming.push_back(number);
+    ++counters_.links;
+}
+
+void CodeCache::unlink(u32 number) {
+    Exit& exit = exits_[number];
+    if (exit.linked_to == 0) return;
+    const TranslatedUnit& from = units_[exit.unit];
+    patch_jump(from.at(exit.jump), from.at(exit.stub));
+    std::erase(units_[exit.linked_to - 1].incoming, number);
+    exit.linked_to = 0;
+}
+
+void CodeCache::kill(u32 number) {
+    TranslatedUnit& unit = units_[number];
+    if (unit.dead) return;
+    unit.dead = true;
+    ++counters_.killed;
+    for (const u32 exit : std::vector<u32>(unit.incoming))
+        unlink(exit);
+    for (u32 n = 0; n < unit.exits; ++n)
+        unlink(unit.first_exit + n);
+    const auto at = by_key_.find(unit.key);
+    if (at != by_key_.end() && at->second == number) by_key_.erase(at);
+}
+
+bool CodeCache::kill(PhysicalAddress address, u64 length) {
+    bool any = false;
+    for (u64 page = address.page_number(); page <= (address + (length - 1)).page_number(); ++page) {
+        const auto at = by_page_.find(page);
+        if (at == by_page_.end()) continue;
+        std::erase_if(at->second, [&](u32 number) {
+            const TranslatedUnit& unit = units_[number];
+            if (unit.key.physical >= address.value + length || unit.key.physical + unit.bytes <= address.value) return false;
+            kill(number);
+            any = true;
+            return true;
+        });
+    }
+    return any;
+}
+
+void CodeCache::flush() {
+    arena_.cut(first_unit_);
+    units_.clear();
+    sites_.clear();
+    exits_.clear();
+    by_key_.clear();
+    by_page_.clear();
+    ++counters_.flushes;
+}
+
+} // namespace calque::jit

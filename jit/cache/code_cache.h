@@ -1,0 +1,91 @@
+// The translated units of one vCPU: found by where they are in guest memory, linked to each other, killed when their
+// bytes are written.
+#pragma once
+
+#include "jit/cache/arena.h"
+#include "jit/emit/code_sites.h"
+#include "jit/emit/thunks.h"
+
+#include <deque>
+#include <optional>
+#include <unordered_map>
+
+namespace calque::jit {
+
+struct UnitKey {
+    u64 linear, physical, mode;
+    bool operator==(const UnitKey&) const = default;
+};
+
+struct TranslatedUnit {
+    UnitKey key;
+    u32 bytes = 0;                     // Of guest code.
+    u32 instructions = 0;
+    const std::byte* code = nullptr;
+    u32 code_bytes = 0;
+    u32 entry_host = 0, entry_packed = 0;
+    u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
+    std::vector<u32> incoming;         // Exits that are linked to this unit.
+    bool dead = false;
+
+    const std::byte* at(u32 offset) const { return code + offset; }
+};
+
+struct CodeCacheCounters {
+    u64 units = 0, guest_bytes = 0, host_bytes = 0, links = 0, killed = 0, flushes = 0;
+};
+
+class CodeCache {
+  public:
+    CodeCache(std::size_t bytes, const ThunkTargets& targets);
+
+    const Thunks& thunks() const { return thunks_; }
+    const std::byte* thunk_base() const { return thunk_base_; }
+    const std::byte* thunk(u32 offset) const { return thunk_base_ + offset; }
+
+    std::optional<u32> find(const UnitKey& key) const;
+    // Where the next unit's code will run, and the numbers that it, its sites and exits will have.
+    const std::byte* next() const { return arena_.next(); }
+    u32 next_unit() const { return static_cast<u32>(units_.size()); }
+    u32 next_site() const { return static_cast<u32>(sites_.size()); }
+    u32 next_exit() const { return static_cast<u32>(exits_.size()); }
+    bool full() const { return !arena_.has_room(largest_unit); }
+    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit);
+
+    TranslatedUnit& unit(u32 number) { return units_[number]; }
+    Site& site(u32 number) { return sites_[number]; }
+    Exit& exit(u32 number) { return exits_[number]; }
+    const TranslatedUnit* unit_at(const void* code) const; // By a host address in it.
+
+    // Makes `exit` lead to the unit; `page_id` is that of the target's page (ignored within a page).
+    void link(u32 exit, u32 unit, u32 page_id);
+    // Kills the units that have a byte in the range: nothing leads to them any more.
+    bool kill(PhysicalAddress address, u64 length);
+    void flush();
+
+    const CodeCacheCounters& counters() const { return counters_; }
+
+  private:
+    static constexpr std::size_t largest_unit = std::size_t{1} << 17;
+    struct Hash {
+        std::size_t operator()(const UnitKey& k) const {
+            return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
+        }
+    };
+    void kill(u32 number);
+    void unlink(u32 exit);
+    void patch_jump(const std::byte* at, const std::byte* target);
+
+    CodeArena arena_;
+    Thunks thunks_;
+    const std::byte* thunk_base_ = nullptr;
+    const std::byte* first_unit_ = nullptr;
+    std::deque<TranslatedUnit> units_; // In the order of their code.
+    std::deque<Site> sites_;
+    std::deque<Exit> exits_;
+    std::unordered_map<UnitKey, u32, Hash> by_key_;
+    std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
+    CodeCacheCounters counters_;
+};
+
+} // namespace calque::jit

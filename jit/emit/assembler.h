@@ -1,0 +1,54 @@
+// What all emitters share: asmjit's assembler, the registers by role, and memory operands of the context and the TLB.
+#pragma once
+
+#include "jit/context.h"
+#include "jit/emit/registers.h"
+#include "mmu/tlb_layout.h"
+
+#include <asmjit/asmjit.h>
+
+namespace calque::jit {
+
+namespace x86 = asmjit::x86;
+
+inline constexpr x86::Gpq t0 = x86::rax, t1 = x86::r15;
+inline constexpr x86::Gpd t0d = x86::eax, t1d = x86::r15d;
+
+// `depth`: bytes pushed since translated code.
+inline x86::Mem context_at(std::size_t offset, u32 size, i32 depth = 0) {
+    return x86::ptr(x86::rsp, static_cast<i32>(offset) + depth, size);
+}
+#define CALQUE_CONTEXT(field) calque::jit::context_at(offsetof(calque::jit::JitContext, field), sizeof(calque::jit::JitContext::field))
+#define CALQUE_CONTEXT_BELOW(field, depth)                                                                             \
+    calque::jit::context_at(offsetof(calque::jit::JitContext, field), sizeof(calque::jit::JitContext::field), depth)
+
+inline x86::Mem spilled_slot(unsigned guest, u32 size = 8, i32 depth = 0) {
+    return context_at(offsetof(JitContext, spilled) + (guest - first_spilled) * 8, size, depth);
+}
+inline x86::Gpq host_gpq(unsigned guest) { return x86::gpq(host_of_guest[guest]); }
+
+// Relative to the current TLB table, whose address is GS's base.
+inline x86::Mem table_at(u64 offset, u32 size) {
+    x86::Mem m = x86::ptr_abs(offset, size);
+    m.setSegment(x86::gs);
+    return m;
+}
+inline x86::Mem table_at(const x86::Gp& index, u64 offset, u32 size) {
+    x86::Mem m = x86::ptr(index, static_cast<i32>(offset), size);
+    m.setSegment(x86::gs);
+    return m;
+}
+// With the index scaled by 8.
+inline x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) {
+    x86::Mem m = x86::ptr(u64{0}, index, 3, size);
+    m.setOffset(static_cast<i64>(offset));
+    m.setSegment(x86::gs);
+    return m;
+}
+
+// EFLAGS to JitContext::flags; changes RAX.
+void pack_flags(x86::Assembler& a);
+// And back; changes RAX.
+void unpack_flags(x86::Assembler& a);
+
+} // namespace calque::jit

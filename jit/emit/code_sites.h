@@ -1,0 +1,71 @@
+// What is remembered about emitted code: the places where it calls out or leaves, and how to see the guest there.
+#pragma once
+
+#include "cpu/instruction.h"
+#include "jit/ir/unit.h"
+
+#include <array>
+#include <vector>
+
+namespace calque::jit {
+
+// Where the arithmetic flags are at a point in translated code.
+enum class FlagsIn : u8 {
+    host,   // The host's EFLAGS.
+    packed, // JitContext::flags.
+    recipe, // Nowhere; a FlagRecipe computes them from registers.
+    dead,   // Nowhere; nobody can see them.
+};
+
+// How to compute the flags of the last operation from registers that still hold what it worked on.
+struct FlagRecipe {
+    enum class Kind : u8 { none, add, subtract, compare, logic, test };
+    Kind kind = Kind::none;
+    u8 size = 0;                // In bytes: 4 or 8.
+    u8 result = 0;              // Guest register: the result (add, subtract, logic), the first operand (compare, test).
+    bool operand_is_register = false;
+    u8 operand = 0;             // Guest register.
+    u64 immediate = 0;          // Else.
+
+    bool uses(unsigned guest) const {
+        return kind != Kind::none && (result == guest || (operand_is_register && operand == guest));
+    }
+};
+
+// A place where one guest instruction may have to be done by its handler.
+struct Site {
+    u64 rip = 0;
+    std::array<cpu::Instruction, 2> record{}; // The instruction and the record that ends a block.
+    FlagsIn flags = FlagsIn::packed;
+    FlagRecipe recipe;
+    u8 access_bytes = 0;
+    bool write = false;
+    bool aligned = false;
+    bool resumes = false;     // Translated code goes on behind the instruction, at `resume`.
+    u32 unit = 0;             // Index of the translated unit.
+    u32 resume = 0;           // Offset in the unit's code.
+    u32 trap = 0, trap_stub = 0; // Offsets: a host instruction that may raise SIGFPE, and what does it instead; or 0.
+};
+
+// A place where translated code leaves for a known address.
+struct Exit {
+    u64 target = 0;
+    FlagsIn flags = FlagsIn::packed; // host or packed.
+    bool in_page = true;      // The target is in the unit's own page.
+    u32 unit = 0;
+    u32 jump = 0;             // Offset of the 32-bit displacement that leads to the stub, until it is linked.
+    u32 stub = 0;             // Offset of the stub, which leaves to the engine.
+    u32 guard = 0;            // Offset of the check that the target's page is still where it was; 0: none.
+    u32 guard_id = 0;         // Offset of the 32-bit (negated) id in it.
+    u32 guard_jump = 0;       // Offset of its displacement to the target.
+    u32 linked_to = 0;        // Unit number plus one, or 0.
+};
+
+struct EmittedUnit {
+    std::vector<u8> code;
+    u32 entry_host = 0, entry_packed = 0; // Offsets, for flags in EFLAGS and in the context.
+    std::vector<Site> sites;              // With numbers relative to `first_site` of the request.
+    std::vector<Exit> exits;
+};
+
+} // namespace calque::jit

@@ -1,0 +1,328 @@
+// The stack, control flow, and leaving translated code.
+#include "jit/emit/unit_emitter.h"
+
+#include "cpu/threaded.h"
+#include "mmu/tlb_layout.h"
+
+namespace calque::jit {
+
+using asmjit::Imm;
+
+// --- Sites and exits
+
+Site& UnitEmitter::new_site(const ir::Op& op) {
+    Site& site = out_.sites.emplace_back();
+    site.rip = op.rip;
+    site.record[0] = op.guest;
+    site.record[1].handler = cpu::end_of_block;
+    site.unit = request_.unit_index;
+    site.flags = flags_ == FlagsIn::host ? FlagsIn::packed : flags_;
+    site.recipe = recipe_;
+    return site;
+}
+
+u32 UnitEmitter::site_number(const Site& site) const {
+    return request_.first_site + static_cast<u32>(&site - out_.sites.data());
+}
+
+void UnitEmitter::set_site(u32 number) { a_.mov(CALQUE_CONTEXT(exit_site), number); }
+
+// The handler does the instruction. The flags are then packed and the vectors in the state.
+void UnitEmitter::emit_interpret(const ir::Op& op) {
+    before_clobber(op);
+    Site& site = new_site(op);
+    const u32 number = site_number(site);
+    set_site(number);
+    a_.jmp(thunk(request_.thunks.interpret));
+    out_.sites[number - request_.first_site].resumes = true;
+    out_.sites[number - request_.first_site].resume = here();
+    flags_ = FlagsIn::packed;
+    recipe_.kind = FlagRecipe::Kind::none;
+    vectors_here_ = false;
+}
+
+void UnitEmitter::emit_interpret_and_leave(const ir::Op& op) {
+    before_clobber(op);
+    set_site(site_number(new_site(op)));
+    a_.jmp(thunk(request_.thunks.interpret));
+}
+
+void UnitEmitter::exit_stub(std::size_t number, Label stub) {
+    later([this, number, stub] {
+        a_.bind(stub);
+        Exit& exit = out_.exits[number];
+        exit.stub = here();
+        if (exit.flags == FlagsIn::host) pack_flags(a_);
+        set_site(exit_bit | (request_.first_exit + static_cast<u32>(number)));
+        a_.jmp(thunk(request_.thunks.leave));
+        if (exit.in_page) return;
+        // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
+        const Label there = a_.newLabel();
+        exit.guard = here();
+        a_.mov(t1, x86::rcx);
+        a_.mov(x86::ecx, table_at(mmu::tlb_execute_ids_offset
+                                      + ((exit.target >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
+                                  4));
+        a_.lea(x86::ecx, x86::ptr(x86::rcx, 0x7FFF'FFFF)); // Minus the id; put in when it is linked.
+        exit.guard_id = here() - 4;
+        a_.short_().jecxz(x86::rcx, there);
+        a_.mov(x86::rcx, t1);
+        a_.jmp(stub);
+        a_.bind(there);
+        a_.mov(x86::rcx, t1);
+        a_.long_().jmp(stub);
+        exit.guard_jump = here() - 4;
+    });
+}
+
+// Leaves when there are events. EFLAGS are kept.
+void UnitEmitter::poll_backward(Label leave) {
+    const Label none = a_.newLabel();
+    a_.mov(t1, x86::rcx);
+    a_.mov(x86::rcx, CALQUE_CONTEXT(events));
+    a_.mov(x86::ecx, x86::dword_ptr(x86::rcx));
+    a_.short_().jecxz(x86::rcx, none);
+    a_.mov(x86::rcx, t1);
+    a_.long_().jmp(leave);
+    a_.bind(none);
+    a_.mov(x86::rcx, t1);
+}
+
+// `from`: the address of the instruction that leaves; a way back is where loops are interrupted.
+void UnitEmitter::leave_to(u64 target, u64 from) {
+    if (flags_ != FlagsIn::packed) flags_to_host();
+    const std::size_t number = out_.exits.size();
+    Exit& exit = out_.exits.emplace_back();
+    exit.target = target;
+    exit.flags = flags_;
+    exit.unit = request_.unit_index;
+    exit.in_page = (target ^ request_.unit.linear) < page_size;
+    const Label stub = a_.newLabel();
+    if (target <= from) poll_backward(stub);
+    a_.long_().jmp(stub);
+    exit.jump = here() - 4;
+    exit_stub(number, stub);
+}
+
+void UnitEmitter::need_vectors() {
+    if (vectors_here_) return;
+    vectors_here_ = true;
+    const Label here_already = a_.newLabel();
+    a_.mov(t1, x86::rcx);
+    a_.movzx(x86::ecx, CALQUE_CONTEXT(vectors_absent));
+    a_.short_().jecxz(x86::rcx, here_already);
+    a_.mov(x86::rcx, t1);
+    a_.call(thunk(request_.thunks.load_vectors));
+    a_.mov(t1, x86::rcx);
+    a_.bind(here_already);
+    a_.mov(x86::rcx, t1);
+}
+
+// --- Jumps
+
+void UnitEmitter::emit_jump(const ir::Op& op) { leave_to(op.target, op.rip); }
+void UnitEmitter::emit_fall_through(const ir::Op& op) { leave_to(op.target, op.target - 1); }
+
+void UnitEmitter::emit_branch(const ir::Op& op) {
+    flags_to_host();
+    const Label not_taken = a_.newLabel();
+    static constexpr x86::CondCode inverse[16] = {
+        x86::CondCode::kNO, x86::CondCode::kO,  x86::CondCode::kAE, x86::CondCode::kB, x86::CondCode::kNE, x86::CondCode::kE,
+        x86::CondCode::kA,  x86::CondCode::kBE, x86::CondCode::kNS, x86::CondCode::kS, x86::CondCode::kPO, x86::CondCode::kPE,
+        x86::CondCode::kGE, x86::CondCode::kL,  x86::CondCode::kG,  x86::CondCode::kLE};
+    const bool in_page = (op.target ^ request_.unit.linear) < page_size;
+    if (op.target > op.rip && in_page) { // The branch itself is linked to the target.
+        const std::size_t number = out_.exits.size();
+        Exit& exit = out_.exits.emplace_back();
+        exit.target = op.target;
+        exit.flags = FlagsIn::host;
+        exit.unit = request_.unit_index;
+        const Label stub = a_.newLabel();
+        a_.long_().j(inverse[op.condition ^ 1], stub);
+        exit.jump = here() - 4;
+        exit_stub(number, stub);
+        return;
+    }
+    a_.long_().j(inverse[op.condition], not_taken);
+    leave_to(op.target, op.rip);
+    a_.bind(not_taken);
+}
+
+void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
+    if (flags_ != FlagsIn::packed) flags_to_host();
+    const Label taken = a_.newLabel(), not_taken = a_.newLabel();
+    a_.short_().jecxz(x86::rcx, taken);
+    a_.short_().jmp(not_taken);
+    a_.bind(taken);
+    leave_to(op.target, op.rip);
+    a_.bind(not_taken);
+}
+
+// T0: a linear address. Goes to the code for it when the target cache has it.
+void UnitEmitter::probe_target(Label miss) {
+    a_.lea(t1d, x86::ptr(t0, t0));
+    a_.and_(t1d, static_cast<i32>((mmu::tlb_target_count - 1) * 2));
+    a_.cmp(t0, table_at_scaled(t1, mmu::tlb_targets_offset, 8));
+    a_.long_().jne(miss);
+}
+
+void UnitEmitter::poll_or(Label miss) {
+    a_.mov(t1, CALQUE_CONTEXT(events));
+    a_.cmp(x86::dword_ptr(t1), 0);
+    a_.long_().jne(miss);
+}
+
+// The handler does all of it when there is something to look at, or the target is not known.
+void UnitEmitter::to_interpreter(const ir::Op& op) {
+    const u32 number = site_number(new_site(op));
+    set_site(number);
+    a_.jmp(thunk(request_.thunks.interpret));
+}
+
+void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
+    flags_to_packed();
+    const Label miss = a_.newLabel();
+    poll_or(miss);
+    if (op.access != ir::MemoryAccess::none) {
+        check_operand(op);
+        a_.mov(t0, x86::ptr(t1, t0));
+    } else {
+        read_guest(t0, op.guest.dest);
+    }
+    probe_target(miss);
+    a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(miss);
+    to_interpreter(op);
+}
+
+void UnitEmitter::emit_call_indirect(const ir::Op& op) {
+    flags_to_packed();
+    const Label miss = a_.newLabel();
+    poll_or(miss);
+    if (op.access != ir::MemoryAccess::none) {
+        check_operand(op);
+        a_.mov(t0, x86::ptr(t1, t0));
+    } else {
+        read_guest(t0, op.guest.dest);
+    }
+    probe_target(miss);
+    a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.mov(CALQUE_CONTEXT(scratch), t1);
+    check_push(op);
+    join_address();
+    a_.mov(t0, Imm(op.next_rip()));
+    a_.mov(x86::qword_ptr(t1), t0);
+    advance_stack(-8);
+    a_.jmp(CALQUE_CONTEXT(scratch));
+    a_.bind(miss);
+    to_interpreter(op);
+}
+
+void UnitEmitter::emit_return_near(const ir::Op& op) {
+    flags_to_packed();
+    const Label miss = a_.newLabel();
+    poll_or(miss);
+    a_.mov(t0, host_gpq(cpu::rsp));
+    check_memory(op, false, 8, false);
+    a_.mov(t0, x86::ptr(t1, t0));
+    probe_target(miss);
+    advance_stack(8 + static_cast<i32>(op.guest.immediate & 0xFFFF));
+    a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(miss);
+    to_interpreter(op);
+}
+
+void UnitEmitter::emit_call(const ir::Op& op) {
+    before_clobber(op);
+    check_push(op);
+    const i64 back = static_cast<i64>(op.next_rip());
+    if (back == static_cast<i32>(back)) {
+        a_.mov(x86::qword_ptr(t1, t0), Imm(back));
+    } else {
+        join_address();
+        a_.mov(t0, Imm(back));
+        a_.mov(x86::qword_ptr(t1), t0);
+    }
+    if (flags_ == FlagsIn::recipe && recipe_.uses(cpu::rsp)) flags_to_host();
+    advance_stack(-8);
+    if (recipe_.uses(cpu::rsp)) recipe_.kind = FlagRecipe::Kind::none;
+    leave_to(op.target, op.rip);
+}
+
+// --- The stack
+
+// Without the flags.
+void UnitEmitter::advance_stack(i32 bytes) { a_.lea(host_gpq(cpu::rsp), x86::ptr(host_gpq(cpu::rsp), bytes)); }
+
+void UnitEmitter::emit_push_register(const ir::Op& op) {
+    before_clobber(op);
+    check_push(op);
+    const bool flags = needs_host_flags(op);
+    const unsigned guest = op.guest.dest;
+    if (flags || !pinned(guest)) join_address();
+    if (flags) flags_to_host();
+    if (pinned(guest)) {
+        a_.mov(flags ? x86::qword_ptr(t1) : x86::qword_ptr(t1, t0), host_gpq(guest));
+    } else {
+        a_.mov(t0, spilled_slot(guest));
+        a_.mov(x86::qword_ptr(t1), t0);
+    }
+    advance_stack(-8);
+    after_execution(op);
+}
+
+void UnitEmitter::emit_push_immediate(const ir::Op& op) {
+    before_clobber(op);
+    check_push(op);
+    join_address();
+    if (needs_host_flags(op)) flags_to_host();
+    a_.mov(x86::qword_ptr(t1), Imm(static_cast<i64>(op.guest.immediate)));
+    advance_stack(-8);
+    after_execution(op);
+}
+
+void UnitEmitter::emit_push_memory(const ir::Op& op) {
+    before_clobber(op);
+    address_to_t0(op);
+    check_memory(op, false, 8, false);
+    a_.mov(t0, x86::ptr(t1, t0));
+    a_.mov(CALQUE_CONTEXT(scratch), t0);
+    check_push(op);
+    join_address();
+    if (needs_host_flags(op)) flags_to_host();
+    a_.mov(t0, CALQUE_CONTEXT(scratch));
+    a_.mov(x86::qword_ptr(t1), t0);
+    advance_stack(-8);
+    after_execution(op);
+}
+
+void UnitEmitter::emit_pop_register(const ir::Op& op) {
+    before_clobber(op);
+    a_.mov(t0, host_gpq(cpu::rsp));
+    check_memory(op, false, 8, false);
+    join_address();
+    if (needs_host_flags(op)) flags_to_host();
+    advance_stack(8); // First: POP RSP loads what it popped.
+    const unsigned guest = op.guest.dest;
+    if (pinned(guest)) {
+        a_.mov(host_gpq(guest), x86::qword_ptr(t1));
+    } else {
+        a_.mov(t0, x86::qword_ptr(t1));
+        a_.mov(spilled_slot(guest), t0);
+    }
+    after_execution(op);
+}
+
+void UnitEmitter::emit_leave_frame(const ir::Op& op) {
+    before_clobber(op);
+    const x86::Gpq frame = host_gpq(cpu::rbp);
+    a_.mov(t0, frame);
+    check_memory(op, false, 8, false);
+    join_address();
+    if (needs_host_flags(op)) flags_to_host();
+    a_.lea(host_gpq(cpu::rsp), x86::ptr(frame, 8));
+    a_.mov(frame, x86::qword_ptr(t1));
+    after_execution(op);
+}
+
+} // namespace calque::jit

@@ -1,0 +1,205 @@
+// Where the arithmetic flags are kept.
+#include "jit/emit/unit_emitter.h"
+
+#include "cpu/table.h"
+
+namespace calque::jit {
+
+using cpu::OperandKind;
+
+// The host's EFLAGS serve when the first operation that cares reads them, or when none does before the unit ends.
+FlagsIn UnitEmitter::entry_preference() const {
+    for (const ir::Op& op : request_.unit.ops) {
+        if (op.kind == Kind::jump || op.kind == Kind::fall_through || op.kind == Kind::branch
+            || op.kind == Kind::branch_if_count_zero)
+            return FlagsIn::host;
+        if (op.observes_flags()) return FlagsIn::packed;
+        if (op.reads != 0) return FlagsIn::host;
+        if (op.writes == ir::all_flags) return FlagsIn::dead;
+        if (op.writes != 0) return FlagsIn::host;
+    }
+    return FlagsIn::packed;
+}
+
+void UnitEmitter::before_clobber(const ir::Op& op) {
+    if (flags_ != FlagsIn::host) return;
+    if (!op.flags_needed) {
+        flags_ = FlagsIn::dead;
+    } else if (recipe_.kind != FlagRecipe::Kind::none) {
+        flags_ = FlagsIn::recipe;
+    } else {
+        pack_flags(a_);
+        flags_ = FlagsIn::packed;
+    }
+}
+
+void UnitEmitter::flags_to_host() {
+    if (flags_ == FlagsIn::packed) unpack_flags(a_);
+    if (flags_ == FlagsIn::recipe) recompute_recipe();
+    flags_ = FlagsIn::host;
+}
+
+void UnitEmitter::flags_to_packed() {
+    if (flags_ == FlagsIn::packed) return;
+    flags_to_host();
+    pack_flags(a_);
+    flags_ = FlagsIn::packed;
+}
+
+// The operation again, on what its registers say its operands were; the results go nowhere.
+void UnitEmitter::recompute_recipe() {
+    const auto sized = [&](unsigned number) -> x86::Gp {
+        return recipe_.size == 8 ? x86::Gp(x86::gpq(number)) : x86::Gp(x86::gpd(number));
+    };
+    const auto operand_of = [&](unsigned guest) -> asmjit::Operand {
+        if (pinned(guest)) return sized(host_of_guest[guest]);
+        return spilled_slot(guest, recipe_.size);
+    };
+    const x86::Gp temporary = sized(host_t0);
+    const asmjit::Operand result = operand_of(recipe_.result);
+    const asmjit::Operand second = recipe_.operand_is_register
+                                       ? operand_of(recipe_.operand)
+                                       : asmjit::Operand(asmjit::Imm(static_cast<i32>(recipe_.immediate)));
+    switch (recipe_.kind) {
+    case FlagRecipe::Kind::compare:
+    case FlagRecipe::Kind::test: {
+        asmjit::Operand first = result;
+        if (first.isMem() && second.isMem()) {
+            a_.emit(x86::Inst::kIdMov, temporary, first);
+            first = temporary;
+        }
+        const bool test = recipe_.kind == FlagRecipe::Kind::test;
+        if (test && second.isMem()) {
+            a_.emit(x86::Inst::kIdTest, second, first);
+        } else {
+            a_.emit(test ? x86::Inst::kIdTest : x86::Inst::kIdCmp, first, second);
+        }
+        break;
+    }
+    case FlagRecipe::Kind::logic:
+        a_.emit(x86::Inst::kIdMov, temporary, result);
+        a_.test(temporary, temporary);
+        break;
+    case FlagRecipe::Kind::add: // The first operand was result - second.
+        a_.emit(x86::Inst::kIdMov, temporary, result);
+        a_.emit(x86::Inst::kIdSub, temporary, second);
+        a_.emit(x86::Inst::kIdAdd, temporary, second);
+        break;
+    case FlagRecipe::Kind::subtract:
+        a_.emit(x86::Inst::kIdMov, temporary, result);
+        a_.emit(x86::Inst::kIdAdd, temporary, second);
+        a_.emit(x86::Inst::kIdSub, temporary, second);
+        break;
+    case FlagRecipe::Kind::none: break;
+    }
+}
+
+u32 UnitEmitter::written_registers(const ir::Op& op) {
+    constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,
+                  bp = 1u << cpu::rbp;
+    switch (op.kind) {
+    case Kind::host: {
+        const ParsedInstruction& p = op.parsed;
+        u32 written = 0;
+        const auto add = [&](FieldClass field, unsigned number) {
+            if (field == FieldClass::gpr || field == FieldClass::gpr8) written |= 1u << number;
+        };
+        if (op.written_gprs == 0) return op.vectors ? c : 0; // PCMPISTRI's index.
+        add(p.reg_class, p.modrm_reg);
+        if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm);
+        add(p.vvvv_class, p.vvvv);
+        return written;
+    }
+    case Kind::multiply_divide: return a | d;
+    case Kind::compare_exchange: {
+        const ParsedInstruction& p = op.parsed;
+        u32 written = a | d | b;
+        if (!p.memory && (p.rm_class == FieldClass::gpr || p.rm_class == FieldClass::gpr8)) written |= 1u << p.modrm_rm;
+        return written;
+    }
+    case Kind::widen: return a | d;
+    case Kind::load_address:
+    case Kind::pop_register: return sp | 1u << (op.guest.dest & 15);
+    case Kind::push_register:
+    case Kind::push_immediate:
+    case Kind::push_memory: return sp;
+    case Kind::leave_frame: return sp | bp;
+    default: return 0;
+    }
+}
+
+bool UnitEmitter::invalidates_recipe(const ir::Op& op) const {
+    const u32 written = written_registers(op);
+    for (unsigned guest = 0; guest < 16; ++guest)
+        if ((written >> guest & 1) && recipe_.uses(guest)) return true;
+    return false;
+}
+
+// Before the operation runs, EFLAGS must be the guest's: it reads them, keeps some of them, or takes away what a recipe
+// is made of.
+bool UnitEmitter::needs_host_flags(const ir::Op& op) const {
+    if (flags_ == FlagsIn::host || flags_ == FlagsIn::dead) return false;
+    if (op.reads != 0) return true;
+    if (op.writes == ir::all_flags) return false;
+    if (op.writes != 0) return op.flags_needed_after;
+    return flags_ == FlagsIn::recipe && op.flags_needed_after && invalidates_recipe(op);
+}
+
+FlagRecipe UnitEmitter::recipe_of(const ir::Op& op) const {
+    FlagRecipe recipe;
+    if (op.kind != Kind::host || op.vectors || op.access != ir::MemoryAccess::none || op.parsed.vex) return recipe;
+    const unsigned size = op.guest.operand_size;
+    if (size < 4) return recipe;
+    const ParsedInstruction& p = op.parsed;
+    if (p.map != 0 || p.memory || p.register_in_opcode) return recipe;
+    // Opcodes 01, 03, 81, 83 of the eight operations; 85, F7 of TEST.
+    using RecipeKind = FlagRecipe::Kind;
+    static constexpr RecipeKind kinds[] = {RecipeKind::add,   RecipeKind::logic, RecipeKind::none,  RecipeKind::none,
+                                           RecipeKind::logic, RecipeKind::subtract, RecipeKind::logic, RecipeKind::compare};
+    recipe.size = static_cast<u8>(size);
+    if (p.opcode < 0x40 && ((p.opcode & 7) == 1 || (p.opcode & 7) == 3)) {
+        recipe.kind = kinds[p.opcode >> 3];
+        const bool to_rm = (p.opcode & 7) == 1;
+        recipe.result = to_rm ? p.modrm_rm : p.modrm_reg;
+        recipe.operand = to_rm ? p.modrm_reg : p.modrm_rm;
+        recipe.operand_is_register = true;
+        const bool changes = recipe.kind == RecipeKind::add || recipe.kind == RecipeKind::subtract;
+        if (changes && recipe.result == recipe.operand) recipe.kind = RecipeKind::none; // The operand is gone.
+    } else if (p.opcode == 0x81 || p.opcode == 0x83) {
+        recipe.kind = kinds[p.modrm_reg & 7];
+        recipe.result = p.modrm_rm;
+        recipe.immediate = p.immediate_bytes == 1 ? static_cast<u64>(static_cast<i64>(static_cast<i8>(p.immediate)))
+                                                  : static_cast<u64>(static_cast<i64>(static_cast<i32>(p.immediate)));
+    } else if (p.opcode == 0x85) {
+        recipe.kind = RecipeKind::test;
+        recipe.result = p.modrm_rm;
+        recipe.operand = p.modrm_reg;
+        recipe.operand_is_register = true;
+    } else if (p.opcode == 0xF7 && (p.modrm_reg & 7) < 2) {
+        recipe.kind = RecipeKind::test;
+        recipe.result = p.modrm_rm;
+        recipe.immediate = static_cast<u64>(static_cast<i64>(static_cast<i32>(p.immediate)));
+    }
+    if (recipe.kind == RecipeKind::logic) recipe.operand_is_register = false;
+    return recipe;
+}
+
+void UnitEmitter::after_execution(const ir::Op& op) {
+    if (op.writes == 0) {
+        if (recipe_.kind != FlagRecipe::Kind::none && invalidates_recipe(op)) {
+            recipe_.kind = FlagRecipe::Kind::none;
+            if (flags_ == FlagsIn::recipe) flags_ = FlagsIn::dead; // Else needs_host_flags() was true.
+        }
+        return;
+    }
+    const bool partial = op.writes != ir::all_flags;
+    if (partial && flags_ != FlagsIn::host) {
+        flags_ = FlagsIn::dead; // Nobody looks.
+        recipe_.kind = FlagRecipe::Kind::none;
+        return;
+    }
+    flags_ = FlagsIn::host;
+    recipe_ = recipe_of(op);
+}
+
+} // namespace calque::jit

@@ -1,0 +1,207 @@
+#include "jit/emit/thunks.h"
+
+#include "jit/emit/assembler.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace calque::jit {
+
+namespace {
+
+constexpr x86::Gp callee_saved[] = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
+// Host registers of guest registers that C++ functions may change.
+constexpr x86::Gp caller_saved[] = {x86::rcx, x86::rdx, x86::rsi, x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11};
+constexpr i32 vectors_bytes = 16 * 32 + 16; // With MXCSR.
+
+class ThunkEmitter {
+  public:
+    ThunkEmitter(const void* base, const ThunkTargets& targets, Thunks& out) : targets_(targets), out_(out) {
+        code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
+        code_.attach(&a_);
+    }
+
+    std::vector<u8> run() {
+        enter();
+        interpret();
+        leave();
+        refill();
+        load_vectors();
+        code_.flatten();
+        code_.resolveUnresolvedLinks();
+        const auto& buffer = code_.textSection()->buffer();
+        return {buffer.data(), buffer.data() + buffer.size()};
+    }
+
+  private:
+    u32 here() const { return static_cast<u32>(a_.offset()); }
+
+    static x86::Mem gpr_at(const x86::Gp& state, unsigned guest) {
+        return x86::qword_ptr(state, static_cast<i32>(offsetof(cpu::CpuState, gpr) + guest * 8));
+    }
+    static x86::Mem vector_at(const x86::Gp& state, unsigned n) {
+        return x86::ymmword_ptr(state, static_cast<i32>(offsetof(cpu::CpuState, vector) + n * sizeof(cpu::VectorRegister)));
+    }
+    void load_registers() {
+        a_.mov(t0, CALQUE_CONTEXT(state));
+        for (unsigned guest = 0; guest < 16; ++guest) {
+            if (pinned(guest)) {
+                a_.mov(host_gpq(guest), gpr_at(t0, guest));
+            } else {
+                a_.mov(t1, gpr_at(t0, guest));
+                a_.mov(spilled_slot(guest), t1);
+            }
+        }
+    }
+    void store_registers() {
+        a_.mov(t0, CALQUE_CONTEXT(state));
+        for (unsigned guest = 0; guest < 16; ++guest) {
+            if (pinned(guest)) {
+                a_.mov(gpr_at(t0, guest), host_gpq(guest));
+            } else {
+                a_.mov(t1, spilled_slot(guest));
+                a_.mov(gpr_at(t0, guest), t1);
+            }
+        }
+    }
+    // RAX: the state.
+    void store_vectors() {
+        const asmjit::Label absent = a_.newLabel();
+        a_.cmp(CALQUE_CONTEXT(vectors_absent), 0);
+        a_.jne(absent);
+        for (unsigned n = 0; n < 16; ++n)
+            a_.vmovups(vector_at(t0, n), x86::ymm(n));
+        a_.vzeroupper();
+        a_.stmxcsr(x86::dword_ptr(t0, static_cast<i32>(offsetof(cpu::CpuState, mxcsr))));
+        a_.ldmxcsr(CALQUE_CONTEXT(host_mxcsr));
+        a_.mov(CALQUE_CONTEXT(vectors_absent), 1);
+        a_.bind(absent);
+    }
+    template <class F> void call(F function) {
+        a_.mov(x86::rax, asmjit::Imm(reinterpret_cast<std::uintptr_t>(function)));
+        a_.call(x86::rax);
+    }
+    void return_to_engine() {
+        a_.mov(x86::rsp, CALQUE_CONTEXT(host_rsp));
+        for (unsigned n = std::size(callee_saved); n-- > 0;)
+            a_.pop(callee_saved[n]);
+        a_.ret();
+    }
+
+    void enter() {
+        out_.enter = here();
+        for (const x86::Gp& r : callee_saved)
+            a_.push(r);
+        a_.mov(x86::qword_ptr(x86::rdi, offsetof(JitContext, host_rsp)), x86::rsp);
+        a_.mov(x86::rsp, x86::rdi);
+        a_.mov(CALQUE_CONTEXT(scratch), x86::rsi);
+        load_registers();
+        a_.jmp(CALQUE_CONTEXT(scratch));
+    }
+
+    void interpret() {
+        const asmjit::Label out = a_.newLabel();
+        out_.interpret = here();
+        a_.bind(interpret_);
+        store_registers();
+        store_vectors();
+        a_.mov(x86::rdi, x86::rsp);
+        call(targets_.interpret);
+        a_.test(x86::rax, x86::rax);
+        a_.jz(out);
+        a_.mov(CALQUE_CONTEXT(scratch), x86::rax);
+        load_registers();
+        a_.jmp(CALQUE_CONTEXT(scratch));
+        a_.bind(out);
+        return_to_engine();
+    }
+
+    void leave() {
+        out_.leave = here();
+        store_registers();
+        store_vectors();
+        return_to_engine();
+    }
+
+    void refill() {
+        constexpr i32 pushed = 8 + 8 * static_cast<i32>(std::size(caller_saved)) + 8;
+        static_assert(pushed % 16 == 0);
+        const asmjit::Label plain = a_.newLabel(), done = a_.newLabel(), failed = a_.newLabel();
+        out_.refill = here();
+        for (const x86::Gp& r : caller_saved)
+            a_.push(r);
+        a_.sub(x86::rsp, 8);
+        a_.lea(x86::rdi, x86::ptr(x86::rsp, pushed));
+        a_.mov(x86::rsi, x86::rax);
+        a_.cmp(CALQUE_CONTEXT_BELOW(vectors_absent, pushed), 0);
+        a_.jne(plain);
+        a_.sub(x86::rsp, vectors_bytes);
+        for (unsigned n = 0; n < 16; ++n)
+            a_.vmovups(x86::ymmword_ptr(x86::rsp, static_cast<i32>(n * 32)), x86::ymm(n));
+        a_.vzeroupper();
+        a_.stmxcsr(x86::dword_ptr(x86::rsp, 16 * 32));
+        a_.ldmxcsr(CALQUE_CONTEXT_BELOW(host_mxcsr, pushed + vectors_bytes));
+        call(targets_.refill);
+        for (unsigned n = 0; n < 16; ++n)
+            a_.vmovups(x86::ymm(n), x86::ymmword_ptr(x86::rsp, static_cast<i32>(n * 32)));
+        a_.ldmxcsr(x86::dword_ptr(x86::rsp, 16 * 32));
+        a_.add(x86::rsp, vectors_bytes);
+        a_.jmp(done);
+        a_.bind(plain);
+        call(targets_.refill);
+        a_.bind(done);
+        a_.add(x86::rsp, 8);
+        for (unsigned n = std::size(caller_saved); n-- > 0;)
+            a_.pop(caller_saved[n]);
+        a_.test(x86::rax, x86::rax);
+        a_.jz(failed);
+        a_.mov(t1, x86::rax);
+        a_.xor_(x86::eax, x86::eax);
+        a_.ret();
+        a_.bind(failed);
+        a_.add(x86::rsp, 8); // The return address: the site knows where to go on.
+        a_.jmp(interpret_);
+    }
+
+    void load_vectors() {
+        out_.load_vectors = here();
+        a_.mov(t1, CALQUE_CONTEXT_BELOW(state, 8));
+        a_.stmxcsr(CALQUE_CONTEXT_BELOW(host_mxcsr, 8));
+        for (unsigned n = 0; n < 16; ++n)
+            a_.vmovups(x86::ymm(n), vector_at(t1, n));
+        a_.ldmxcsr(x86::dword_ptr(t1, static_cast<i32>(offsetof(cpu::CpuState, mxcsr))));
+        a_.mov(CALQUE_CONTEXT_BELOW(vectors_absent, 8), 0);
+        a_.ret();
+    }
+
+    const ThunkTargets& targets_;
+    Thunks& out_;
+    asmjit::CodeHolder code_;
+    x86::Assembler a_;
+    asmjit::Label interpret_ = {};
+
+  public:
+    void prepare() { interpret_ = a_.newLabel(); }
+};
+
+} // namespace
+
+std::vector<u8> emit_thunks(const void* base, const ThunkTargets& targets, Thunks& out) {
+    ThunkEmitter emitter(base, targets, out);
+    emitter.prepare();
+    return emitter.run();
+}
+
+// LAHF leaves SF:ZF:0:AF:0:PF:1:CF in AH. OF comes back by an addition that overflows when AL was 1.
+void pack_flags(x86::Assembler& a) {
+    a.lahf();
+    a.seto(x86::al);
+    a.mov(CALQUE_CONTEXT(flags), x86::eax);
+}
+void unpack_flags(x86::Assembler& a) {
+    a.mov(x86::eax, CALQUE_CONTEXT(flags));
+    a.add(x86::al, 0x7F);
+    a.sahf();
+}
+
+} // namespace calque::jit

@@ -1,0 +1,70 @@
+#include "jit/emit/unit_emitter.h"
+
+namespace calque::jit {
+
+UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request) {
+    code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
+    code_.attach(&a_);
+}
+
+void UnitEmitter::emit(const ir::Op& op) {
+    switch (op.kind) {
+#define OP(name, meaning)                                                                                              \
+    case Kind::name: return emit_##name(op);
+#include "jit/ir/ops.inc"
+#undef OP
+    }
+}
+
+EmittedUnit UnitEmitter::run() {
+    switch (entry_preference()) {
+    case FlagsIn::host:
+        out_.entry_packed = here();
+        unpack_flags(a_);
+        out_.entry_host = here();
+        flags_ = FlagsIn::host;
+        break;
+    case FlagsIn::dead: flags_ = FlagsIn::dead; break;
+    default:
+        out_.entry_host = here();
+        pack_flags(a_);
+        out_.entry_packed = here();
+        flags_ = FlagsIn::packed;
+        break;
+    }
+    for (const ir::Op& op : request_.unit.ops) {
+        const std::size_t first_site = out_.sites.size();
+        emit(op);
+        if (op.access == ir::MemoryAccess::none && !op.may_trap) continue;
+        // Where a handler did the instruction, translated code goes on with things as they are here.
+        const FlagsIn flags = flags_;
+        const bool vectors = vectors_here_;
+        const bool continues = op.kind == Kind::host || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange
+                               || op.kind == Kind::push_register || op.kind == Kind::push_immediate
+                               || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
+        if (!continues) continue;
+        const Label back = a_.newLabel();
+        a_.bind(back);
+        const std::size_t last_site = out_.sites.size();
+        later([this, first_site, last_site, flags, vectors, back] {
+            const u32 resume = here();
+            if (vectors) a_.call(thunk(request_.thunks.load_vectors));
+            if (flags == FlagsIn::host) unpack_flags(a_);
+            a_.jmp(back);
+            for (std::size_t n = first_site; n < last_site; ++n) {
+                out_.sites[n].resumes = true;
+                out_.sites[n].resume = resume;
+            }
+        });
+    }
+    // Emitting one may add no others: the list is fixed by now but for indices.
+    for (std::size_t n = 0; n < cold_.size(); ++n)
+        cold_[n]();
+    code_.flatten();
+    code_.resolveUnresolvedLinks();
+    const auto& buffer = code_.textSection()->buffer();
+    out_.code.assign(buffer.data(), buffer.data() + buffer.size());
+    return std::move(out_);
+}
+
+} // namespace calque::jit

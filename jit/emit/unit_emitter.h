@@ -1,0 +1,90 @@
+// From a unit to host code, in one pass: each operation becomes the same work on host registers, with its memory
+// operand checked by the inlined TLB, and with the flags kept wherever they are cheapest (FlagsIn).
+#pragma once
+
+#include "jit/emit/assembler.h"
+#include "jit/emit/code_sites.h"
+#include "jit/emit/thunks.h"
+
+#include <functional>
+
+namespace calque::jit {
+
+struct EmitRequest {
+    const ir::Unit& unit;
+    const void* base; // Where the code will run.
+    const std::byte* thunk_base;
+    const Thunks& thunks;
+    u32 unit_index;
+    u32 first_site, first_exit; // Numbers of the unit's sites and exits.
+};
+
+class UnitEmitter {
+  public:
+    explicit UnitEmitter(const EmitRequest& request);
+    EmittedUnit run();
+
+  private:
+    using Label = asmjit::Label;
+    using Kind = ir::OpKind;
+
+    // --- One per kind of operation (unit_emitter.cpp, control.cpp).
+    void emit(const ir::Op& op);
+#define OP(name, meaning) void emit_##name(const ir::Op& op);
+#include "jit/ir/ops.inc"
+#undef OP
+
+    // --- Memory (memory.cpp). Leaves the host page in T1 and the offset in T0.
+    void address_to_t0(const ir::Op& op);
+    void check_memory(const ir::Op& op, bool write, u8 bytes, bool aligned);
+    void check_operand(const ir::Op& op);
+    void check_push(const ir::Op& op); // Eight bytes below the stack pointer.
+    void join_address();               // The sum in T1; T0 is free.
+
+    // --- Flags (flags.cpp)
+    FlagsIn entry_preference() const;
+    void before_clobber(const ir::Op& op); // EFLAGS are about to be lost.
+    void flags_to_host();                  // Changes T0, unless they are there.
+    void flags_to_packed();
+    void recompute_recipe();
+    bool needs_host_flags(const ir::Op& op) const;
+    bool invalidates_recipe(const ir::Op& op) const;
+    void after_execution(const ir::Op& op);
+    FlagRecipe recipe_of(const ir::Op& op) const;
+    static u32 written_registers(const ir::Op& op); // A bit each.
+
+    // --- Host instructions (host.cpp)
+    void emit_encoded(const ParsedInstruction& parsed, const HostOperands& operands);
+    void host_instruction(const ir::Op& op);
+    void read_guest(const x86::Gpq& to, unsigned guest);
+    void write_guest(unsigned guest, const x86::Gpq& from);
+
+    // --- Leaving (control.cpp)
+    Site& new_site(const ir::Op& op);
+    u32 site_number(const Site& site) const;
+    void set_site(u32 number);
+    void to_interpreter(const ir::Op& op);
+    void leave_to(u64 target, u64 from);
+    void exit_stub(std::size_t exit, Label stub);
+    void poll_backward(Label leave);
+    void probe_target(Label miss);
+    void poll_or(Label miss);
+    void need_vectors();
+    void advance_stack(i32 bytes);
+
+    // Code that is seldom run comes after the rest.
+    void later(std::function<void()> emit) { cold_.push_back(std::move(emit)); }
+    u32 here() const { return static_cast<u32>(a_.offset()); }
+    asmjit::Imm thunk(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
+
+    const EmitRequest& request_;
+    EmittedUnit out_;
+    asmjit::CodeHolder code_;
+    x86::Assembler a_;
+    std::vector<std::function<void()>> cold_;
+    FlagsIn flags_ = FlagsIn::packed;
+    FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    bool vectors_here_ = false;  // The guest's vectors are in the host's registers for sure.
+};
+
+} // namespace calque::jit

@@ -1,0 +1,349 @@
+#include "jit/engine.h"
+
+#include "cpu/dispatch.h"
+#include "cpu/table.h"
+#include "jit/emit/unit_emitter.h"
+#include "jit/host.h"
+#include "mmu/tlb_table.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace calque::jit {
+
+using cpu::Cpu;
+using cpu::ExitReason;
+using cpu::Flow;
+
+namespace {
+
+constexpr u32 mxcsr_masks = 0x1F80;
+
+u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
+const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
+
+// AH: SF ZF 0 AF 0 PF 1 CF; AL: OF.
+PackedFlags pack(u64 rflags) {
+    constexpr u64 in_ah = cpu::flag_sf | cpu::flag_zf | cpu::flag_af | cpu::flag_pf | cpu::flag_cf;
+    return static_cast<PackedFlags>((((rflags & in_ah) | 2) << 8) | (rflags & cpu::flag_of ? 1 : 0));
+}
+u64 unpack(PackedFlags packed) {
+    constexpr u64 in_ah = cpu::flag_sf | cpu::flag_zf | cpu::flag_af | cpu::flag_pf | cpu::flag_cf;
+    return ((packed >> 8) & in_ah) | (packed & 1 ? cpu::flag_of : 0);
+}
+
+template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::CpuState& state) {
+    const T result = static_cast<T>(state.gpr[recipe.result]);
+    const T operand = static_cast<T>(recipe.operand_is_register ? state.gpr[recipe.operand] : recipe.immediate);
+    switch (recipe.kind) {
+    case FlagRecipe::Kind::add: return cpu::flags_add<T>(static_cast<T>(result - operand), operand, result);
+    case FlagRecipe::Kind::subtract: return cpu::flags_sub<T>(static_cast<T>(result + operand), operand, result);
+    case FlagRecipe::Kind::compare: return cpu::flags_sub<T>(result, operand, static_cast<T>(result - operand));
+    case FlagRecipe::Kind::logic: return cpu::flags_logic<T>(result);
+    case FlagRecipe::Kind::test: return cpu::flags_logic<T>(static_cast<T>(result & operand));
+    case FlagRecipe::Kind::none: break;
+    }
+    return {};
+}
+
+} // namespace
+
+Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
+    : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
+      cache_(options.code_bytes, {refill_thunk, interpret_thunk}), context_(context_memory_.context()),
+      interpreted_rows_(cpu::instruction_table().size()) {
+    context_.engine = this;
+    interpreter_.set_hot_after(options_.hot_after);
+    memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
+    memory_.add_observer(static_cast<mmu::MapObserver&>(*this));
+    host::install_trap_handler();
+}
+
+Engine::~Engine() {
+    memory_.remove_observer(static_cast<mmu::CodeWriteObserver&>(*this));
+    memory_.remove_observer(static_cast<mmu::MapObserver&>(*this));
+}
+
+bool Engine::supported() { return host::can_run_translated_code(); }
+
+// --- Code that goes
+
+void Engine::flush() {
+    interpreter_.flush();
+    std::lock_guard lock(mutex_);
+    flush_wanted_ = true;
+    pending_ = true;
+    if (notify_) notify_->request(cpu::event_code);
+}
+
+void Engine::map_changed() { flush(); }
+
+void Engine::code_written(PhysicalAddress address, u64 length) {
+    if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+        if (cache_.kill(address, length)) cpu_->mmu.forget_targets();
+        return;
+    }
+    std::lock_guard lock(mutex_);
+    if (written_.size() >= most_ranges)
+        flush_wanted_ = true;
+    else
+        written_.push_back({address, length});
+    pending_ = true;
+    if (notify_) notify_->request(cpu::event_code);
+}
+
+void Engine::forget_all() {
+    cache_.flush();
+    if (cpu_) cpu_->mmu.forget_targets();
+}
+
+void Engine::serve_code_events() {
+    std::lock_guard lock(mutex_);
+    pending_ = false;
+    if (flush_wanted_) forget_all();
+    flush_wanted_ = false;
+    bool killed = false;
+    for (const Range& range : written_)
+        killed |= cache_.kill(range.address, range.length);
+    if (killed) cpu_->mmu.forget_targets();
+    written_.clear();
+}
+
+void Engine::attach(Cpu& cpu) {
+    if (cpu_ != &cpu) {
+        cpu_ = &cpu;
+        forget_all();
+        decoder_ = std::make_unique<cpu::Decoder>(cpu.model);
+        context_.state = &cpu.state;
+        context_.events = &cpu.events;
+    }
+    table_ = nullptr; // Another thread, perhaps.
+    host::current_engine = this;
+    owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    {
+        std::lock_guard lock(mutex_);
+        notify_ = &cpu;
+    }
+    if (pending_) serve_code_events();
+}
+
+// --- The loop
+
+ExitReason Engine::run(Cpu& cpu, u64 budget) {
+    const cpu::Interpreter::Session session(interpreter_, cpu);
+    attach(cpu);
+    struct Detach {
+        Engine& self;
+        ~Detach() {
+            std::lock_guard lock(self.mutex_);
+            self.notify_ = nullptr;
+            self.owner_.store({}, std::memory_order_relaxed);
+        }
+    } detach{*this};
+    const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
+    for (;;) {
+        if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
+            if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
+        if (pending_.load(std::memory_order_relaxed)) serve_code_events();
+        if (cpu.instructions >= end) return ExitReason::budget;
+        if ((cpu.events.load(std::memory_order_relaxed) & cpu::event_slow) || log_.on(Channel::insn)) {
+            interpreter_.step(cpu);
+            continue;
+        }
+        const bool translatable = cpu.mode.mode64 && end == ~u64{0} && !log_.on(Channel::exec);
+        if (!translatable) {
+            if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
+            continue;
+        }
+        const UnitMode mode = unit_mode();
+        auto unit = find(cpu, mode);
+        if (!unit) {
+            if (cpu.pending_exception()) cpu.take_exception();
+            if (!interpreter_.run_blocks(cpu, end)) continue;
+            unit = translate_at_rip(cpu, unit_mode());
+            if (!unit) {
+                ++counters_.refused;
+                interpreter_.keep_cold();
+                continue;
+            }
+        }
+        execute(cpu, *unit, unit_mode());
+    }
+}
+
+UnitMode Engine::unit_mode() const {
+    UnitMode mode;
+    mode.decode = {cpu_->mode.code_size, !cpu_->mode.protected_mode || cpu_->mode.vm86, false};
+    mode.sse_off = cpu_->mode.sse_fault != 0;
+    mode.avx_off = cpu_->mode.avx_fault != 0;
+    mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
+    return mode;
+}
+
+std::optional<u32> Engine::find(Cpu& cpu, const UnitMode& mode) {
+    const LinearAddress rip(cpu.state.rip());
+    mmu::Mmu::CodePage page;
+    if (!cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
+    const auto unit = cache_.find({rip.value, page.address.value, mode.key()});
+    if (unit) cpu.mmu.remember_target(rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
+    return unit;
+}
+
+std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
+    const LinearAddress rip(cpu.state.rip());
+    mmu::Mmu::CodePage page;
+    if (!cpu.mode.mode64 || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
+    if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
+    if (cache_.full()) forget_all();
+    const u64 room = page_size - rip.page_offset();
+    for (;;) {
+        // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand.
+        ir::Unit unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
+        if (unit.ops.empty()) return std::nullopt;
+        if (memory_.mark_code(page.address, unit.bytes)) memory_.protect_code_page(page.address.page(), &cpu.mmu);
+        const u32 bytes = unit.bytes;
+        unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
+        if (unit.ops.empty() || unit.bytes > bytes) continue;
+        if (const std::string wrong = run_passes(unit, options_.switches); !wrong.empty()) {
+            log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
+            return std::nullopt;
+        }
+        const EmitRequest request{unit,          cache_.next(),      cache_.thunk_base(), cache_.thunks(), cache_.next_unit(),
+                                  cache_.next_site(), cache_.next_exit()};
+        EmittedUnit emitted = UnitEmitter(request).run();
+        const UnitKey key{rip.value, page.address.value, mode.key()};
+        const u32 number = cache_.insert(key, unit.bytes, static_cast<u32>(unit.ops.size()), std::move(emitted));
+        if (!memory_.code_marked(page.address, unit.bytes)) {
+            cache_.kill(page.address, unit.bytes);
+            continue;
+        }
+        cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
+        return number;
+    }
+}
+
+void Engine::load_context(Cpu& cpu) {
+    context_.flags = pack(cpu::arithmetic_bits(cpu.state.lazy));
+    context_.fs_base = cpu.state.segment[cpu::Segment::fs].base;
+    context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
+    mmu::TlbTable* const table = cpu.mmu.view().table;
+    if (table != table_) {
+        table_ = table;
+        host::set_gs_base(table);
+    }
+    u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
+    if (*code_key != mode_key_) {
+        cpu.mmu.forget_targets();
+        *code_key = mode_key_;
+    }
+}
+
+void Engine::store_flags(Cpu& cpu, FlagsIn where, const FlagRecipe& recipe) {
+    if (where == FlagsIn::recipe)
+        cpu.state.lazy = recipe.size == 8 ? flags_by<u64>(recipe, cpu.state) : flags_by<u32>(recipe, cpu.state);
+    else
+        cpu.state.lazy = cpu::lazy_from_bits(unpack(context_.flags));
+}
+
+void Engine::execute(Cpu& cpu, u32 number, UnitMode mode) {
+    for (;;) {
+        ++counters_.entries;
+        mode_key_ = mode.key();
+        load_context(cpu);
+        const TranslatedUnit& unit = cache_.unit(number);
+        context_.exit_site = 0;
+        using Enter = void (*)(JitContext*, const void*);
+        reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(
+            &context_, unit.at(unit.entry_packed));
+        if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
+        const u32 exit_number = context_.exit_site & ~exit_bit;
+        Exit& exit = cache_.exit(exit_number);
+        cpu.state.rip() = exit.target;
+        store_flags(cpu, FlagsIn::packed, {});
+        ++counters_.exits;
+        if (cpu.events.load(std::memory_order_relaxed) != 0 || pending_.load(std::memory_order_relaxed)) return;
+        const auto next = find(cpu, mode);
+        if (!next) {
+            if (cpu.pending_exception()) cpu.take_exception();
+            return;
+        }
+        cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
+        number = *next;
+    }
+}
+
+// --- What translated code calls
+
+u64 Engine::refill(u64 address) {
+    const Site& site = cache_.site(context_.exit_site);
+    const bool misaligned = site.aligned && (address & (site.access_bytes - 1)) != 0;
+    if (!misaligned) {
+        const auto access = site.write ? mmu::Access::write : mmu::Access::read;
+        if (u8* const host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access)) {
+            ++counters_.refills;
+            return reinterpret_cast<std::uintptr_t>(host);
+        }
+    }
+    ++counters_.slow_accesses;
+    return 0;
+}
+
+const void* Engine::interpret() {
+    Cpu& cpu = *cpu_;
+    Site& site = cache_.site(context_.exit_site);
+    ++counters_.interpreted;
+    ++interpreted_rows_[site.record[0].row];
+    store_flags(cpu, site.flags, site.recipe);
+    const cpu::Instruction* const record = site.record.data();
+    cpu.state.rip() = site.rip;
+    cpu.dispatch.first = record;
+    cpu.dispatch.limit = 0;
+    const u64 flushes = cache_.counters().flushes;
+    record->handler(cpu, record);
+    switch (cpu.exit_.flow) {
+    case Flow::next:
+        ++cpu.instructions;
+        break;
+    case Flow::fault:
+    case Flow::trap: interpreter_.deliver(cpu); return nullptr;
+    default: ++cpu.instructions; return nullptr;
+    }
+    if (!site.resumes || cpu.events.load(std::memory_order_relaxed) != 0 || flushes != cache_.counters().flushes)
+        return nullptr;
+    const TranslatedUnit& unit = cache_.unit(site.unit);
+    if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
+    load_context(cpu);
+    return unit.at(site.resume);
+}
+
+const void* Engine::trap_stub(const void* rip) const {
+    const TranslatedUnit* const unit = cache_.unit_at(rip);
+    if (!unit) return nullptr;
+    const u32 offset = static_cast<u32>(static_cast<const std::byte*>(rip) - unit->code);
+    for (u32 n = unit->first_site; n < unit->first_site + unit->sites; ++n) {
+        const Site& site = const_cast<CodeCache&>(cache_).site(n);
+        if (site.trap == offset && site.trap_stub != 0) return unit->at(site.trap_stub);
+    }
+    return nullptr;
+}
+
+std::string Engine::describe() const {
+    const auto& c = cache_.counters();
+    std::string text = fmt::format("  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+                                   "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
+                                   "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
+                                   "  refused blocks    {}\n",
+                                   c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
+                                   counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses,
+                                   counters_.traps, counters_.refused);
+    std::vector<u16> rows;
+    for (u16 n = 0; n < interpreted_rows_.size(); ++n)
+        if (interpreted_rows_[n] != 0) rows.push_back(n);
+    std::sort(rows.begin(), rows.end(), [&](u16 a, u16 b) { return interpreted_rows_[a] > interpreted_rows_[b]; });
+    if (rows.size() > 25) rows.resize(25);
+    for (const u16 n : rows)
+        text += fmt::format("    {:<14} {}\n", cpu::instruction_table()[n].name, interpreted_rows_[n]);
+    return text;
+}
+
+} // namespace calque::jit

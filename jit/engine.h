@@ -1,0 +1,107 @@
+// The translating engine of one vCPU: the interpreter runs what is cold, translated units what is hot.
+//
+//   interpreter --hot block--> translate, passes, emit --> unit --exit--> unit --exit to what is cold--> interpreter
+//
+// Units are entered and left with the guest's registers in CpuState; between units they stay in the host's.
+#pragma once
+
+#include "cpu/interpreter.h"
+#include "jit/cache/code_cache.h"
+#include "jit/context.h"
+#include "jit/opt/passes.h"
+#include "jit/translate/translate.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace calque::jit {
+
+struct EngineOptions {
+    i32 hot_after = 60;                          // Entries of a block before it is translated.
+    std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
+    Switches switches;
+};
+
+struct EngineCounters {
+    u64 entries = 0;        // From the engine into translated code.
+    u64 exits = 0;          // By an exit that was not linked (yet).
+    u64 interpreted = 0;    // Instructions of translated code done by their handlers.
+    u64 refills = 0;        // TLB misses that were filled.
+    u64 slow_accesses = 0;  // Accesses that their handlers did: devices, page crossings, faults, code pages.
+    u64 traps = 0;          // SIGFPE in translated code.
+    u64 refused = 0;        // Blocks that could not be translated.
+};
+
+class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
+  public:
+    Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options = {});
+    ~Engine() override;
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    // False where this host cannot run translated code (no AVX2 and BMI2, no user access to the GS base).
+    static bool supported();
+
+    cpu::ExitReason run(cpu::Cpu& cpu, u64 budget) override;
+    void flush() override; // Any thread.
+
+    const EngineCounters& counters() const { return counters_; }
+    const CodeCacheCounters& cache_counters() const { return cache_.counters(); }
+    // The counters, and the instructions that ran by their handlers most often (--stats).
+    std::string describe() const;
+
+    // --- Called by the thunks.
+    u64 refill(u64 address);
+    const void* interpret();
+    // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
+    const void* trap_stub(const void* rip) const;
+
+  private:
+    void code_written(PhysicalAddress address, u64 length) override;
+    void map_changed() override;
+    void attach(cpu::Cpu& cpu);
+    void serve_code_events();
+    void forget_all();
+
+    UnitMode unit_mode() const;
+    // The unit at RIP, when it is translated.
+    std::optional<u32> find(cpu::Cpu& cpu, const UnitMode& mode);
+    std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
+    // From `unit` on, through everything that is translated, until something else has to happen.
+    void execute(cpu::Cpu& cpu, u32 unit, UnitMode mode);
+    void load_context(cpu::Cpu& cpu);
+    void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
+
+    mmu::PhysicalMap& memory_;
+    Log& log_;
+    EngineOptions options_;
+    cpu::Interpreter interpreter_;
+    CodeCache cache_;
+    ContextMemory context_memory_;
+    JitContext& context_;
+    std::unique_ptr<cpu::Decoder> decoder_;
+    cpu::Cpu* cpu_ = nullptr;
+    u64 mode_key_ = 0;           // Of the unit that runs.
+    const void* table_ = nullptr; // GS's base on this thread.
+    EngineCounters counters_;
+    std::vector<u64> interpreted_rows_; // By row.
+
+    // What other threads leave for the vCPU's own to do.
+    struct Range {
+        PhysicalAddress address;
+        u64 length;
+    };
+    static constexpr std::size_t most_ranges = 256;
+    std::mutex mutex_;
+    std::vector<Range> written_;
+    bool flush_wanted_ = false;
+    cpu::Cpu* notify_ = nullptr;
+    std::atomic<bool> pending_{false};
+    std::atomic<std::thread::id> owner_;
+};
+
+} // namespace calque::jit
