@@ -221,7 +221,7 @@ bool Interpreter::run_blocks(Cpu& cpu, u64 end) {
             deliver(cpu);
             return false;
         }
-        if (block->heat <= 0 && hot_after_ != 0) {
+        if (--block->heat <= 0 && hot_after_ != 0) {
             hot_ = block;
             return true;
         }

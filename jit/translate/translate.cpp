@@ -126,6 +126,8 @@ bool as_host(Op& op, const Source& source) {
     const u8 opcode = source.form.opcode;
     const std::string_view name = cpu::instruction_table()[op.guest.row].name;
     if (p.memory && (name == "BT" || name == "BTS" || name == "BTR" || name == "BTC") && opcode != 0xBA) return false;
+    // With F3 these are other instructions on a host that has them (LZCNT, TZCNT).
+    if ((name == "BSF" || name == "BSR") && p.pp == 2) return false;
     if (!describe_access(op, source) || !enough_temporaries(op, source)) return false;
     op.written_gprs = source.row.writes == Writes::none ? 0 : source.row.writes == Writes::both ? 3 : 1;
     op.kind = OpKind::host;
