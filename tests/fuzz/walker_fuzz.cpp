@@ -120,6 +120,12 @@ void fuzz(std::span<const u8> data) {
             Mmu::CodePage code;
             if (mmu.fetch(address, code) && code.host)
                 require(code.host >= ram.data() && code.host < ram.data() + ram_size);
+            // An id in the table stands for what a fetch finds, and an id stands for one pair.
+            const u32 held = mmu.view().table->execute_id(address.value);
+            const u32 id = mmu.execute_id(address);
+            require(held == 0 || held == id);
+            if (what & 32 && id != 0) mmu.remember_target(address, &device);
+            if (what & 64) mmu.forget_targets();
             break;
         }
         default: {
@@ -127,6 +133,8 @@ void fuzz(std::span<const u8> data) {
             const u64 size = input.take(2);
             if (u8* const host = mmu.host_for_write(address, size, privilege))
                 require(host >= ram.data() && size <= page_size && host + size <= ram.data() + ram_size / 2);
+            if (const u8* const host = mmu.refill(address, size, what & 32 ? Access::write : Access::read))
+                require(host >= ram.data() && size <= page_size && host + size <= ram.data() + ram_size);
             (void)mmu.store(address, value, privilege);
             (void)mmu.load(address, value, privilege);
             break;

@@ -2,6 +2,7 @@
 // caches, must do what a walk of the tables as they are now would do.
 #include "tests/mmu/fixture.h"
 
+#include <map>
 #include <random>
 
 namespace calque::mmu {
@@ -35,6 +36,7 @@ class RandomGuest {
         }
     }
     const MmuCounters& counters() const { return mmu_.counters(); }
+    u64 targets_found() const { return targets_; }
 
   private:
     static constexpr std::size_t spaces = 3;
@@ -147,7 +149,9 @@ class RandomGuest {
                            + (pick(4) ? pick(page_size - 8) : page_size - pick(12));
         const Privilege privilege = pick(4) ? Privilege::current : Privilege::system;
         switch (pick(8)) {
-        case 0: return fetch(linear);
+        case 0: // A few places again and again, so that targets are met.
+            if (pick(4) == 0) code_[pick(code_.size())] = linear;
+            return fetch(code_[pick(code_.size())]);
         case 1: return pointer(linear, privilege);
         default: return data(linear, pick(2) ? Access::write : Access::read, privilege);
         }
@@ -191,6 +195,16 @@ class RandomGuest {
         Translation found;
         Fault fault;
         const bool allowed = look(linear, access, privilege, found, fault);
+        if (privilege == Privilege::current && pick(2)) {
+            const u8* const refilled = mmu_.refill(LinearAddress(linear), size, access);
+            if (!allowed) {
+                ASSERT_EQ(refilled, nullptr);
+            } else if (access == Access::read || !memory_.map.page_has_code(found.address)) {
+                ASSERT_EQ(refilled, memory_.ram.data() + found.address.value);
+            } else {
+                ASSERT_EQ(refilled, nullptr);
+            }
+        }
         const u8* const host = access == Access::write ? mmu_.host_for_write(LinearAddress(linear), size, privilege)
                                                        : mmu_.host_for_read(LinearAddress(linear), size, privilege);
         ASSERT_EQ(host, allowed ? memory_.ram.data() + found.address.value : nullptr) << std::hex << linear;
@@ -205,6 +219,16 @@ class RandomGuest {
         Translation found;
         Fault fault;
         const bool allowed = look(linear, Access::execute, Privilege::current, found, fault);
+        const u8* const host = memory_.ram.data() + found.address.value;
+        if (const u32 held = mmu_.view().table->execute_id(linear); held != 0) {
+            ASSERT_TRUE(allowed);
+            ASSERT_EQ(held, ids_.at({linear / page_size, found.address.page_number()}));
+        }
+        if (const TlbTarget& held = mmu_.view().table->targets()[linear % tlb_target_count]; held.linear == linear) {
+            ASSERT_TRUE(allowed);
+            ASSERT_EQ(held.code, host);
+            ++targets_;
+        }
         Mmu::CodePage code;
         ASSERT_EQ(mmu_.fetch(LinearAddress(linear), code), allowed) << std::hex << linear;
         if (!allowed) {
@@ -212,7 +236,11 @@ class RandomGuest {
             return;
         }
         ASSERT_EQ(code.address, found.address);
-        ASSERT_EQ(code.host, memory_.ram.data() + found.address.value);
+        ASSERT_EQ(code.host, host);
+        const u32 id = mmu_.execute_id(LinearAddress(linear));
+        ASSERT_NE(id, 0u);
+        ASSERT_EQ(ids_.try_emplace({linear / page_size, found.address.page_number()}, id).first->second, id);
+        mmu_.remember_target(LinearAddress(linear), host);
     }
 
     std::mt19937_64 random_;
@@ -223,6 +251,9 @@ class RandomGuest {
     Mmu mmu_;
     PagingContext context_;
     std::size_t space_ = 0;
+    std::map<std::pair<u64, u64>, u32> ids_; // By linear and physical page.
+    u64 targets_ = 0;
+    std::array<u64, 4> code_{private_base, private_base, shared_base, shared_base};
 };
 
 void run(bool pcids) {
@@ -235,6 +266,7 @@ void run(bool pcids) {
         EXPECT_GT(guest.counters().second_hits, 100u);
         EXPECT_GT(guest.counters().walks, 100u);
         EXPECT_GT(guest.counters().fills, 100u);
+        EXPECT_GT(guest.targets_found(), 10u);
     }
 }
 
