@@ -9,14 +9,14 @@
 // A workload does its work in equal units: each starts from the same state and returns the same checksum, so that runs
 // of different lengths can be compared. One unit takes some tens of milliseconds in QEMU's translator.
 struct workload {
-    const char *name;
+    const char* name;
     // Units in a run at full scale: one to three seconds in QEMU's translator.
     int units;
     // Called once before the clock starts; may be null.
     void (*prepare)(void);
     uint64_t (*unit)(void);
     // What the CPU must have beyond x86-64, in the words of __builtin_cpu_supports; may be null.
-    const char *needs;
+    const char* needs;
 };
 
 // The groups, each ended by an entry without a name.
@@ -28,27 +28,27 @@ extern const struct workload vector_workloads[];
 extern const struct workload system_workloads[];
 extern const struct workload jit_workloads[];
 
-// Programs of the system, which /bench/programs.sh runs: their names, ended by a null pointer. A run at scale PERMILLE has
-// that part of the full run's input.
-extern const char *const program_names[];
+// Programs of the system, which /bench/programs.sh runs: their names, ended by a null pointer. A run at scale PERMILLE
+// has that part of the full run's input.
+extern const char* const program_names[];
 int programs_present(void);
-void prepare_program(const char *name, long permille);
-void run_program(const char *name, long permille);
+void prepare_program(const char* name, long permille);
+void run_program(const char* name, long permille);
 // Of what the last run printed.
 uint64_t program_checksum(void);
 
 // Memory for a workload, touched; ends the program when there is none.
-void *take(size_t bytes);
+void* take(size_t bytes);
 
 // Ends the program with a sentence: a workload that cannot do its work must not look like one that is quick.
-void fail(const char *what) __attribute__((noreturn));
+void fail(const char* what) __attribute__((noreturn));
 
 // `bench --text BYTES` and `bench --csource LINES`: input for the programs that the benches run, on standard output.
 void write_text(size_t bytes);
 void write_c_source(size_t lines);
 
 // xorshift64*: the same numbers everywhere.
-static inline uint64_t next_random(uint64_t *state) {
+static inline uint64_t next_random(uint64_t* state) {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;

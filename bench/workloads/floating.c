@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static double fraction(uint64_t *state) { return (double)(next_random(state) >> 40) / (1 << 24); }
+static double fraction(uint64_t* state) { return (double)(next_random(state) >> 40) / (1 << 24); }
 
 // Bodies that attract each other: scalar double precision with divisions and square roots.
 static uint64_t unit_nbody(void) {
@@ -34,11 +34,13 @@ static uint64_t unit_nbody(void) {
             }
         }
         for (int i = 0; i < bodies; i++) {
-            for (int axis = 0; axis < 3; axis++) position[i][axis] += 0.001 * velocity[i][axis];
+            for (int axis = 0; axis < 3; axis++)
+                position[i][axis] += 0.001 * velocity[i][axis];
         }
     }
     uint64_t sum = 0;
-    for (int i = 0; i < bodies; i++) sum = mix(sum, bits_of(position[i][0]) ^ bits_of(velocity[i][2]));
+    for (int i = 0; i < bodies; i++)
+        sum = mix(sum, bits_of(position[i][0]) ^ bits_of(velocity[i][2]));
     return sum;
 }
 
@@ -67,7 +69,8 @@ static double ma[matrix_n][matrix_n], mb[matrix_n][matrix_n], mc[matrix_n][matri
 static void prepare_matrix(void) {
     uint64_t state = 23;
     for (int i = 0; i < matrix_n; i++) {
-        for (int j = 0; j < matrix_n; j++) ma[i][j] = fraction(&state), mb[i][j] = fraction(&state) - 0.5;
+        for (int j = 0; j < matrix_n; j++)
+            ma[i][j] = fraction(&state), mb[i][j] = fraction(&state) - 0.5;
     }
 }
 
@@ -77,11 +80,13 @@ static uint64_t unit_matrix(void) {
     for (int i = 0; i < matrix_n; i++) {
         for (int j = 0; j < matrix_n; j++) {
             double total = 0;
-            for (int k = 0; k < matrix_n; k++) total += ma[i][k] * mb[k][j];
+            for (int k = 0; k < matrix_n; k++)
+                total += ma[i][k] * mb[k][j];
             mc[i][j] = total;
         }
     }
-    for (int i = 0; i < matrix_n; i++) sum = mix(sum, bits_of(mc[i][i]) ^ bits_of(mc[matrix_n - 1 - i][i]));
+    for (int i = 0; i < matrix_n; i++)
+        sum = mix(sum, bits_of(mc[i][i]) ^ bits_of(mc[matrix_n - 1 - i][i]));
     return sum;
 }
 
@@ -107,10 +112,12 @@ static void prepare_fft(void) {
 
 static uint64_t unit_fft(void) {
     uint64_t state = 29, sum = 0;
-    for (int i = 0; i < fft_n; i++) re[i] = fraction(&state), im[i] = 0;
+    for (int i = 0; i < fft_n; i++)
+        re[i] = fraction(&state), im[i] = 0;
     for (int i = 1, j = 0; i < fft_n; i++) {
         int bit = fft_n >> 1;
-        for (; j & bit; bit >>= 1) j ^= bit;
+        for (; j & bit; bit >>= 1)
+            j ^= bit;
         j ^= bit;
         if (i < j) {
             double kept = re[i];
@@ -129,7 +136,8 @@ static uint64_t unit_fft(void) {
             }
         }
     }
-    for (int i = 0; i < fft_n; i += 5) sum = mix(sum, bits_of(re[i]) ^ bits_of(im[i]));
+    for (int i = 0; i < fft_n; i += 5)
+        sum = mix(sum, bits_of(re[i]) ^ bits_of(im[i]));
     return sum;
 }
 
@@ -138,7 +146,8 @@ static uint64_t unit_libm(void) {
     double total = 0;
     for (int i = 1; i <= 3000; i++) {
         double x = i * 0.0031;
-        total += sin(x) + cos(3 * x) * exp(-x) + log(x + 1) + pow(x, 0.3) + atan2(x, 2) + tan(x / 20) + cbrt(x) + tanh(x - 4);
+        total += sin(x) + cos(3 * x) * exp(-x) + log(x + 1) + pow(x, 0.3) + atan2(x, 2) + tan(x / 20) + cbrt(x)
+                 + tanh(x - 4);
     }
     return (uint64_t)llround(total * 1e6);
 }
@@ -153,7 +162,8 @@ static uint64_t unit_x87(void) {
             series += term;
         }
         long double guess = (series + 1) / 2;
-        for (int k = 0; k < 3; k++) guess = (guess + series / guess) / 2;
+        for (int k = 0; k < 3; k++)
+            guess = (guess + series / guess) / 2;
         total += guess > 1.2L ? guess * i : sqrtl(series) - i;
         x = total - (long double)(int64_t)total;
         if (x < 0) x = -x;

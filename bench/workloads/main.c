@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 static const struct group {
-    const char *name;
-    const struct workload *workloads;
+    const char* name;
+    const struct workload* workloads;
 } groups[] = {
     {"integer", integer_workloads}, {"integer", memory_workloads}, {"integer", string_workloads}, {"fp", fp_workloads},
     {"fp", vector_workloads},       {"system", system_workloads},  {"jit", jit_workloads},
@@ -26,18 +26,18 @@ static const struct group {
 
 enum { group_count = sizeof groups / sizeof *groups };
 
-void fail(const char *what) {
+void fail(const char* what) {
     printf("BENCH-FAIL %s\n", what);
     exit(1);
 }
 
-void *take(size_t bytes) {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+void* take(size_t bytes) {
+    void* memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (memory == MAP_FAILED) fail("memory cannot be had");
     return memory;
 }
 
-static int supported(const char *needs) {
+static int supported(const char* needs) {
     __builtin_cpu_init();
     if (needs == NULL) return 1;
     if (strcmp(needs, "avx2") == 0) return __builtin_cpu_supports("avx2");
@@ -50,12 +50,13 @@ static long cpu_microseconds(void) {
     for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
         struct rusage usage;
         getrusage(who, &usage);
-        total += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+        total += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L + usage.ru_utime.tv_usec
+                 + usage.ru_stime.tv_usec;
     }
     return total;
 }
 
-static uint64_t run_units(const struct workload *workload, long units) {
+static uint64_t run_units(const struct workload* workload, long units) {
     uint64_t first = workload->unit();
     for (long unit = 1; unit < units; unit++) {
         if (workload->unit() != first) fail("two units of the same work differ");
@@ -64,7 +65,7 @@ static uint64_t run_units(const struct workload *workload, long units) {
 }
 
 // The same work in several processes at once, the nth on processor n, all prepared before the clock starts.
-static uint64_t run_copies(const struct workload *workload, long units, int copies) {
+static uint64_t run_copies(const struct workload* workload, long units, int copies) {
     int ready[2], go[2], results[2];
     if (pipe(ready) != 0 || pipe(go) != 0 || pipe(results) != 0) fail("no pipe");
     fflush(stdout);
@@ -101,7 +102,7 @@ static uint64_t run_copies(const struct workload *workload, long units, int copi
     return sum;
 }
 
-static void run(const struct workload *workload, long permille, int copies) {
+static void run(const struct workload* workload, long permille, int copies) {
     if (!supported(workload->needs)) {
         printf("BENCH-SKIP %s %s\n", workload->name, workload->needs);
         return;
@@ -124,7 +125,7 @@ static void run(const struct workload *workload, long permille, int copies) {
     fflush(stdout);
 }
 
-static void run_of_program(const char *name, long permille) {
+static void run_of_program(const char* name, long permille) {
     if (!programs_present()) {
         printf("BENCH-SKIP %s programs\n", name);
         return;
@@ -142,23 +143,24 @@ static void run_of_program(const char *name, long permille) {
 
 static void list(void) {
     for (int group = 0; group < group_count; group++) {
-        for (const struct workload *workload = groups[group].workloads; workload->name != NULL; workload++) {
+        for (const struct workload* workload = groups[group].workloads; workload->name != NULL; workload++) {
             printf("%s %s %d\n", groups[group].name, workload->name, workload->units);
         }
     }
-    for (const char *const *name = program_names; *name != NULL; name++) printf("programs %s 1\n", *name);
+    for (const char* const* name = program_names; *name != NULL; name++)
+        printf("programs %s 1\n", *name);
 }
 
-static int run_named(const char *name, long permille, int copies) {
+static int run_named(const char* name, long permille, int copies) {
     int ran = 0;
     for (int group = 0; group < group_count; group++) {
-        for (const struct workload *workload = groups[group].workloads; workload->name != NULL; workload++) {
+        for (const struct workload* workload = groups[group].workloads; workload->name != NULL; workload++) {
             if (strcmp(name, "all") != 0 && strcmp(name, workload->name) != 0) continue;
             run(workload, permille, copies);
             ran++;
         }
     }
-    for (const char *const *program = program_names; *program != NULL; program++) {
+    for (const char* const* program = program_names; *program != NULL; program++) {
         if (strcmp(name, *program) != 0) continue;
         run_of_program(name, permille);
         ran++;
@@ -166,18 +168,25 @@ static int run_named(const char *name, long permille, int copies) {
     return ran;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     long permille = 1000;
     int copies = 0, ran = 0;
     for (int word = 1; word < argc; word++) {
-        const char *next = word + 1 < argc ? argv[word + 1] : "0";
-        if (strcmp(argv[word], "--scale") == 0) permille = atol(next), word++;
-        else if (strcmp(argv[word], "--copies") == 0) copies = atoi(next), word++;
-        else if (strcmp(argv[word], "--text") == 0) write_text((size_t)atol(next)), word++, ran++;
-        else if (strcmp(argv[word], "--csource") == 0) write_c_source((size_t)atol(next)), word++, ran++;
-        else if (strcmp(argv[word], "--list") == 0) list(), ran++;
-        else if (run_named(argv[word], permille, copies) > 0) ran++;
-        else fprintf(stderr, "bench: there is no workload %s; bench --list names them\n", argv[word]);
+        const char* next = word + 1 < argc ? argv[word + 1] : "0";
+        if (strcmp(argv[word], "--scale") == 0)
+            permille = atol(next), word++;
+        else if (strcmp(argv[word], "--copies") == 0)
+            copies = atoi(next), word++;
+        else if (strcmp(argv[word], "--text") == 0)
+            write_text((size_t)atol(next)), word++, ran++;
+        else if (strcmp(argv[word], "--csource") == 0)
+            write_c_source((size_t)atol(next)), word++, ran++;
+        else if (strcmp(argv[word], "--list") == 0)
+            list(), ran++;
+        else if (run_named(argv[word], permille, copies) > 0)
+            ran++;
+        else
+            fprintf(stderr, "bench: there is no workload %s; bench --list names them\n", argv[word]);
     }
     if (ran == 0) fprintf(stderr, "bench: name a workload, or all\n");
     return ran == 0;

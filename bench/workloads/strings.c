@@ -1,5 +1,5 @@
-// String operations in the three ways that x86 programs do them: a byte at a time, by SSE2 as C libraries do, and by the
-// REP instructions. The compiler must not turn one into another, so each is spelt out.
+// String operations in the three ways that x86 programs do them: a byte at a time, by SSE2 as C libraries do, and by
+// the REP instructions. The compiler must not turn one into another, so each is spelt out.
 #include "bench.h"
 
 #include <emmintrin.h>
@@ -16,7 +16,8 @@ static void prepare_text(void) {
     size_t at = 0;
     while (at < text_size - 1) {
         size_t length = 3 + next_random(&state) % 60;
-        for (size_t i = 0; i < length && at < text_size - 1; i++) text[at++] = (char)('a' + next_random(&state) % 26);
+        for (size_t i = 0; i < length && at < text_size - 1; i++)
+            text[at++] = (char)('a' + next_random(&state) % 26);
         if (at < text_size) text[at++] = 0;
     }
     text[text_size - 1] = 0;
@@ -35,8 +36,8 @@ static void prepare_large(void) {
 // What makes a byte loop stay one: the compiler cannot see through the pointer.
 #define OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
-static size_t byte_length(const char *s) {
-    const char *at = s;
+static size_t byte_length(const char* s) {
+    const char* at = s;
     while (*at != 0) {
         at++;
         OPAQUE(at);
@@ -44,11 +45,12 @@ static size_t byte_length(const char *s) {
     return (size_t)(at - s);
 }
 
-static void byte_copy(char *to, const char *from) {
-    while ((*to++ = *from++) != 0) OPAQUE(from);
+static void byte_copy(char* to, const char* from) {
+    while ((*to++ = *from++) != 0)
+        OPAQUE(from);
 }
 
-static int byte_compare(const char *a, const char *b) {
+static int byte_compare(const char* a, const char* b) {
     while (*a == *b && *a != 0) {
         a++, b++;
         OPAQUE(a);
@@ -56,7 +58,7 @@ static int byte_compare(const char *a, const char *b) {
     return (unsigned char)*a - (unsigned char)*b;
 }
 
-static const char *byte_find(const char *s, char wanted) {
+static const char* byte_find(const char* s, char wanted) {
     while (*s != 0 && *s != wanted) {
         s++;
         OPAQUE(s);
@@ -64,7 +66,7 @@ static const char *byte_find(const char *s, char wanted) {
     return s;
 }
 
-static void byte_upper(char *s) {
+static void byte_upper(char* s) {
     for (; *s != 0; s++) {
         if (*s >= 'a' && *s <= 'z') *s = (char)(*s - 32);
         OPAQUE(s);
@@ -86,27 +88,28 @@ static uint64_t unit_bytes(void) {
 }
 
 // Aligned loads never cross a page, so bytes before and behind the string may be read.
-static size_t sse_length(const char *s) {
+static size_t sse_length(const char* s) {
     const __m128i zero = _mm_setzero_si128();
-    const char *block = (const char *)((uintptr_t)s & ~(uintptr_t)15);
-    unsigned ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128((const __m128i *)block), zero));
+    const char* block = (const char*)((uintptr_t)s & ~(uintptr_t)15);
+    unsigned ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128((const __m128i*)block), zero));
     ends &= ~0u << (s - block);
     while (ends == 0) {
         block += 16;
-        ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128((const __m128i *)block), zero));
+        ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128((const __m128i*)block), zero));
     }
     return (size_t)(block + __builtin_ctz(ends) - s);
 }
 
-static void sse_copy(char *to, const char *from, size_t length) {
+static void sse_copy(char* to, const char* from, size_t length) {
     for (size_t at = 0; at < length; at += 16) {
-        _mm_storeu_si128((__m128i *)(to + at), _mm_loadu_si128((const __m128i *)(from + at)));
+        _mm_storeu_si128((__m128i*)(to + at), _mm_loadu_si128((const __m128i*)(from + at)));
     }
 }
 
-static int sse_compare(const char *a, const char *b, size_t length) {
+static int sse_compare(const char* a, const char* b, size_t length) {
     for (size_t at = 0; at < length; at += 16) {
-        __m128i equal = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(a + at)), _mm_loadu_si128((const __m128i *)(b + at)));
+        __m128i equal =
+            _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i*)(a + at)), _mm_loadu_si128((const __m128i*)(b + at)));
         unsigned different = ~(unsigned)_mm_movemask_epi8(equal) & 0xffff;
         if (different != 0) {
             size_t first = at + (size_t)__builtin_ctz(different);
@@ -116,10 +119,10 @@ static int sse_compare(const char *a, const char *b, size_t length) {
     return 0;
 }
 
-static size_t sse_find(const char *s, char wanted, size_t length) {
+static size_t sse_find(const char* s, char wanted, size_t length) {
     const __m128i pattern = _mm_set1_epi8(wanted);
     for (size_t at = 0; at < length; at += 16) {
-        __m128i equal = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(s + at)), pattern);
+        __m128i equal = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i*)(s + at)), pattern);
         unsigned hits = (unsigned)_mm_movemask_epi8(equal);
         if (hits != 0) return at + (size_t)__builtin_ctz(hits);
     }
@@ -141,32 +144,38 @@ static uint64_t unit_sse(void) {
     return sum;
 }
 
-static void rep_movsb(char *to, const char *from, size_t count) {
+static void rep_movsb(char* to, const char* from, size_t count) {
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
 }
 
-static void rep_movsq(char *to, const char *from, size_t count) {
+static void rep_movsq(char* to, const char* from, size_t count) {
     __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
 }
 
-static void rep_stosb(char *to, int value, size_t count) {
+static void rep_stosb(char* to, int value, size_t count) {
     __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
 }
 
 // Bytes until the wanted one; count when it is not there.
-static size_t repne_scasb(const char *s, char wanted, size_t count) {
+static size_t repne_scasb(const char* s, char wanted, size_t count) {
     size_t left = count;
     char found = 0;
     // A count of zero leaves the flags, so they are set first to say "not found".
-    __asm__ volatile("or $1, %%ah\n\trepne scasb\n\tsete %2" : "+D"(s), "+c"(left), "=&r"(found) : "a"(wanted) : "memory", "cc");
+    __asm__ volatile("or $1, %%ah\n\trepne scasb\n\tsete %2"
+                     : "+D"(s), "+c"(left), "=&r"(found)
+                     : "a"(wanted)
+                     : "memory", "cc");
     return found ? count - left - 1 : count;
 }
 
 // Bytes that are equal.
-static size_t repe_cmpsb(const char *a, const char *b, size_t count) {
+static size_t repe_cmpsb(const char* a, const char* b, size_t count) {
     size_t left = count;
     char equal = 0;
-    __asm__ volatile("cmp %%rax, %%rax\n\trepe cmpsb\n\tsete %3" : "+S"(a), "+D"(b), "+c"(left), "=&r"(equal) : : "memory", "cc");
+    __asm__ volatile("cmp %%rax, %%rax\n\trepe cmpsb\n\tsete %3"
+                     : "+S"(a), "+D"(b), "+c"(left), "=&r"(equal)
+                     :
+                     : "memory", "cc");
     return equal ? count : count - left - 1;
 }
 
@@ -177,7 +186,8 @@ static uint64_t unit_rep_movsb(void) {
     rep_movsq(large_copy + 8, large, large_size / 8);
     rep_stosb(large_copy + large_size / 4, 7, large_size / 4);
     uint64_t sum = 0;
-    for (size_t i = 0; i < large_size; i += 4093) sum = mix(sum, (uint64_t)large_copy[i]);
+    for (size_t i = 0; i < large_size; i += 4093)
+        sum = mix(sum, (uint64_t)large_copy[i]);
     return sum;
 }
 

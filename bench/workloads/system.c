@@ -18,7 +18,8 @@
 // The shortest system call. It is made by number, since a C library may know the answer.
 static uint64_t unit_getpid(void) {
     uint64_t sum = 0;
-    for (int i = 0; i < 40000; i++) sum += (uint64_t)(syscall(SYS_getpid) > 0);
+    for (int i = 0; i < 40000; i++)
+        sum += (uint64_t)(syscall(SYS_getpid) > 0);
     return sum;
 }
 
@@ -53,7 +54,8 @@ static uint64_t unit_file(void) {
         struct stat about;
         if (fstat(number, &about) != 0 || close(number) != 0) fail("a file cannot be looked at");
         sum = mix(sum, (uint64_t)about.st_size);
-        if (rename("/tmp/bench.file", "/tmp/bench.file2") != 0 || unlink("/tmp/bench.file2") != 0) fail("a file cannot be moved");
+        if (rename("/tmp/bench.file", "/tmp/bench.file2") != 0 || unlink("/tmp/bench.file2") != 0)
+            fail("a file cannot be moved");
     }
     return sum;
 }
@@ -62,10 +64,10 @@ static volatile uint64_t handled;
 
 static void count_signal(int number) { handled += (uint64_t)number; }
 
-static void count_fault(int number, siginfo_t *info, void *context) {
+static void count_fault(int number, siginfo_t* info, void* context) {
     (void)number, (void)context;
     handled += (uintptr_t)info->si_addr & 4095;
-    mprotect((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE);
+    mprotect((void*)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE);
 }
 
 // Signals that a process sends to itself, and those that a protected page raises.
@@ -78,14 +80,14 @@ static uint64_t unit_signal(void) {
     action.sa_flags = SA_SIGINFO;
     sigaction(SIGSEGV, &action, NULL);
     handled = 0;
-    static uint8_t *page;
+    static uint8_t* page;
     if (page == NULL) page = take(4096);
     pid_t self = getpid();
     for (int i = 0; i < 2500; i++) {
         kill(self, SIGUSR1);
         if (i % 4 == 0) {
             mprotect(page, 4096, PROT_READ);
-            ((volatile uint8_t *)page)[i % 4096] = (uint8_t)i;
+            ((volatile uint8_t*)page)[i % 4096] = (uint8_t)i;
         }
     }
     return handled;
@@ -96,12 +98,14 @@ static uint64_t unit_faults(void) {
     enum { pages = 256 };
     uint64_t sum = 0;
     for (int round = 0; round < 16; round++) {
-        volatile uint8_t *memory = mmap(NULL, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        volatile uint8_t* memory = mmap(NULL, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) fail("mmap fails");
-        madvise((void *)memory, pages * 4096, MADV_NOHUGEPAGE);
-        for (int page = 0; page < pages; page++) memory[page * 4096 + page] = (uint8_t)(round + page);
-        for (int page = 0; page < pages; page += 3) sum = mix(sum, memory[page * 4096 + page]);
-        munmap((void *)memory, pages * 4096);
+        madvise((void*)memory, pages * 4096, MADV_NOHUGEPAGE);
+        for (int page = 0; page < pages; page++)
+            memory[page * 4096 + page] = (uint8_t)(round + page);
+        for (int page = 0; page < pages; page += 3)
+            sum = mix(sum, memory[page * 4096 + page]);
+        munmap((void*)memory, pages * 4096);
     }
     return sum;
 }
@@ -129,12 +133,15 @@ static uint64_t unit_pipe(void) {
     }
     for (int i = 0; i < messages; i++) {
         uint32_t value = (uint32_t)i, answer = 0;
-        if (write(there[1], &value, sizeof value) != sizeof value || read(back[0], &answer, sizeof answer) != sizeof answer) fail("a pipe broke");
+        if (write(there[1], &value, sizeof value) != sizeof value
+            || read(back[0], &answer, sizeof answer) != sizeof answer)
+            fail("a pipe broke");
         sum = mix(sum, answer);
     }
     int status = 0;
     if (waitpid(child, &status, 0) != child || status != 0) fail("a child failed");
-    for (int end = 0; end < 2; end++) close(there[end]), close(back[end]);
+    for (int end = 0; end < 2; end++)
+        close(there[end]), close(back[end]);
     return sum;
 }
 
@@ -142,12 +149,13 @@ static uint64_t unit_pipe(void) {
 static uint64_t unit_fork(void) {
     enum { pages = 64, rounds = 60 };
     uint64_t sum = 0;
-    static uint8_t *memory;
+    static uint8_t* memory;
     if (memory == NULL) memory = take(pages * 4096);
     for (int round = 0; round < rounds; round++) {
         pid_t child = fork();
         if (child == 0) {
-            for (int page = 0; page < pages; page++) memory[page * 4096] = (uint8_t)round;
+            for (int page = 0; page < pages; page++)
+                memory[page * 4096] = (uint8_t)round;
             _exit(round);
         }
         int status = 0;
@@ -165,7 +173,7 @@ static uint64_t unit_exec(void) {
         if (child == 0) {
             close(1);
             close(2);
-            execl("/proc/self/exe", "bench", "--list", (char *)NULL);
+            execl("/proc/self/exe", "bench", "--list", (char*)NULL);
             _exit(127);
         }
         int status = 0;
