@@ -21,6 +21,7 @@ struct workload {
 
 // The groups, each ended by an entry without a name.
 extern const struct workload integer_workloads[];
+extern const struct workload call_workloads[];
 extern const struct workload memory_workloads[];
 extern const struct workload string_workloads[];
 extern const struct workload fp_workloads[];

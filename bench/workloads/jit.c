@@ -51,35 +51,37 @@ static uint8_t* emit_immediate(uint8_t* at, int32_t value) {
     return at + sizeof value;
 }
 
-// clang-format off: an instruction a line.
+// An instruction a line.
+// clang-format off
+
 // The code: a stack machine with its top in RAX and the rest pushed; x in RDI, y in RSI, and a loop over ECX with x
 // growing, as a compiled inner loop has.
-static uint64_t (*compile(uint8_t* at, const struct term* terms, int count))(uint64_t, uint64_t, uint64_t) {
-    uint8_t* start = at;
-    at = EMIT(at, "\x48\x89\xd1"   // mov rcx, rdx
-                  "\x45\x31\xc0"); // xor r8d, r8d
-    uint8_t* loop = at;
+static uint64_t (*compile(uint8_t *at, const struct term *terms, int count))(uint64_t, uint64_t, uint64_t) {
+    uint8_t *start = at;
+    at = EMIT(at, "\x48\x89\xd1"       // mov rcx, rdx
+                  "\x45\x31\xc0");     // xor r8d, r8d
+    uint8_t *loop = at;
     for (int i = 0; i < count; i++) {
-        if (terms[i].kind <= constant && i > 0) at = EMIT(at, "\x50");   // push rax
-        if (terms[i].kind > constant) at = EMIT(at, "\x48\x89\xc2\x58"); // mov rdx, rax; pop rax
+        if (terms[i].kind <= constant && i > 0) at = EMIT(at, "\x50");  // push rax
+        if (terms[i].kind > constant) at = EMIT(at, "\x48\x89\xc2\x58");  // mov rdx, rax; pop rax
         switch (terms[i].kind) {
-        case variable_x: at = EMIT(at, "\x48\x89\xf8"); break;                               // mov rax, rdi
-        case variable_y: at = EMIT(at, "\x48\x89\xf0"); break;                               // mov rax, rsi
-        case constant: at = emit_immediate(EMIT(at, "\x48\xc7\xc0"), terms[i].value); break; // mov rax, imm
+        case variable_x: at = EMIT(at, "\x48\x89\xf8"); break;  // mov rax, rdi
+        case variable_y: at = EMIT(at, "\x48\x89\xf0"); break;  // mov rax, rsi
+        case constant: at = emit_immediate(EMIT(at, "\x48\xc7\xc0"), terms[i].value); break;  // mov rax, imm
         case sum_of: at = EMIT(at, "\x48\x01\xd0"); break;
         case difference: at = EMIT(at, "\x48\x29\xd0"); break;
         case product: at = EMIT(at, "\x48\x0f\xaf\xc2"); break;
         case exclusive: at = EMIT(at, "\x48\x31\xd0"); break;
-        case shifted: at = EMIT(at, "\x48\xc1\xe0\x03\x48\x01\xd0"); break; // shl rax, 3; add rax, rdx
-        default: at = EMIT(at, "\x48\x39\xd0\x48\x0f\x4c\xc2"); break;      // cmp rax, rdx; cmovl rax, rdx
+        case shifted: at = EMIT(at, "\x48\xc1\xe0\x03\x48\x01\xd0"); break;  // shl rax, 3; add rax, rdx
+        default: at = EMIT(at, "\x48\x39\xd0\x48\x0f\x4c\xc2"); break;  // cmp rax, rdx; cmovl rax, rdx
         }
     }
-    at = EMIT(at, "\x49\x01\xc0" // add r8, rax
-                  "\x48\xff\xc7" // inc rdi
-                  "\xff\xc9"     // dec ecx
-                  "\x0f\x85");   // jnz loop
+    at = EMIT(at, "\x49\x01\xc0"    // add r8, rax
+                  "\x48\xff\xc7"    // inc rdi
+                  "\xff\xc9"        // dec ecx
+                  "\x0f\x85");      // jnz loop
     at = emit_immediate(at, (int32_t)(loop - (at + 4)));
-    at = EMIT(at, "\x4c\x89\xc0\xc3"); // mov rax, r8; ret
+    at = EMIT(at, "\x4c\x89\xc0\xc3");  // mov rax, r8; ret
     arena_used += (size_t)(at - start + 15) & ~(size_t)15;
     uint64_t (*function)(uint64_t, uint64_t, uint64_t);
     memcpy(&function, &start, sizeof function);
@@ -87,6 +89,7 @@ static uint64_t (*compile(uint8_t* at, const struct term* terms, int count))(uin
 }
 
 // clang-format on
+
 static uint64_t evaluate(const struct term* terms, int count, uint64_t x, uint64_t y) {
     uint64_t stack[terms_most], *top = stack;
     for (int i = 0; i < count; i++) {
@@ -130,6 +133,7 @@ static uint64_t unit_writable(void) { return compile_and_run(0); }
 static uint64_t unit_protected(void) { return compile_and_run(1); }
 
 // clang-format off
+
 // A function whose constant is patched before each call, as inline caches and trampolines are.
 static void prepare_patch_call(void) {
     prepare_writable();
@@ -139,6 +143,7 @@ static void prepare_patch_call(void) {
 }
 
 // clang-format on
+
 static uint64_t unit_patch_call(void) {
     uint64_t (*function)(uint64_t), value = 1;
     memcpy(&function, &arena, sizeof function);
@@ -151,6 +156,7 @@ static uint64_t unit_patch_call(void) {
 }
 
 // clang-format off
+
 // A loop that patches its own next instruction, every time round.
 static void prepare_patch_self(void) {
     prepare_writable();
@@ -167,6 +173,7 @@ static void prepare_patch_self(void) {
 }
 
 // clang-format on
+
 static uint64_t unit_patch_self(void) {
     uint64_t (*function)(uint64_t);
     memcpy(&function, &arena, sizeof function);

@@ -20,8 +20,9 @@ static const struct group {
     const char* name;
     const struct workload* workloads;
 } groups[] = {
-    {"integer", integer_workloads}, {"integer", memory_workloads}, {"integer", string_workloads}, {"fp", fp_workloads},
-    {"fp", vector_workloads},       {"system", system_workloads},  {"jit", jit_workloads},
+    {"integer", integer_workloads}, {"integer", call_workloads}, {"integer", memory_workloads},
+    {"integer", string_workloads},  {"fp", fp_workloads},        {"fp", vector_workloads},
+    {"system", system_workloads},   {"jit", jit_workloads},
 };
 
 enum { group_count = sizeof groups / sizeof *groups };
