@@ -83,7 +83,7 @@ class Report:
         columns += [(name, "tcg") for name in ours] if any(name in TCG for name in self.names) else []
         if "bochs" in self.names:
             columns += [(name, "bochs") for name in ours if name != "bochs"]
-        head = lambda name, base: f"{name} / native" if base == "native" else f"{name} vs {base.upper()}"  # noqa: E731
+        head = lambda name, base: f"{name} / native" if base == "native" else f"{name} vs {'TCG' if base == 'tcg' else base}"  # noqa: E731
         rows = [[group, *(f"{name} s" for name in self.names), *(head(*column) for column in columns), "spread"]]
         value = lambda ratio, base: ratio if base == "native" or ratio is None else 1 / ratio  # noqa: E731
         for name in workloads:
@@ -96,12 +96,13 @@ class Report:
         return rows + [["geometric mean", *("" for _ in self.names), *means, ""]]
 
     def other_table(self, prefix: str) -> list:
-        rows = [[f"{prefix}s" if prefix == "boot" else prefix, *(f"{name} s" for name in self.names), "spread"]]
-        for name in self.samples:
-            if name.startswith("boot ") if prefix == "boot" else name.endswith((" x1", " x2")):
-                units = self.units.get(name[:-3], 1)
-                seconds = [self.best(name, emulator) for emulator in self.names]
-                rows.append([name, *(figure(one and one * units) for one in seconds), f"{100 * self.spread(name):.0f}%"])
+        wanted = [name for name in self.samples if (name.startswith("boot ") if prefix == "boot" else name.endswith((" x1", " x2")))]
+        names = [name for name in self.names if any(self.best(one, name) for one in wanted)]
+        rows = [["boots" if prefix == "boot" else prefix, *(f"{name} s" for name in names), "spread"]]
+        for one in wanted:
+            seconds = [self.best(one, name) for name in names]
+            units = self.units.get(one[:-3], 1)
+            rows.append([one, *(figure(value and value * units) for value in seconds), f"{100 * self.spread(one):.0f}%"])
         return rows
 
     def memory_table(self) -> list:
@@ -142,8 +143,9 @@ class Report:
         mean = geometric_mean(faster.values())
         rows.append([f"{group} against TCG", f"at least {factor}", figure(mean), "1", verdict(mean >= factor)])
         if none_slower:
-            slower = [f"{name} {figure(value)}" for name, value in faster.items() if value < 1]
-            rows.append([f"{group}: slower than TCG", "none", ", ".join(slower) or "none", "", verdict(not slower)])
+            slower = sorted((value, name) for name, value in faster.items() if value < 1)
+            worst = f"{len(slower)}, worst {slower[0][1]} {figure(slower[0][0])}" if slower else "none"
+            rows.append([f"{group}: slower than TCG", "none", worst, "", verdict(not slower)])
         return rows
 
     def smp_ratio(self, emulator: str):

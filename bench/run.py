@@ -70,7 +70,8 @@ def measure(guests: list, workloads: list, args, report: Report, copies: int = 0
                 if sample is None:
                     log(f"{workload} cannot run on {guest.name}")
                     continue
-                seconds = max(sample.cpu if args.clock == "cpu" else sample.wall, 1e-6) / sample.units
+                # Copies share the CPU time that they take together, not the time that it takes.
+                seconds = max(sample.cpu if args.clock == "cpu" and not copies else sample.wall, 1e-6) / sample.units
                 report.add(workload + suffix, guest.name, seconds, sample.checksum)
                 log(f"round {round_number + 1}/{args.repeat}: {workload}{suffix} on {guest.name}: {seconds * report.units[workload]:.3f} s")
     for guest in guests:
@@ -180,13 +181,16 @@ def arguments():
 def main():
     parser, args = arguments()
     subprocess.run([ROOT / "scripts/setup.sh", "build", "bench"], check=True)
-    items = ["bench", "mini", "kernel", "cloud"] + (["programs"] if "programs" in args.groups else []) + (["cd"] if "bochs" in args.emulators else [])
-    guest = guest_files(*items)
+    guest = guest_files("bench", "mini", "kernel", "cloud")
     workloads = list_workloads(guest)
     for kind, given, known in (("workload", args.workloads, workloads), ("group", args.groups, {group for group, _ in workloads.values()})):
         unknown = [name for name in given or [] if name not in known]
         if unknown:
             parser.error(f"there is no {kind} {unknown[0]}: {', '.join(sorted(known))}")
+    if args.what in ("work", "all") and "programs" in args.groups and any(workloads[name][0] == "programs" for name in args.workloads or workloads):
+        guest_files("programs")
+    if "bochs" in args.emulators:
+        guest_files("cd")
     emulators = Emulators(guest, args.calque, args.variants, args.kernel)
     report = Report(workloads, args.emulators, args.take)
     log(f"{os.cpu_count()} host processors, load {os.getloadavg()[0]:.1f}: a busy machine makes every figure worse")
