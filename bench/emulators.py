@@ -1,5 +1,7 @@
 """Starts emulators with the benches' guest, and talks to the shell on the guest's serial console."""
 
+import ctypes
+import math
 import os
 import pty
 import re
@@ -10,19 +12,35 @@ import tempfile
 import time
 import tty
 from pathlib import Path
+from typing import NamedTuple
 
 PROMPT = "calque# "
 # How long a guest may take to do one thing before the run gives up on it.
 PATIENCE = 1800
 
 
+class Sample(NamedTuple):
+    """One run of a workload: seconds on the host's clock and of the emulator's CPU time between the workload's two lines."""
+
+    wall: float
+    cpu: float
+    units: int
+    checksum: str
+
+
+def end_with_parent():
+    """In the emulator's process before it starts: a run that is killed leaves none behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Guest:
     """An emulator with its guest at the shell prompt, or on its way there."""
 
-    def __init__(self, name: str, command: list, serial_apart: bool = False):
-        """The serial console is the emulator's standard input and output, or, apart, a pseudo-terminal that the word
-        {serial} in a file written by the caller names."""
-        self.name, self.output, self.searched = name, "", 0
+    def __init__(self, name: str, command, ram: int, serial_apart: bool = False):
+        """The serial console is the emulator's standard input and output, or, apart, a pseudo-terminal whose name the
+        command, then a function, is called with. RAM in bytes."""
+        self.name, self.output, self.searched, self.match = name, "", 0, None
+        self.ram, self.beyond_ram = ram, 0
         self.serial, console = self.pair()
         self.monitor = None
         self.started = time.monotonic()
@@ -32,7 +50,7 @@ class Guest:
             command = command(os.ttyname(console))
         self.process = subprocess.Popen(
             [str(word) for word in command], stdin=stdio, stdout=stdio, stderr=stdio, start_new_session=True,
-            env={**os.environ, "TERM": "linux"},
+            env={**os.environ, "TERM": "linux"}, preexec_fn=end_with_parent,
         )
         os.close(stdio)
 
@@ -44,11 +62,11 @@ class Guest:
 
     def wait_for(self, pattern: str) -> float:
         """Waits for the pattern and returns the time when it had come."""
-        expression, deadline = re.compile(pattern), time.monotonic() + PATIENCE
+        expression, deadline = re.compile(pattern, re.M), time.monotonic() + PATIENCE
         while True:
             match = expression.search(self.output, self.searched)
             if match:
-                self.searched = match.end()
+                self.match, self.searched = match, match.end()
                 return time.monotonic()
             if time.monotonic() > deadline:
                 raise SystemExit(f"{self.name}: no {pattern!r} within {PATIENCE} s; last came: {self.output[-2000:]}")
@@ -63,17 +81,38 @@ class Guest:
                 if not data and self.process.poll() is not None:
                     raise SystemExit(f"{self.name} ended with status {self.process.returncode}; last came: {self.output[-2000:]}")
 
-    def run(self, workload: str) -> tuple[float, float, str]:
-        """Has the guest run one workload; returns the seconds between its two lines, the emulator's CPU seconds in that
-        time, and the checksum."""
-        os.write(self.serial, f"bench {workload}\r".encode())
-        begin = self.wait_for(rf"BENCH-BEGIN {workload}\n")
-        used = self.cpu_seconds()
-        end = self.wait_for(rf"BENCH-END {workload} [0-9a-f]{{16}}\n")
+    def run(self, workload: str, scale: int = 1000, copies: int = 0) -> Sample | None:
+        """Has the guest run one workload; None when its CPU lacks what the workload needs."""
+        os.write(self.serial, f"bench --scale {scale} --copies {copies} {workload}\r".encode())
+        begin = self.wait_for(rf"^BENCH-(BEGIN {workload} (\d+)|SKIP .*|FAIL .*)\n")
+        word = self.match.group(1)
+        if word.startswith("SKIP"):
+            self.wait_for(PROMPT)
+            return None
+        if word.startswith("FAIL"):
+            raise SystemExit(f"{self.name}: {workload}: {word}")
+        units, used = int(self.match.group(2)), self.cpu_seconds()
+        end = self.wait_for(rf"^BENCH-(DONE {workload} \d+|FAIL .*)\n")
         used = self.cpu_seconds() - used
-        checksum = self.output[: self.searched].split()[-1]
+        if self.match.group(1).startswith("FAIL"):
+            raise SystemExit(f"{self.name}: {workload}: {self.match.group(1)}")
+        self.wait_for(rf"^BENCH-SUM {workload} ([0-9a-f]{{16}})\n")
+        checksum = self.match.group(1)
         self.wait_for(PROMPT)
-        return end - begin, used, checksum
+        self.beyond_ram = max(self.beyond_ram, self.memory_beyond_ram())
+        return Sample(end - begin, used, units, checksum)
+
+    def memory_beyond_ram(self) -> int:
+        """Bytes of host memory that the emulator holds besides the guest's RAM, shared libraries included."""
+        total = 0
+        for block in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{self.process.pid}/smaps").read_text(), flags=re.M)[1:]:
+            first, last, rights, rest = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) (.*)", block).groups()
+            size = int(last, 16) - int(first, 16)
+            # Calque's RAM is a memory file; QEMU's is a private mapping of that size, which a code buffer (executable) is not.
+            if "memfd:calque-ram" in rest or ("x" not in rights and self.ram <= size < self.ram + (64 << 20)):
+                continue
+            total += 1024 * int(re.search(r"^Rss: +(\d+)", block, re.M).group(1))
+        return total
 
     def pause(self):
         os.killpg(self.process.pid, signal.SIGSTOP)
@@ -82,9 +121,9 @@ class Guest:
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
-        """The host CPU time that the process has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """The host CPU time that the process's threads have used."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def stop(self):
         if self.process.poll() is None:
@@ -92,26 +131,52 @@ class Guest:
             self.process.wait()
 
 
+def one_processor():
+    """In the child before it starts: as many processors as the guests have."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 class Native:
-    """The workloads on this machine itself."""
+    """The workloads on this machine itself: the same static program, and the guest's own tree of programs by chroot."""
 
-    name = "native"
+    name, beyond_ram = "native", 0
+    # Work that takes milliseconds here and seconds elsewhere is repeated until it takes this long.
+    SHORTEST, MOST = 0.25, 400
 
-    def __init__(self, program: Path):
-        self.program = program
+    def __init__(self, command: list):
+        self.command, self.repeats = [str(word) for word in command], {}
 
-    def run(self, workload: str) -> tuple[float, float, str]:
-        process = subprocess.Popen([str(self.program), workload], stdout=subprocess.PIPE, text=True)
-        begin = end = 0.0
+    def run(self, workload: str, scale: int = 1000, copies: int = 0) -> Sample | None:
+        sample = self.once(workload, scale * self.repeats.get(workload, 1), copies)
+        # The programs' units are not repeated: they are one whatever the scale, which is the size of their input.
+        if sample and workload not in self.repeats:
+            wanted = 1 if "chroot" in self.command else math.ceil(self.SHORTEST / max(sample.wall, 1e-4))
+            self.repeats[workload] = min(max(wanted, 1), self.MOST)
+            if wanted > 1:
+                sample = self.once(workload, scale * self.repeats[workload], copies)
+        return sample
+
+    def once(self, workload: str, scale: int, copies: int) -> Sample | None:
+        process = subprocess.Popen(
+            [*self.command, "--scale", str(scale), "--copies", str(copies), workload], stdout=subprocess.PIPE, text=True,
+            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}, preexec_fn=None if copies else one_processor,
+        )
+        begin = end = cpu = units = 0
         checksum = ""
         for line in process.stdout:
-            if line.startswith("BENCH-BEGIN"):
-                begin = time.monotonic()
-            elif line.startswith("BENCH-END"):
-                end, checksum = time.monotonic(), line.split()[-1]
-        _, _, usage = os.wait4(process.pid, 0)
+            words = line.split()
+            if words[0] == "BENCH-BEGIN":
+                begin, units = time.monotonic(), int(words[2])
+            elif words[0] == "BENCH-DONE":
+                end, cpu = time.monotonic(), int(words[2]) / 1e6
+            elif words[0] == "BENCH-SUM":
+                checksum = words[2]
+            elif words[0] == "BENCH-FAIL":
+                raise SystemExit(f"native: {workload}: {line}")
         process.stdout.close()
-        return end - begin, usage.ru_utime + usage.ru_stime, checksum
+        if process.wait() != 0:
+            raise SystemExit(f"native: {workload} ends with status {process.returncode}")
+        return Sample(end - begin, cpu, units, checksum) if checksum else None
 
     def pause(self):
         pass
@@ -123,32 +188,41 @@ class Emulators:
     """How each emulator is given the same kernel, initramfs and memory."""
 
     WORDS = "console=ttyS0 quiet mitigations=off nowatchdog tsc=reliable"
+    QEMU_CPUS = {"qemu-max": "max", "qemu64": "qemu64"}
 
-    def __init__(self, guest: Path, calque: Path, memory: str = "512"):
-        self.guest, self.calque, self.memory = guest, calque, memory
+    def __init__(self, guest: Path, calque: Path, variants: dict, kernel: str = "stock"):
+        """Variants: name of a calque -> its extra options."""
+        self.guest, self.calque, self.variants, self.kernel = guest, calque, variants, kernel
         self.folder = tempfile.TemporaryDirectory(prefix="calque-bench-")
 
-    def direct(self) -> list:
-        return [
-            "-m", self.memory, "-kernel", self.guest / "vmlinuz-cloud", "-initrd", self.guest / "bench.cpio.gz",
-            "-append", self.WORDS, "-nographic",
-        ]
+    def kernel_file(self, kernel: str) -> Path:
+        return self.guest / {"stock": "vmlinuz", "cloud": "vmlinuz-cloud"}[kernel]
 
-    def start(self, name: str):
+    def start(self, name: str, image: str = "bench.cpio.gz", memory: int = 512, smp: int = 1, kernel: str = "", words: str = WORDS):
+        """Memory in MiB."""
         if name == "native":
-            return Native(self.guest / "bench")
-        if name == "calque":
-            return Guest(name, [self.calque, *self.direct()])
-        if name == "qemu":
-            return Guest(name, ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-nic", "none", "-vga", "none", *self.direct()])
+            as_root = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
+            in_tree = [*as_root, "chroot", self.guest / "programs", "bench"]
+            return Native(in_tree) if image == "programs.cpio" else Native([self.guest / "bench"])
         if name == "bochs":
-            return Guest(name, self.bochs, serial_apart=True)
-        raise SystemExit(f"no emulator is called {name}: native, calque, qemu, bochs")
+            if image != "bench.cpio.gz" or smp != 1 or (kernel or self.kernel) != "stock":
+                raise SystemExit("Bochs boots the benches' CD alone: the stock kernel, one processor, no programs, no boots")
+            return Guest(name, lambda serial: self.bochs(serial, memory), memory << 20, serial_apart=True)
+        direct = [
+            "-m", str(memory), "-smp", str(smp), "-kernel", self.kernel_file(kernel or self.kernel), "-initrd", self.guest / image,
+            "-append", words, "-nographic", "-no-reboot",
+        ]
+        if name in self.variants:
+            return Guest(name, [self.calque, *direct, *self.variants[name]], memory << 20)
+        if name in self.QEMU_CPUS:
+            cpu = ["-cpu", self.QEMU_CPUS[name], "-nic", "none", "-vga", "none"]
+            return Guest(name, ["qemu-system-x86_64", "-accel", "tcg", *cpu, *direct], memory << 20)
+        raise SystemExit(f"no emulator is called {name}: native, {', '.join([*self.variants, *self.QEMU_CPUS])}, bochs")
 
-    def bochs(self, serial: str) -> list:
+    def bochs(self, serial: str, memory: int) -> list:
         folder = Path(self.folder.name)
         (folder / "bochsrc").write_text(
-            f"megs: {self.memory}\n"
+            f"megs: {memory}\n"
             "cpu: model=corei7_haswell_4770, ips=100000000\n"
             "romimage: file=/usr/share/bochs/BIOS-bochs-latest\n"
             "vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest\n"

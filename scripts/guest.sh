@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|tools|all|bench ...
+#   scripts/guest.sh kernel|cloud|mini|tools|all|bench|cd|programs ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
@@ -9,7 +9,8 @@
 #   mini    initramfs: busybox, tests, a shell on the console  $CALQUE_CACHE/guest/mini.cpio.gz
 #   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
 #   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
-#           and the same with the cloud kernel on a CD         $CALQUE_CACHE/guest/bench.iso
+#   cd      the same with the stock kernel on a CD, for Bochs  $CALQUE_CACHE/guest/bench.iso
+#   programs  initramfs: tools and what the benches' programs work on  $CALQUE_CACHE/guest/programs.cpio
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -151,30 +152,80 @@ tools_image() {
     mv "$output.$$" "$output"
 }
 
-# Bochs boots from disks alone: a CD with the same kernel and initramfs that the others are given directly. The kernel
-# decides nothing by the boot loader, and only the workloads are timed.
+# The benches' images are made anew when the content of what goes into them changes: another checkout on this machine may
+# have made them from other sources, later.
+bench_inputs() {
+    find "$CALQUE_ROOT"/bench/{workloads,programs} "$CALQUE_ROOT/tests/guest" "$CALQUE_ROOT/scripts/guest.sh" -type f -print0 |
+        LC_ALL=C sort -z | xargs -0 cat | sha256sum
+}
+
+bench_fresh() { [ -f "$1" ] && [ "$(cat "$1.inputs" 2>/dev/null)" = "$(bench_inputs)" ]; }
+
+# Vectors are where the sources spell them out, and loops over bytes stay loops.
+bench_program() {
+    gcc -O2 -fno-tree-vectorize -fno-tree-loop-distribute-patterns -static -Wall -Wextra -Werror -o "$GUEST/bench.$$" \
+        "$CALQUE_ROOT"/bench/workloads/*.c -lm
+    mv "$GUEST/bench.$$" "$GUEST/bench"
+}
+
 bench_image() {
-    local output=$GUEST/bench.iso initramfs=$GUEST/bench.cpio.gz tree=$GUEST/bench.$$ program=$GUEST/bench
-    stale "$output" || [ -n "$(find "$CALQUE_ROOT/bench/workloads" -newer "$output" -print -quit)" ] || return 0
-    kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud"
+    local output=$GUEST/bench.cpio.gz tree=$GUEST/bench-tree.$$
+    ! bench_fresh "$output" || return 0
     say "Building the benches' guest $output"
-    gcc -O2 -static -Wall -Wextra -Werror -o "$program" "$CALQUE_ROOT"/bench/workloads/*.c -lm
+    bench_program
     common_tree "$tree"
     ln -s calque/bin "$tree/bin"
     ln -s calque/bin "$tree/sbin"
-    install -m 755 "$program" "$tree/calque/bin/bench"
-    pack_initramfs "$tree" | gzip -n -9 >"$initramfs"
+    install -m 755 "$GUEST/bench" "$tree/calque/bin/bench"
+    pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
+    mv "$output.$$" "$output"
+    bench_inputs >"$output.inputs"
     rm -rf "$tree"
+}
+
+# Bochs boots from disks alone: a CD with the same kernel and initramfs that the others are given directly. The kernel
+# decides nothing by the boot loader, and only the workloads are timed.
+bench_cd() {
+    local output=$GUEST/bench.iso tree=$GUEST/cd.$$
+    ! bench_fresh "$output" || return 0
+    bench_image
+    kernel_image linux-image-amd64 "$GUEST/vmlinuz"
+    say "Building the benches' CD $output"
     mkdir -p "$tree/isolinux"
     install -m 644 /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$tree/isolinux"
-    install -m 644 "$GUEST/vmlinuz-cloud" "$tree/vmlinuz"
-    install -m 644 "$initramfs" "$tree/initrd.gz"
+    install -m 644 "$GUEST/vmlinuz" "$tree/vmlinuz"
+    install -m 644 "$GUEST/bench.cpio.gz" "$tree/initrd.gz"
     printf 'DEFAULT bench\nPROMPT 0\nLABEL bench\n  KERNEL /vmlinuz\n  INITRD /initrd.gz\n  APPEND %s\n' "$BENCH_WORDS" \
         >"$tree/isolinux/isolinux.cfg"
     xorriso -as mkisofs -quiet -o "$output.$$" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 \
         -boot-info-table "$tree" >&2
     mv "$output.$$" "$output"
+    bench_inputs >"$output.inputs"
     rm -rf "$tree"
+}
+
+# The tools' guest with the input of programs.sh. The tree stays: the host runs the same programs in it.
+programs_image() {
+    local output=$GUEST/programs.cpio tree=$GUEST/programs
+    bench_image
+    tools_image
+    ! bench_fresh "$output" || [ "$GUEST/tools.cpio" -nt "$output" ] || return 0
+    say "Building the initramfs $output"
+    rm -rf "$tree" "$output.inputs"
+    # Links: nothing in the copy is written in place.
+    cp -al "$GUEST/tools" "$tree"
+    rm -rf "$tree/tests" "$tree/tmp" "$tree/calque"
+    find "$tree" -name __pycache__ -prune -exec rm -rf {} +
+    common_tree "$tree"
+    install -m 755 "$GUEST/bench" "$tree/calque/bin/bench"
+    install -m 755 "$GUEST/bench" "$tree/usr/bin/bench"
+    mkdir -p "$tree/bench"
+    install -m 755 "$CALQUE_ROOT"/bench/programs/programs.sh "$tree/bench/"
+    install -m 644 "$CALQUE_ROOT"/bench/programs/work.py "$tree/bench/"
+    "$GUEST/bench" --text 8000000 >"$tree/bench/text"
+    pack_initramfs "$tree" >"$output.$$"
+    mv "$output.$$" "$output"
+    bench_inputs >"$output.inputs"
 }
 
 mkdir -p "$GUEST"
@@ -182,8 +233,8 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench or all"
-[ "$*" != all ] || set -- kernel cloud mini tools
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench, cd, programs or all"
+[ "$*" != all ] || set -- kernel cloud mini tools bench programs
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
@@ -191,6 +242,8 @@ for item in "$@"; do
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, tools, bench or all" ;;
+        cd) bench_cd && echo "$GUEST/bench.iso" ;;
+        programs) programs_image && echo "$GUEST/programs.cpio" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, tools, bench, cd, programs or all" ;;
     esac
 done

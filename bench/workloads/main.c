@@ -1,32 +1,193 @@
-// bench NAME.. | all: runs workloads, each between two lines that the host times:
-//   BENCH-BEGIN sort
-//   BENCH-END sort 0123456789abcdef
+// bench [--scale PERMILLE] [--copies N] NAME..: runs workloads, each between lines that the host times:
+//   BENCH-BEGIN sort 12
+//   BENCH-DONE sort 812345         microseconds of CPU time, which the host uses of its own processes only
+//   BENCH-SUM sort 0123456789abcdef
+// or, where the CPU lacks what it needs, BENCH-SKIP avx2fma avx2
+// bench --list names them with their groups and units; --text and --csource write input for programs.
+#define _GNU_SOURCE
 #include "bench.h"
 
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-static const struct {
-    const char *name;
-    uint64_t (*run)(void);
-} workloads[] = {
-    {"sort", bench_sort},         {"hash", bench_hash},     {"sieve", bench_sieve}, {"crc", bench_crc},
-    {"sha256", bench_sha256},     {"bytecode", bench_bytecode}, {"chase", bench_chase}, {"memcpy", bench_memcpy},
-    {"nbody", bench_nbody},       {"matrix", bench_matrix}, {"syscalls", bench_syscalls}, {"fork", bench_fork},
+static const struct group {
+    const char* name;
+    const struct workload* workloads;
+} groups[] = {
+    {"integer", integer_workloads}, {"integer", call_workloads}, {"integer", memory_workloads},
+    {"integer", string_workloads},  {"fp", fp_workloads},        {"fp", vector_workloads},
+    {"system", system_workloads},   {"jit", jit_workloads},
 };
 
-int main(int argc, char **argv) {
+enum { group_count = sizeof groups / sizeof *groups };
+
+void fail(const char* what) {
+    printf("BENCH-FAIL %s\n", what);
+    exit(1);
+}
+
+void* take(size_t bytes) {
+    void* memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED) fail("memory cannot be had");
+    return memory;
+}
+
+static int supported(const char* needs) {
+    __builtin_cpu_init();
+    if (needs == NULL) return 1;
+    if (strcmp(needs, "avx2") == 0) return __builtin_cpu_supports("avx2");
+    if (strcmp(needs, "fma") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return 0;
+}
+
+static long cpu_microseconds(void) {
+    long total = 0;
+    for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+        struct rusage usage;
+        getrusage(who, &usage);
+        total += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L + usage.ru_utime.tv_usec
+                 + usage.ru_stime.tv_usec;
+    }
+    return total;
+}
+
+static uint64_t run_units(const struct workload* workload, long units) {
+    uint64_t first = workload->unit();
+    for (long unit = 1; unit < units; unit++) {
+        if (workload->unit() != first) fail("two units of the same work differ");
+    }
+    return first;
+}
+
+// The same work in several processes at once, the nth on processor n, all prepared before the clock starts.
+static uint64_t run_copies(const struct workload* workload, long units, int copies) {
+    int ready[2], go[2], results[2];
+    if (pipe(ready) != 0 || pipe(go) != 0 || pipe(results) != 0) fail("no pipe");
+    fflush(stdout);
+    for (int copy = 0; copy < copies; copy++) {
+        pid_t child = fork();
+        if (child < 0) fail("fork fails");
+        if (child > 0) continue;
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(copy, &set);
+        char byte = 0;
+        if (sched_setaffinity(0, sizeof set, &set) != 0) _exit(1);
+        if (workload->prepare != NULL) workload->prepare();
+        if (write(ready[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 1) _exit(1);
+        uint64_t sum = run_units(workload, units);
+        _exit(write(results[1], &sum, sizeof sum) != sizeof sum);
+    }
+    char byte = 0;
+    for (int copy = 0; copy < copies; copy++) {
+        if (read(ready[0], &byte, 1) != 1) fail("a copy did not start");
+    }
+    printf("BENCH-BEGIN %s %ld\n", workload->name, units);
+    fflush(stdout);
+    for (int copy = 0; copy < copies; copy++) {
+        if (write(go[1], &byte, 1) != 1) fail("a copy cannot be told to go");
+    }
+    uint64_t sum = 0, one = 0;
+    for (int copy = 0; copy < copies; copy++) {
+        int status = 0;
+        if (wait(&status) < 0 || status != 0) fail("a copy failed; are there enough processors?");
+        if (read(results[0], &one, sizeof one) != sizeof one || (copy > 0 && one != sum)) fail("two copies differ");
+        sum = one;
+    }
+    return sum;
+}
+
+static void run(const struct workload* workload, long permille, int copies) {
+    if (!supported(workload->needs)) {
+        printf("BENCH-SKIP %s %s\n", workload->name, workload->needs);
+        return;
+    }
+    long units = workload->units * permille / 1000, before = cpu_microseconds();
+    uint64_t sum = 0;
+    if (units < 1) units = 1;
+    if (copies > 0) {
+        sum = run_copies(workload, units, copies);
+    } else {
+        if (workload->prepare != NULL) workload->prepare();
+        printf("BENCH-BEGIN %s %ld\n", workload->name, units);
+        fflush(stdout);
+        before = cpu_microseconds();
+        sum = run_units(workload, units);
+    }
+    printf("BENCH-DONE %s %ld\n", workload->name, cpu_microseconds() - before);
+    fflush(stdout);
+    printf("BENCH-SUM %s %016llx\n", workload->name, (unsigned long long)sum);
+    fflush(stdout);
+}
+
+static void run_of_program(const char* name, long permille) {
+    if (!programs_present()) {
+        printf("BENCH-SKIP %s programs\n", name);
+        return;
+    }
+    prepare_program(name, permille);
+    printf("BENCH-BEGIN %s 1\n", name);
+    fflush(stdout);
+    long before = cpu_microseconds();
+    run_program(name, permille);
+    printf("BENCH-DONE %s %ld\n", name, cpu_microseconds() - before);
+    fflush(stdout);
+    printf("BENCH-SUM %s %016llx\n", name, (unsigned long long)program_checksum());
+    fflush(stdout);
+}
+
+static void list(void) {
+    for (int group = 0; group < group_count; group++) {
+        for (const struct workload* workload = groups[group].workloads; workload->name != NULL; workload++) {
+            printf("%s %s %d\n", groups[group].name, workload->name, workload->units);
+        }
+    }
+    for (const char* const* name = program_names; *name != NULL; name++)
+        printf("programs %s 1\n", *name);
+}
+
+static int run_named(const char* name, long permille, int copies) {
     int ran = 0;
-    for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) {
-        for (int word = 1; word < argc; word++) {
-            if (strcmp(argv[word], workloads[i].name) != 0 && strcmp(argv[word], "all") != 0) continue;
-            printf("BENCH-BEGIN %s\n", workloads[i].name);
-            fflush(stdout);
-            uint64_t sum = workloads[i].run();
-            printf("BENCH-END %s %016llx\n", workloads[i].name, (unsigned long long)sum);
-            fflush(stdout);
+    for (int group = 0; group < group_count; group++) {
+        for (const struct workload* workload = groups[group].workloads; workload->name != NULL; workload++) {
+            if (strcmp(name, "all") != 0 && strcmp(name, workload->name) != 0) continue;
+            run(workload, permille, copies);
             ran++;
         }
+    }
+    for (const char* const* program = program_names; *program != NULL; program++) {
+        if (strcmp(name, *program) != 0) continue;
+        run_of_program(name, permille);
+        ran++;
+    }
+    return ran;
+}
+
+int main(int argc, char** argv) {
+    long permille = 1000;
+    int copies = 0, ran = 0;
+    for (int word = 1; word < argc; word++) {
+        const char* next = word + 1 < argc ? argv[word + 1] : "0";
+        if (strcmp(argv[word], "--scale") == 0)
+            permille = atol(next), word++;
+        else if (strcmp(argv[word], "--copies") == 0)
+            copies = atoi(next), word++;
+        else if (strcmp(argv[word], "--text") == 0)
+            write_text((size_t)atol(next)), word++, ran++;
+        else if (strcmp(argv[word], "--csource") == 0)
+            write_c_source((size_t)atol(next)), word++, ran++;
+        else if (strcmp(argv[word], "--list") == 0)
+            list(), ran++;
+        else if (run_named(argv[word], permille, copies) > 0)
+            ran++;
+        else
+            fprintf(stderr, "bench: there is no workload %s; bench --list names them\n", argv[word]);
     }
     if (ran == 0) fprintf(stderr, "bench: name a workload, or all\n");
     return ran == 0;
