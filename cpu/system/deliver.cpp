@@ -116,7 +116,8 @@ Flow deliver_protected(Cpu& cpu, const SystemEvent& event) {
     const bool type_ok = type == type_task_gate || type == type_interrupt_gate16 || type == type_trap_gate16
                          || type == type_interrupt_gate32 || type == type_trap_gate32;
     if (!check_gate(cpu, event, gate, type_ok)) return Flow::fault;
-    if (type == type_task_gate) return switch_by_gate(cpu, gate, TaskSwitch::interrupt, event.ext(), event.error_code);
+    if (type == type_task_gate)
+        return switch_by_gate(cpu, gate, TaskSwitch::interrupt, {event.ext(), event.error_code, event.resume_flag});
     return deliver_through_gate(cpu, event, gate) ? Flow::exit : Flow::fault;
 }
 

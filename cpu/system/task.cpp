@@ -224,8 +224,9 @@ bool check_new_task(Cpu& cpu, const Descriptor& tss, TaskSwitch reason, u32 ext)
 
 } // namespace
 
-Flow switch_task(Cpu& cpu, Descriptor& tss, TaskSwitch reason, u32 ext, std::optional<u32> error_code) {
+Flow switch_task(Cpu& cpu, Descriptor& tss, TaskSwitch reason, const TaskEvent& event) {
     CpuState& s = cpu.state;
+    const u32 ext = event.ext;
     if (!check_new_task(cpu, tss, reason, ext)) return Flow::fault;
     const SegmentRegister old_task = s.segment[tr];
     const Layout& old_layout = layout_of(old_task.type());
@@ -238,7 +239,7 @@ Flow switch_task(Cpu& cpu, Descriptor& tss, TaskSwitch reason, u32 ext, std::opt
     if (nested && !cpu.write_system(system_address(cpu, tss.base(), 0), old_task.selector)) return Flow::fault;
     if (!nested && !change_old_busy(cpu, false)) return Flow::fault;
     if (reason != TaskSwitch::iret && !mark_busy(cpu, tss, true)) return Flow::fault;
-    u64 saved_flags = cpu.rflags();
+    u64 saved_flags = cpu.rflags() | (event.resume_flag ? flag_rf : 0);
     if (reason == TaskSwitch::iret) saved_flags &= ~flag_nt;
     if (!write_image(cpu, old_task.base, old_layout, static_cast<u32>(saved_flags))) return Flow::fault;
 
@@ -247,7 +248,7 @@ Flow switch_task(Cpu& cpu, Descriptor& tss, TaskSwitch reason, u32 ext, std::opt
     s.segment[tr] = tss.segment();
     s.segment[tr].rights |= 2;
     const u32 eflags = nested ? image.eflags | static_cast<u32>(flag_nt) : image.eflags;
-    if (!enter_task(cpu, image, layout, eflags, ext, error_code)) {
+    if (!enter_task(cpu, image, layout, eflags, ext, event.error_code)) {
         cpu.update_mode();
         return Flow::trap;
     }
@@ -259,13 +260,13 @@ Flow switch_task(Cpu& cpu, Descriptor& tss, TaskSwitch reason, u32 ext, std::opt
     return Flow::exit;
 }
 
-Flow switch_by_gate(Cpu& cpu, const Descriptor& gate, TaskSwitch reason, u32 ext, std::optional<u32> error_code) {
+Flow switch_by_gate(Cpu& cpu, const Descriptor& gate, TaskSwitch reason, const TaskEvent& event) {
     const u16 selector = gate.gate_selector();
-    const u32 error = selector_error(selector, ext);
+    const u32 error = selector_error(selector, event.ext);
     Descriptor tss;
     if (is_null(selector) || (selector & 4)) return cpu.raise(Vector::general_protection, error);
-    if (!read_descriptor(cpu, selector, Vector::general_protection, ext, tss)) return Flow::fault;
-    return switch_task(cpu, tss, reason, ext, error_code);
+    if (!read_descriptor(cpu, selector, Vector::general_protection, event.ext, tss)) return Flow::fault;
+    return switch_task(cpu, tss, reason, event);
 }
 
 Flow return_to_previous_task(Cpu& cpu) {

@@ -90,6 +90,16 @@ TEST(SystemTasks, ExceptionThroughATaskGatePushesTheErrorCode) {
     EXPECT_TRUE(b.state().rflags & flag_nt);
 }
 
+// RF was left out of the image in the TSS, so that an instruction breakpoint would have stopped the instruction again.
+TEST(SystemTasks, FaultThroughATaskGateSavesResumeFlag) {
+    Board b(Board::Mode::protected32);
+    prepare_task(b);
+    b.set_idt(gp, gate(tss2_selector, 0, 5, 0));
+    b.program({0x66, 0xB8, 0x00, 0x02, 0x8E, 0xD8}); // MOV DS, 200h
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.peek<u32>(tss_at + 0x24), flag_one | flag_rf);
+}
+
 TEST(SystemTasks, BusyOrAbsentTaskFaultsInTheOldOne) {
     Board busy(Board::Mode::protected32);
     prepare_task(busy);
