@@ -59,26 +59,11 @@ template <class Op, class V, Encoding E, bool Memory> Flow shift_vector(Cpu& cpu
 }
 
 template <class Op> Handler shift(const Form& f) {
-    const bool memory = f.any_memory();
-    const bool immediate = f.is(static_cast<unsigned>(f.count - 1), OperandKind::immediate);
-    if (is_mmx(f)) {
-        if (immediate) return threaded<shift_immediate<Op, Vec<8>, Encoding::mmx>>;
-        return memory ? threaded<shift_vector<Op, Vec<8>, Encoding::mmx, true>>
-                      : threaded<shift_vector<Op, Vec<8>, Encoding::mmx, false>>;
-    }
-    if (is_ymm(f)) {
-        if (immediate) return threaded<shift_immediate<Op, Vec<32>, Encoding::vex>>;
-        return memory ? threaded<shift_vector<Op, Vec<32>, Encoding::vex, true>>
-                      : threaded<shift_vector<Op, Vec<32>, Encoding::vex, false>>;
-    }
-    if (is_vex(f)) {
-        if (immediate) return threaded<shift_immediate<Op, Vec<16>, Encoding::vex>>;
-        return memory ? threaded<shift_vector<Op, Vec<16>, Encoding::vex, true>>
-                      : threaded<shift_vector<Op, Vec<16>, Encoding::vex, false>>;
-    }
-    if (immediate) return threaded<shift_immediate<Op, Vec<16>, Encoding::sse>>;
-    return memory ? threaded<shift_vector<Op, Vec<16>, Encoding::sse, true>>
-                  : threaded<shift_vector<Op, Vec<16>, Encoding::sse, false>>;
+    if (f.is(static_cast<unsigned>(f.count - 1), OperandKind::immediate))
+        return by_width<w_all>(
+            f, []<class V, Encoding E, bool>() -> Handler { return threaded<shift_immediate<Op, V, E>>; });
+    return by_width<w_all>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<shift_vector<Op, V, E, Memory>>; });
 }
 
 // PSLLDQ, PSRLDQ: bytes, within each 128 bits.
