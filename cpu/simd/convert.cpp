@@ -152,7 +152,7 @@ template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& 
     if (unavailable<Encoding::sse>(cpu)) return Flow::fault;
     if constexpr (!Memory)
         if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
-    if (mmx_pending_fault(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     Vec<8> b;
     if (!source<Vec<8>, Encoding::mmx, Memory>(cpu, i, i.source, b)) return Flow::fault;
     if constexpr (!Memory) mmx_touch(cpu); // Even if the conversion then raises #XM.
@@ -169,7 +169,7 @@ template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& 
 }
 template <class From, bool Truncate, bool Memory> Flow float_to_mmx(Cpu& cpu, const Instruction& i) {
     if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu)) return Flow::fault;
-    if (mmx_pending_fault(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     std::array<FloatBits<From>, 2> x;
     if constexpr (Memory) {
         Vec<2 * sizeof(FloatBits<From>)> v;

@@ -43,7 +43,7 @@ template <class Op, class V, Encoding E, bool Memory>
 template <class Op, class V, Encoding E, bool Memory> Flow do_binary(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     V b;
     if (!binary_source<Op, V, E, Memory>(cpu, i, b)) return Flow::fault;
     const V a = get<V, E>(cpu, E == Encoding::vex ? i.source : i.dest);
@@ -55,7 +55,7 @@ template <class Op, class V, Encoding E, bool Memory> Flow do_binary(Cpu& cpu, c
 template <class Op, class V, Encoding E, bool Memory> Flow do_unary(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     V b;
     if (!source<V, E, Memory>(cpu, i, i.source, b)) return Flow::fault;
     if constexpr (E == Encoding::mmx) mmx_touch(cpu);

@@ -38,7 +38,7 @@ template <class From, class To> Handler widening(const Form& f) {
 template <class T, Encoding E, bool Memory> Flow extract(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     using V = Vec<E == Encoding::mmx ? 8 : 16>;
     const auto x = lanes<T>(get<V, E>(cpu, i.source));
     const T value = x[i.immediate & (x.size() - 1)];
@@ -55,7 +55,7 @@ template <class T> Handler extraction(const Form& f) {
 template <class T, Encoding E, bool Memory> Flow insert(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     T value;
     if constexpr (Memory) {
         if (!cpu.read_operand(i, value)) return Flow::fault;

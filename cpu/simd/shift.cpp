@@ -37,7 +37,7 @@ struct SraD : ShiftAll<u32, Shift::arithmetic> {};
 template <class Op, class V, Encoding E> Flow shift_immediate(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx) {
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
         mmx_touch(cpu);
     }
     const V a = get<V, E>(cpu, E == Encoding::vex ? i.source : i.dest);
@@ -49,7 +49,7 @@ template <class Op, class V, Encoding E> Flow shift_immediate(Cpu& cpu, const In
 template <class Op, class V, Encoding E, bool Memory> Flow shift_vector(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     Vec<E == Encoding::mmx ? 8 : 16> count;
     if (!source<decltype(count), E, Memory>(cpu, i, E == Encoding::vex ? i.third : i.source, count)) return Flow::fault;
     if constexpr (E == Encoding::mmx) mmx_touch(cpu);
