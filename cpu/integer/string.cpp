@@ -7,7 +7,6 @@
 #include "cpu/integer/rows.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace calque::cpu {
 
@@ -45,7 +44,7 @@ template <class T, class A> struct Movs {
         // A destination that overlaps what is still to be read sees its own writes, element after element.
         const bool feeds_itself = down ? to < from && to + bytes > from : to > from && from + bytes > to;
         if (!feeds_itself) {
-            std::memmove(to, from, bytes);
+            mmu::move_within_guest(to, from, bytes);
         } else {
             for (u64 k = 0; k < n; ++k) {
                 const u64 at = (down ? n - 1 - k : k) * sizeof(T);
@@ -66,7 +65,7 @@ template <class T, class A> struct Stos {
     static u64 many(Cpu& cpu, const Instruction&, const u8*, u8* to, u64 n) {
         const T value = cpu.gpr<T>(rax);
         if constexpr (sizeof(T) == 1) {
-            std::memset(to, value, n);
+            mmu::fill_guest(to, value, n);
         } else {
             for (u64 k = 0; k < n; ++k)
                 mmu::store_guest<T>(to + k * sizeof(T), value);

@@ -34,15 +34,9 @@ template <class Op, unsigned Count, Encoding E, bool Memory> Flow convert_packed
 
 // `Count128` lanes for an operation that the encoding calls 128 bits wide, twice as many for 256.
 template <class Op, unsigned Count128> Handler converted(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_ymm(f))
-        return memory ? threaded<convert_packed<Op, 2 * Count128, Encoding::vex, true>>
-                      : threaded<convert_packed<Op, 2 * Count128, Encoding::vex, false>>;
-    if (is_vex(f))
-        return memory ? threaded<convert_packed<Op, Count128, Encoding::vex, true>>
-                      : threaded<convert_packed<Op, Count128, Encoding::vex, false>>;
-    return memory ? threaded<convert_packed<Op, Count128, Encoding::sse, true>>
-                  : threaded<convert_packed<Op, Count128, Encoding::sse, false>>;
+    return by_width<w_sse>(f, []<class V, Encoding E, bool Memory>() -> Handler {
+        return threaded<convert_packed<Op, Count128 * V::bytes / 16, E, Memory>>;
+    });
 }
 
 template <class F, bool Truncate> struct ToInt32 {
@@ -94,12 +88,8 @@ template <class From, class To, Encoding E, bool Memory> Flow convert_scalar(Cpu
     return Flow::next;
 }
 template <class From, class To> Handler scalar_conversion(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f))
-        return memory ? threaded<convert_scalar<From, To, Encoding::vex, true>>
-                      : threaded<convert_scalar<From, To, Encoding::vex, false>>;
-    return memory ? threaded<convert_scalar<From, To, Encoding::sse, true>>
-                  : threaded<convert_scalar<From, To, Encoding::sse, false>>;
+    return by_encoding(
+        f, []<Encoding E, bool Memory>() -> Handler { return threaded<convert_scalar<From, To, E, Memory>>; });
 }
 
 // CVTSI2SS/SD: a general register or memory of the integer operand size.
@@ -123,12 +113,8 @@ template <class To, class Int, Encoding E, bool Memory> Flow from_integer(Cpu& c
     return Flow::next;
 }
 template <class To, class Int> Handler integer_source(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f))
-        return memory ? threaded<from_integer<To, Int, Encoding::vex, true>>
-                      : threaded<from_integer<To, Int, Encoding::vex, false>>;
-    return memory ? threaded<from_integer<To, Int, Encoding::sse, true>>
-                  : threaded<from_integer<To, Int, Encoding::sse, false>>;
+    return by_encoding(f,
+                       []<Encoding E, bool Memory>() -> Handler { return threaded<from_integer<To, Int, E, Memory>>; });
 }
 template <class To> Handler from_integer_of(const Form& f) {
     // The integer is the last operand; REX.W or VEX.W makes it 64 bits.
@@ -153,12 +139,8 @@ Flow to_integer(Cpu& cpu, const Instruction& i) {
     return Flow::next;
 }
 template <class From, class Int, bool Truncate> Handler integer_result(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f))
-        return memory ? threaded<to_integer<From, Int, Truncate, Encoding::vex, true>>
-                      : threaded<to_integer<From, Int, Truncate, Encoding::vex, false>>;
-    return memory ? threaded<to_integer<From, Int, Truncate, Encoding::sse, true>>
-                  : threaded<to_integer<From, Int, Truncate, Encoding::sse, false>>;
+    return by_encoding(
+        f, []<Encoding E, bool Memory>() -> Handler { return threaded<to_integer<From, Int, Truncate, E, Memory>>; });
 }
 template <class From, bool Truncate> Handler to_integer_of(const Form& f) {
     return f.size[0] == 8 ? integer_result<From, u64, Truncate>(f) : integer_result<From, u32, Truncate>(f);
@@ -169,7 +151,8 @@ template <class From, bool Truncate> Handler to_integer_of(const Form& f) {
 template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& i) {
     if (unavailable<Encoding::sse>(cpu)) return Flow::fault;
     if constexpr (!Memory)
-        if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
+        if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     Vec<8> b;
     if (!source<Vec<8>, Encoding::mmx, Memory>(cpu, i, i.source, b)) return Flow::fault;
     if constexpr (!Memory) mmx_touch(cpu); // Even if the conversion then raises #XM.
@@ -185,8 +168,8 @@ template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& 
     return Flow::next;
 }
 template <class From, bool Truncate, bool Memory> Flow float_to_mmx(Cpu& cpu, const Instruction& i) {
-    if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu))
-        return Flow::fault;
+    if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     std::array<FloatBits<From>, 2> x;
     if constexpr (Memory) {
         Vec<2 * sizeof(FloatBits<From>)> v;

@@ -73,23 +73,12 @@ template <class Op, class T, Encoding E, bool Memory> Flow float_scalar(Cpu& cpu
 }
 
 template <class Op, class T> Handler packed(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_ymm(f))
-        return memory ? threaded<float_packed<Op, T, Vec<32>, Encoding::vex, true>>
-                      : threaded<float_packed<Op, T, Vec<32>, Encoding::vex, false>>;
-    if (is_vex(f))
-        return memory ? threaded<float_packed<Op, T, Vec<16>, Encoding::vex, true>>
-                      : threaded<float_packed<Op, T, Vec<16>, Encoding::vex, false>>;
-    return memory ? threaded<float_packed<Op, T, Vec<16>, Encoding::sse, true>>
-                  : threaded<float_packed<Op, T, Vec<16>, Encoding::sse, false>>;
+    return by_width<w_sse>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<float_packed<Op, T, V, E, Memory>>; });
 }
 template <class Op, class T> Handler scalar(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f))
-        return memory ? threaded<float_scalar<Op, T, Encoding::vex, true>>
-                      : threaded<float_scalar<Op, T, Encoding::vex, false>>;
-    return memory ? threaded<float_scalar<Op, T, Encoding::sse, true>>
-                  : threaded<float_scalar<Op, T, Encoding::sse, false>>;
+    return by_encoding(f,
+                       []<Encoding E, bool Memory>() -> Handler { return threaded<float_scalar<Op, T, E, Memory>>; });
 }
 
 template <class Op> Handler ps(const Form& f) { return packed<Op, fp::F32>(f); }

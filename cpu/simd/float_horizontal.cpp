@@ -36,15 +36,8 @@ template <class Op, class T, class V, Encoding E, bool Memory> Flow float_whole(
 }
 
 template <class Op, class T> Handler whole(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_ymm(f))
-        return memory ? threaded<float_whole<Op, T, Vec<32>, Encoding::vex, true>>
-                      : threaded<float_whole<Op, T, Vec<32>, Encoding::vex, false>>;
-    if (is_vex(f))
-        return memory ? threaded<float_whole<Op, T, Vec<16>, Encoding::vex, true>>
-                      : threaded<float_whole<Op, T, Vec<16>, Encoding::vex, false>>;
-    return memory ? threaded<float_whole<Op, T, Vec<16>, Encoding::sse, true>>
-                  : threaded<float_whole<Op, T, Vec<16>, Encoding::sse, false>>;
+    return by_width<w_sse>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<float_whole<Op, T, V, E, Memory>>; });
 }
 
 // Even lanes subtract, odd ones add.

@@ -14,6 +14,7 @@
 
 namespace calque::cpu::simd {
 
+// A bit is the number of 64-bit words.
 enum Widths : unsigned { w64 = 1, w128 = 2, w256 = 4, w_sse = w128 | w256, w_all = w64 | w128 | w256 };
 
 template <class Op> constexpr unsigned widths_of() {
@@ -42,7 +43,7 @@ template <class Op, class V, Encoding E, bool Memory>
 template <class Op, class V, Encoding E, bool Memory> Flow do_binary(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     V b;
     if (!binary_source<Op, V, E, Memory>(cpu, i, b)) return Flow::fault;
     const V a = get<V, E>(cpu, E == Encoding::vex ? i.source : i.dest);
@@ -54,7 +55,7 @@ template <class Op, class V, Encoding E, bool Memory> Flow do_binary(Cpu& cpu, c
 template <class Op, class V, Encoding E, bool Memory> Flow do_unary(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     V b;
     if (!source<V, E, Memory>(cpu, i, i.source, b)) return Flow::fault;
     if constexpr (E == Encoding::mmx) mmx_touch(cpu);
@@ -67,34 +68,36 @@ inline bool is_mmx(const Form& f) { return f.is(0, OperandKind::mmx) || f.is(1, 
 inline bool is_ymm(const Form& f) { return f.flags & insn_l256; }
 inline bool is_vex(const Form& f) { return f.flags & insn_vex; }
 
-#define CALQUE_SIMD_FORM(name, maker)                                                                                  \
-    template <class Op> Handler name(const Form& f) {                                                                  \
-        constexpr unsigned widths = widths_of<Op>();                                                                   \
-        const bool memory = f.any_memory();                                                                            \
-        if (is_mmx(f)) {                                                                                               \
-            if constexpr (widths & w64)                                                                                \
-                return memory ? threaded<maker<Op, Vec<8>, Encoding::mmx, true>>                                       \
-                              : threaded<maker<Op, Vec<8>, Encoding::mmx, false>>;                                     \
-            return nullptr;                                                                                            \
-        }                                                                                                              \
-        if (is_ymm(f)) {                                                                                               \
-            if constexpr (widths & w256)                                                                               \
-                return memory ? threaded<maker<Op, Vec<32>, Encoding::vex, true>>                                      \
-                              : threaded<maker<Op, Vec<32>, Encoding::vex, false>>;                                    \
-            return nullptr;                                                                                            \
-        }                                                                                                              \
-        if constexpr (widths & w128) {                                                                                 \
-            if (is_vex(f))                                                                                             \
-                return memory ? threaded<maker<Op, Vec<16>, Encoding::vex, true>>                                      \
-                              : threaded<maker<Op, Vec<16>, Encoding::vex, false>>;                                    \
-            return memory ? threaded<maker<Op, Vec<16>, Encoding::sse, true>>                                          \
-                          : threaded<maker<Op, Vec<16>, Encoding::sse, false>>;                                        \
-        }                                                                                                              \
-        return nullptr;                                                                                                \
-    }
+// The choosers: which handler of those that `make` can give has the shape of the form?
+//
+// By width: make.operator()<V, Encoding, Memory>(), V one of the widths wanted; null for others.
+template <unsigned Wanted, class Make> Handler by_width(const Form& f, Make make) {
+    const auto shape = [&]<class V, Encoding E>() -> Handler {
+        if constexpr ((Wanted & (V::bytes / 8)) != 0)
+            return f.any_memory() ? make.template operator()<V, E, true>() : make.template operator()<V, E, false>();
+        else
+            return nullptr;
+    };
+    if (is_mmx(f)) return shape.template operator()<Vec<8>, Encoding::mmx>();
+    if (is_ymm(f)) return shape.template operator()<Vec<32>, Encoding::vex>();
+    if (is_vex(f)) return shape.template operator()<Vec<16>, Encoding::vex>();
+    return shape.template operator()<Vec<16>, Encoding::sse>();
+}
+// By encoding, for scalars and whatever has one width: make.operator()<Encoding, Memory>().
+template <class Make> Handler by_encoding(const Form& f, Make make) {
+    constexpr auto vex = Encoding::vex, sse = Encoding::sse;
+    if (is_vex(f))
+        return f.any_memory() ? make.template operator()<vex, true>() : make.template operator()<vex, false>();
+    return f.any_memory() ? make.template operator()<sse, true>() : make.template operator()<sse, false>();
+}
 
-CALQUE_SIMD_FORM(binary, do_binary)
-CALQUE_SIMD_FORM(unary, do_unary)
-#undef CALQUE_SIMD_FORM
+template <class Op> Handler binary(const Form& f) {
+    return by_width<widths_of<Op>()>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<do_binary<Op, V, E, Memory>>; });
+}
+template <class Op> Handler unary(const Form& f) {
+    return by_width<widths_of<Op>()>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<do_unary<Op, V, E, Memory>>; });
+}
 
 } // namespace calque::cpu::simd

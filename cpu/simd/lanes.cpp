@@ -29,22 +29,16 @@ template <class From, class To, unsigned Bytes, Encoding E, bool Memory> Flow wi
     return Flow::next;
 }
 template <class From, class To> Handler widening(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_ymm(f))
-        return memory ? threaded<widen<From, To, 32, Encoding::vex, true>>
-                      : threaded<widen<From, To, 32, Encoding::vex, false>>;
-    if (is_vex(f))
-        return memory ? threaded<widen<From, To, 16, Encoding::vex, true>>
-                      : threaded<widen<From, To, 16, Encoding::vex, false>>;
-    return memory ? threaded<widen<From, To, 16, Encoding::sse, true>>
-                  : threaded<widen<From, To, 16, Encoding::sse, false>>;
+    return by_width<w_sse>(f, []<class V, Encoding E, bool Memory>() -> Handler {
+        return threaded<widen<From, To, V::bytes, E, Memory>>;
+    });
 }
 
 // PEXTRx, EXTRACTPS: a lane to memory of its size, or zero-extended to a general register.
 template <class T, Encoding E, bool Memory> Flow extract(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     using V = Vec<E == Encoding::mmx ? 8 : 16>;
     const auto x = lanes<T>(get<V, E>(cpu, i.source));
     const T value = x[i.immediate & (x.size() - 1)];
@@ -54,17 +48,14 @@ template <class T, Encoding E, bool Memory> Flow extract(Cpu& cpu, const Instruc
     return Flow::next;
 }
 template <class T> Handler extraction(const Form& f) {
-    const bool memory = f.memory(0);
-    if (is_vex(f))
-        return memory ? threaded<extract<T, Encoding::vex, true>> : threaded<extract<T, Encoding::vex, false>>;
-    return memory ? threaded<extract<T, Encoding::sse, true>> : threaded<extract<T, Encoding::sse, false>>;
+    return by_encoding(f, []<Encoding E, bool Memory>() -> Handler { return threaded<extract<T, E, Memory>>; });
 }
 
 // PINSRx: a lane from memory of its size or the low bits of a general register.
 template <class T, Encoding E, bool Memory> Flow insert(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     T value;
     if constexpr (Memory) {
         if (!cpu.read_operand(i, value)) return Flow::fault;
@@ -79,9 +70,7 @@ template <class T, Encoding E, bool Memory> Flow insert(Cpu& cpu, const Instruct
     return Flow::next;
 }
 template <class T> Handler insertion(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f)) return memory ? threaded<insert<T, Encoding::vex, true>> : threaded<insert<T, Encoding::vex, false>>;
-    return memory ? threaded<insert<T, Encoding::sse, true>> : threaded<insert<T, Encoding::sse, false>>;
+    return by_encoding(f, []<Encoding E, bool Memory>() -> Handler { return threaded<insert<T, E, Memory>>; });
 }
 
 // INSERTPS: immediate 7:6 picks the source lane (not of memory), 5:4 the destination's, 3:0 clears lanes.
@@ -115,15 +104,8 @@ template <class T, class V, Encoding E, bool Memory> Flow blend_variable(Cpu& cp
     return Flow::next;
 }
 template <class T> Handler variable_blend(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_ymm(f))
-        return memory ? threaded<blend_variable<T, Vec<32>, Encoding::vex, true>>
-                      : threaded<blend_variable<T, Vec<32>, Encoding::vex, false>>;
-    if (is_vex(f))
-        return memory ? threaded<blend_variable<T, Vec<16>, Encoding::vex, true>>
-                      : threaded<blend_variable<T, Vec<16>, Encoding::vex, false>>;
-    return memory ? threaded<blend_variable<T, Vec<16>, Encoding::sse, true>>
-                  : threaded<blend_variable<T, Vec<16>, Encoding::sse, false>>;
+    return by_width<w_sse>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<blend_variable<T, V, E, Memory>>; });
 }
 
 // PTEST: ZF when a AND b is zero, CF when (NOT a) AND b is; VTESTPS and VTESTPD look at sign bits only.
@@ -141,15 +123,8 @@ template <u64 Mask, class V, Encoding E, bool Memory> Flow test(Cpu& cpu, const 
     return Flow::next;
 }
 template <u64 Mask> Handler testing(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_ymm(f))
-        return memory ? threaded<test<Mask, Vec<32>, Encoding::vex, true>>
-                      : threaded<test<Mask, Vec<32>, Encoding::vex, false>>;
-    if (is_vex(f))
-        return memory ? threaded<test<Mask, Vec<16>, Encoding::vex, true>>
-                      : threaded<test<Mask, Vec<16>, Encoding::vex, false>>;
-    return memory ? threaded<test<Mask, Vec<16>, Encoding::sse, true>>
-                  : threaded<test<Mask, Vec<16>, Encoding::sse, false>>;
+    return by_width<w_sse>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<test<Mask, V, E, Memory>>; });
 }
 
 // MOVDDUP, 128 bits: the low 64 twice; memory is 64 bits.
@@ -209,9 +184,7 @@ Handler pinsrw(const Form& f) {
 Handler pinsrd(const Form& f) { return insertion<u32>(f); }
 Handler pinsrq(const Form& f) { return insertion<u64>(f); }
 Handler insertps(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f)) return memory ? threaded<insert_ps<Encoding::vex, true>> : threaded<insert_ps<Encoding::vex, false>>;
-    return memory ? threaded<insert_ps<Encoding::sse, true>> : threaded<insert_ps<Encoding::sse, false>>;
+    return by_encoding(f, []<Encoding E, bool Memory>() -> Handler { return threaded<insert_ps<E, Memory>>; });
 }
 Handler pblendvb(const Form& f) { return variable_blend<u8>(f); }
 Handler blendvps(const Form& f) { return variable_blend<u32>(f); }
@@ -221,10 +194,7 @@ Handler testps(const Form& f) { return testing<0x8000000080000000>(f); }
 Handler testpd(const Form& f) { return testing<0x8000000000000000>(f); }
 Handler movddup(const Form& f) {
     if (is_ymm(f)) return simd::duplicate_low_256(f);
-    const bool memory = f.any_memory();
-    if (is_vex(f))
-        return memory ? threaded<duplicate_low<Encoding::vex, true>> : threaded<duplicate_low<Encoding::vex, false>>;
-    return memory ? threaded<duplicate_low<Encoding::sse, true>> : threaded<duplicate_low<Encoding::sse, false>>;
+    return by_encoding(f, []<Encoding E, bool Memory>() -> Handler { return threaded<duplicate_low<E, Memory>>; });
 }
 Handler ldmxcsr(const Form& f) {
     return is_vex(f) ? threaded<load_mxcsr<Encoding::vex>> : threaded<load_mxcsr<Encoding::sse>>;

@@ -90,7 +90,7 @@ template <unsigned Half, Encoding E> Flow cross_half(Cpu& cpu, const Instruction
 template <class T, Encoding E> Flow from_gpr(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx) {
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
         mmx_touch(cpu);
         mmx_put(cpu, i.dest, cpu.gpr<T>(i.source));
     } else {
@@ -101,7 +101,7 @@ template <class T, Encoding E> Flow from_gpr(Cpu& cpu, const Instruction& i) {
 template <class T, Encoding E> Flow to_gpr(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx) {
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
         mmx_touch(cpu);
         cpu.set_gpr<T>(i.dest, static_cast<T>(mmx_get(cpu, i.source)));
     } else {
@@ -117,7 +117,8 @@ template <Encoding E> Flow move_low(Cpu& cpu, const Instruction& i) {
 }
 // MMX with memory: 32 or 64 bits.
 template <class T> Flow mmx_load(Cpu& cpu, const Instruction& i) {
-    if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
+    if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     T value;
     if (!cpu.read_operand(i, value)) return Flow::fault;
     mmx_touch(cpu);
@@ -125,28 +126,30 @@ template <class T> Flow mmx_load(Cpu& cpu, const Instruction& i) {
     return Flow::next;
 }
 template <class T> Flow mmx_store(Cpu& cpu, const Instruction& i) {
-    if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
+    if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     if (!cpu.write_operand(i, static_cast<T>(mmx_get(cpu, i.source)))) return Flow::fault;
     mmx_touch(cpu);
     return Flow::next;
 }
 Flow mmx_register_move(Cpu& cpu, const Instruction& i) {
-    if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
+    if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     mmx_touch(cpu);
     mmx_put(cpu, i.dest, mmx_get(cpu, i.source));
     return Flow::next;
 }
 // MOVQ2DQ and MOVDQ2Q count as MMX instructions: the x87 state turns to MMX.
 Flow mmx_to_xmm(Cpu& cpu, const Instruction& i) {
-    if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu))
-        return Flow::fault;
+    if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     mmx_touch(cpu);
     put<Encoding::sse>(cpu, i.dest, Vec<16>{{mmx_get(cpu, i.source), 0}});
     return Flow::next;
 }
 Flow xmm_to_mmx(Cpu& cpu, const Instruction& i) {
-    if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu))
-        return Flow::fault;
+    if (unavailable<Encoding::sse>(cpu) || unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     mmx_touch(cpu);
     mmx_put(cpu, i.dest, get<Vec<16>, Encoding::sse>(cpu, i.source).q[0]);
     return Flow::next;
@@ -156,7 +159,7 @@ Flow xmm_to_mmx(Cpu& cpu, const Instruction& i) {
 template <class T, class V, Encoding E> Flow move_mask(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx) {
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
         mmx_touch(cpu);
     }
     const auto x = lanes<T>(get<V, E>(cpu, i.source));
@@ -219,7 +222,8 @@ template <bool Clear256> Flow zero_vectors(Cpu& cpu, const Instruction& i) {
     return Flow::next;
 }
 Flow empty_mmx(Cpu& cpu, const Instruction&) {
-    if (unavailable<Encoding::mmx>(cpu) || mmx_pending_fault(cpu)) return Flow::fault;
+    if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
+    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     cpu.state.x87.set_top(0);
     cpu.state.x87.valid = 0;
     return Flow::next;
@@ -230,7 +234,7 @@ Flow empty_mmx(Cpu& cpu, const Instruction&) {
 template <class V, Encoding E> Flow masked_bytes(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx) {
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
         mmx_touch(cpu);
     }
     const auto data = lanes<u8>(get<V, E>(cpu, i.dest)), mask = lanes<u8>(get<V, E>(cpu, i.source));

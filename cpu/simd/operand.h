@@ -3,6 +3,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/simd/vec.h"
+#include "cpu/x87/stack.h"
 
 #include <cstring>
 
@@ -27,19 +28,12 @@ template <Encoding E> inline bool unavailable(Cpu& cpu) {
     return true;
 }
 
-// What every MMX instruction but EMMS does first: a pending x87 exception is delivered (#MF), then all registers become
-// valid and TOP zero (SDM volume 1, 9.5.1).
-inline constexpr u16 fsw_es = 0x80;
-inline bool mmx_pending_fault(Cpu& cpu) {
-    if (!(cpu.state.x87.status & fsw_es)) [[likely]]
+// What every MMX instruction but EMMS does first: as an x87 instruction it waits for a pending exception (true: it ends
+// with `flow`), then all registers become valid and TOP zero (SDM volume 1, 9.5.1).
+inline bool mmx_stopped(Cpu& cpu, Flow& flow) {
+    if (!(cpu.state.x87.status & x87::fsw_es)) [[likely]]
         return false;
-    if (cpu.state.cr0 & cr0_ne) {
-        cpu.raise(Vector::x87_floating_point);
-        return true;
-    }
-    cpu.state.x87.ferr = true;
-    cpu.platform.set_ferr(true);
-    return false;
+    return x87::stopped_by_error(cpu, flow);
 }
 inline void mmx_touch(Cpu& cpu) {
     cpu.state.x87.set_top(0);

@@ -37,7 +37,7 @@ struct SraD : ShiftAll<u32, Shift::arithmetic> {};
 template <class Op, class V, Encoding E> Flow shift_immediate(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx) {
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
         mmx_touch(cpu);
     }
     const V a = get<V, E>(cpu, E == Encoding::vex ? i.source : i.dest);
@@ -49,7 +49,7 @@ template <class Op, class V, Encoding E> Flow shift_immediate(Cpu& cpu, const In
 template <class Op, class V, Encoding E, bool Memory> Flow shift_vector(Cpu& cpu, const Instruction& i) {
     if (unavailable<E>(cpu)) return Flow::fault;
     if constexpr (E == Encoding::mmx)
-        if (mmx_pending_fault(cpu)) return Flow::fault;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
     Vec<E == Encoding::mmx ? 8 : 16> count;
     if (!source<decltype(count), E, Memory>(cpu, i, E == Encoding::vex ? i.third : i.source, count)) return Flow::fault;
     if constexpr (E == Encoding::mmx) mmx_touch(cpu);
@@ -59,26 +59,11 @@ template <class Op, class V, Encoding E, bool Memory> Flow shift_vector(Cpu& cpu
 }
 
 template <class Op> Handler shift(const Form& f) {
-    const bool memory = f.any_memory();
-    const bool immediate = f.is(static_cast<unsigned>(f.count - 1), OperandKind::immediate);
-    if (is_mmx(f)) {
-        if (immediate) return threaded<shift_immediate<Op, Vec<8>, Encoding::mmx>>;
-        return memory ? threaded<shift_vector<Op, Vec<8>, Encoding::mmx, true>>
-                      : threaded<shift_vector<Op, Vec<8>, Encoding::mmx, false>>;
-    }
-    if (is_ymm(f)) {
-        if (immediate) return threaded<shift_immediate<Op, Vec<32>, Encoding::vex>>;
-        return memory ? threaded<shift_vector<Op, Vec<32>, Encoding::vex, true>>
-                      : threaded<shift_vector<Op, Vec<32>, Encoding::vex, false>>;
-    }
-    if (is_vex(f)) {
-        if (immediate) return threaded<shift_immediate<Op, Vec<16>, Encoding::vex>>;
-        return memory ? threaded<shift_vector<Op, Vec<16>, Encoding::vex, true>>
-                      : threaded<shift_vector<Op, Vec<16>, Encoding::vex, false>>;
-    }
-    if (immediate) return threaded<shift_immediate<Op, Vec<16>, Encoding::sse>>;
-    return memory ? threaded<shift_vector<Op, Vec<16>, Encoding::sse, true>>
-                  : threaded<shift_vector<Op, Vec<16>, Encoding::sse, false>>;
+    if (f.is(static_cast<unsigned>(f.count - 1), OperandKind::immediate))
+        return by_width<w_all>(
+            f, []<class V, Encoding E, bool>() -> Handler { return threaded<shift_immediate<Op, V, E>>; });
+    return by_width<w_all>(
+        f, []<class V, Encoding E, bool Memory>() -> Handler { return threaded<shift_vector<Op, V, E, Memory>>; });
 }
 
 // PSLLDQ, PSRLDQ: bytes, within each 128 bits.

@@ -116,12 +116,8 @@ template <bool Explicit, bool Index, Encoding E, bool Memory> Flow compare_strin
     return Flow::next;
 }
 template <bool Explicit, bool Index> Handler comparing(const Form& f) {
-    const bool memory = f.any_memory();
-    if (is_vex(f))
-        return memory ? threaded<compare_strings<Explicit, Index, Encoding::vex, true>>
-                      : threaded<compare_strings<Explicit, Index, Encoding::vex, false>>;
-    return memory ? threaded<compare_strings<Explicit, Index, Encoding::sse, true>>
-                  : threaded<compare_strings<Explicit, Index, Encoding::sse, false>>;
+    return by_encoding(
+        f, []<Encoding E, bool Memory>() -> Handler { return threaded<compare_strings<Explicit, Index, E, Memory>>; });
 }
 
 } // namespace

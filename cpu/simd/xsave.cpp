@@ -1,10 +1,11 @@
 // XSAVE, XSAVEOPT, XSAVEC and XRSTOR (SDM volume 1, chapter 13). Components: x87, SSE, AVX and PKRU.
 #include "cpu/simd/forms.h"
 #include "cpu/simd/rows.h"
-#include "cpu/simd/xsave_area.h"
+#include "cpu/system/xsave_layout.h"
 #include "cpu/x87/environment.h"
 #include "cpu/x87/stack.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace calque::cpu::simd {
@@ -12,6 +13,28 @@ namespace calque::cpu::simd {
 namespace {
 
 enum class Saving : u8 { plain, optimized, compacted };
+
+constexpr u64 bit_of(const XsaveComponent& component) { return u64{1} << component.number; }
+constexpr u64 xstate_x87 = 1u << 0, xstate_sse = 1u << 1, xstate_avx = bit_of(xsave_avx),
+              xstate_pkru = bit_of(xsave_pkru);
+constexpr u64 xcomp_compacted = u64{1} << 63;
+constexpr u64 header_offset = xsave_legacy_size, extended_offset = xsave_legacy_size + xsave_header_size;
+constexpr u32 initial_mxcsr = 0x1F80;
+
+// What FNINIT leaves: the initial configuration of the x87 component.
+X87State initial_x87() {
+    X87State s;
+    s.control = x87::fcw_initial;
+    return s;
+}
+bool same_x87(const X87State& a, const X87State& b) {
+    for (unsigned n = 0; n < 8; ++n)
+        if (a.reg[n].significand != b.reg[n].significand || a.reg[n].sign_exponent != b.reg[n].sign_exponent)
+            return false;
+    return a.control == b.control && a.status == b.status && a.valid == b.valid && a.opcode == b.opcode
+           && a.instruction_pointer == b.instruction_pointer && a.data_pointer == b.data_pointer
+           && a.instruction_selector == b.instruction_selector && a.data_selector == b.data_selector;
+}
 
 bool all_zero(const VectorRegister& r, unsigned first) { return (r.q[first] | r.q[first + 1]) == 0; }
 
@@ -61,45 +84,66 @@ u64 requested(const Cpu& cpu) {
 }
 
 // Where a component beyond the legacy area lies: fixed in the standard format, packed in the compacted one.
-u64 offset_of(u64 component, u64 compaction) {
-    if (!(compaction & xcomp_compacted)) return component == xstate_avx ? avx_offset : pkru_offset;
-    if (component == xstate_avx) return extended_offset;
-    return extended_offset + (compaction & xstate_avx ? avx_size : 0);
+u64 offset_of(const XsaveComponent& component, u64 compaction) {
+    if (!(compaction & xcomp_compacted)) return component.offset;
+    return xsave_compacted_size(compaction & (bit_of(component) - 1));
 }
 u64 area_size(u64 mask, u64 compaction) {
     u64 size = extended_offset;
-    if (mask & xstate_avx) size = std::max(size, offset_of(xstate_avx, compaction) + avx_size);
-    if (mask & xstate_pkru) size = std::max(size, offset_of(xstate_pkru, compaction) + 8);
+    for (const XsaveComponent& c : xsave_components)
+        if (mask & bit_of(c)) size = std::max(size, offset_of(c, compaction) + c.size);
     return size;
 }
 
-// The x87 part of the area is in two pieces, with MXCSR between them.
-using X87Head = std::array<u8, x87::legacy_x87_bytes>;
-using X87Registers = std::array<u8, x87::legacy_xmm - x87::legacy_registers>;
+unsigned register_count(const Instruction& i) { return i.mode64() ? 16 : 8; }
 
-// The caller has probed the area.
-bool save_x87(Cpu& cpu, const Instruction& i, u64 base) {
-    x87::LegacyArea area{};
-    x87::save_x87(cpu, i.flags & insn_rex_w, area);
-    X87Head head;
-    X87Registers registers;
-    std::memcpy(head.data(), area.data(), head.size());
-    std::memcpy(registers.data(), area.data() + x87::legacy_registers, registers.size());
-    return cpu.write(i.segment(), base, head) && cpu.write(i.segment(), base + x87::legacy_registers, registers);
+// Part of the legacy area, from or to memory. Whoever writes has probed the area.
+template <std::size_t At, std::size_t Size>
+bool write_piece(Cpu& cpu, const Instruction& i, u64 base, const x87::LegacyArea& area) {
+    std::array<u8, Size> piece;
+    std::memcpy(piece.data(), area.data() + At, Size);
+    return cpu.write(i.segment(), base + At, piece);
 }
-bool read_x87(Cpu& cpu, const Instruction& i, u64 base, x87::LegacyArea& area) {
-    X87Head head;
-    X87Registers registers;
-    if (!cpu.read(i.segment(), base, head) || !cpu.read(i.segment(), base + x87::legacy_registers, registers))
-        return false;
-    std::memcpy(area.data(), head.data(), head.size());
-    std::memcpy(area.data() + x87::legacy_registers, registers.data(), registers.size());
+template <std::size_t At, std::size_t Size>
+bool read_piece(Cpu& cpu, const Instruction& i, u64 base, x87::LegacyArea& area) {
+    std::array<u8, Size> piece;
+    if (!cpu.read(i.segment(), base + At, piece)) return false;
+    std::memcpy(area.data() + At, piece.data(), Size);
     return true;
 }
 
+// The x87 part is in two pieces, with MXCSR between them.
+constexpr std::size_t x87_registers_size = x87::legacy_xmm - x87::legacy_registers;
+bool save_x87(Cpu& cpu, const Instruction& i, u64 base) {
+    x87::LegacyArea area{};
+    x87::save_x87(cpu, i.flags & insn_rex_w, area);
+    return write_piece<0, x87::legacy_x87_bytes>(cpu, i, base, area)
+           && write_piece<x87::legacy_registers, x87_registers_size>(cpu, i, base, area);
+}
+bool read_x87(Cpu& cpu, const Instruction& i, u64 base, x87::LegacyArea& area) {
+    return read_piece<0, x87::legacy_x87_bytes>(cpu, i, base, area)
+           && read_piece<x87::legacy_registers, x87_registers_size>(cpu, i, base, area);
+}
+
+bool save_mxcsr(Cpu& cpu, const Instruction& i, u64 base) {
+    x87::LegacyArea area{};
+    x87::save_mxcsr(cpu.state.mxcsr, area);
+    return write_piece<x87::legacy_mxcsr, 8>(cpu, i, base, area);
+}
+
+bool save_xmm(Cpu& cpu, const Instruction& i, u64 base) {
+    x87::LegacyArea area{};
+    x87::save_xmm(cpu.state.vector, register_count(i), area);
+    return i.mode64() ? write_piece<x87::legacy_xmm, 256>(cpu, i, base, area)
+                      : write_piece<x87::legacy_xmm, 128>(cpu, i, base, area);
+}
+bool read_xmm(Cpu& cpu, const Instruction& i, u64 base, x87::LegacyArea& area) {
+    return i.mode64() ? read_piece<x87::legacy_xmm, 256>(cpu, i, base, area)
+                      : read_piece<x87::legacy_xmm, 128>(cpu, i, base, area);
+}
+
 bool save_avx(Cpu& cpu, const Instruction& i, u64 at) {
-    const unsigned count = i.mode64() ? 16 : 8;
-    for (unsigned n = 0; n < count; ++n)
+    for (unsigned n = 0; n < register_count(i); ++n)
         if (!cpu.write(i.segment(), at + 16 * n, Vec<16>{{cpu.state.vector[n].q[2], cpu.state.vector[n].q[3]}}))
             return false;
     return true;
@@ -124,16 +168,13 @@ template <Saving S> Flow save(Cpu& cpu, const Instruction& i) {
     if (write & xstate_x87)
         if (!save_x87(cpu, i, base)) return Flow::fault;
     const bool mxcsr = S == Saving::compacted ? write & xstate_sse : asked & (xstate_sse | xstate_avx);
-    if (mxcsr
-        && !(cpu.write(seg, base + mxcsr_offset, cpu.state.mxcsr)
-             && cpu.write(seg, base + mxcsr_offset + 4, mxcsr_mask)))
-        return Flow::fault;
+    if (mxcsr && !save_mxcsr(cpu, i, base)) return Flow::fault;
     if (write & xstate_sse)
         if (!save_xmm(cpu, i, base)) return Flow::fault;
     if (write & xstate_avx)
-        if (!save_avx(cpu, i, base + offset_of(xstate_avx, compaction))) return Flow::fault;
+        if (!save_avx(cpu, i, base + offset_of(xsave_avx, compaction))) return Flow::fault;
     if (write & xstate_pkru)
-        if (!cpu.write(seg, base + offset_of(xstate_pkru, compaction), u64{cpu.state.pkru})) return Flow::fault;
+        if (!cpu.write(seg, base + offset_of(xsave_pkru, compaction), u64{cpu.state.pkru})) return Flow::fault;
     if (!cpu.write(seg, base + header_offset, present)) return Flow::fault;
     if constexpr (S == Saving::compacted)
         if (!cpu.write(seg, base + header_offset + 8, compaction)) return Flow::fault;
@@ -166,28 +207,28 @@ Flow restore(Cpu& cpu, const Instruction& i) {
     u64 base, present, compaction;
     if (!area_address(cpu, i, mmu::Access::read, extended_offset, base)) return Flow::fault;
     if (!read_header(cpu, i, base, present, compaction)) return Flow::fault;
-    const unsigned seg = i.segment(), count = i.mode64() ? 16 : 8;
+    const unsigned seg = i.segment();
     const bool compacted = compaction & xcomp_compacted;
     // Everything is read into a copy first, so that a fault leaves the processor as it was.
-    x87::LegacyArea legacy;
+    x87::LegacyArea legacy{};
     auto vector = cpu.state.vector;
     u32 mxcsr = cpu.state.mxcsr, pkru = 0;
     if ((asked & present & xstate_x87) && !read_x87(cpu, i, base, legacy)) return Flow::fault;
     if (compacted ? asked & present & xstate_sse : asked & (xstate_sse | xstate_avx)) {
-        if (!cpu.read(seg, base + mxcsr_offset, mxcsr)) return Flow::fault;
-        if (mxcsr & ~mxcsr_mask) return cpu.general_protection();
+        if (!cpu.read(seg, base + x87::legacy_mxcsr, mxcsr)) return Flow::fault;
+        if (mxcsr & ~x87::mxcsr_mask) return cpu.general_protection();
     } else if (compacted && (asked & xstate_sse)) {
         mxcsr = initial_mxcsr;
     }
-    for (unsigned n = 0; n < count; ++n) {
-        Vec<16> low, high;
-        if ((asked & present & xstate_sse) && !cpu.read(seg, base + xmm_offset + 16 * n, low)) return Flow::fault;
-        if ((asked & present & xstate_avx) && !cpu.read(seg, base + offset_of(xstate_avx, compaction) + 16 * n, high))
+    if ((asked & present & xstate_sse) && !read_xmm(cpu, i, base, legacy)) return Flow::fault;
+    if (asked & xstate_sse) x87::load_xmm(vector, register_count(i), legacy);
+    for (unsigned n = 0; (asked & xstate_avx) && n < register_count(i); ++n) {
+        Vec<16> high;
+        if ((present & xstate_avx) && !cpu.read(seg, base + offset_of(xsave_avx, compaction) + 16 * n, high))
             return Flow::fault;
-        if (asked & xstate_sse) std::copy(low.q.begin(), low.q.end(), vector[n].q);
-        if (asked & xstate_avx) std::copy(high.q.begin(), high.q.end(), vector[n].q + 2);
+        std::copy(high.q.begin(), high.q.end(), vector[n].q + 2);
     }
-    if ((asked & present & xstate_pkru) && !cpu.read(seg, base + offset_of(xstate_pkru, compaction), pkru))
+    if ((asked & present & xstate_pkru) && !cpu.read(seg, base + offset_of(xsave_pkru, compaction), pkru))
         return Flow::fault;
     if (asked & present & xstate_x87) {
         x87::load_x87(cpu, i.flags & insn_rex_w, legacy);

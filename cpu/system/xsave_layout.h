@@ -18,6 +18,8 @@ inline constexpr std::array xsave_components{
     XsaveComponent{2, 256, 576}, // AVX: the upper halves of the YMM registers.
     XsaveComponent{9, 8, 2688},  // PKRU.
 };
+inline constexpr const XsaveComponent& xsave_avx = xsave_components[0];
+inline constexpr const XsaveComponent& xsave_pkru = xsave_components[1];
 
 constexpr u32 xsave_standard_size(u64 components) {
     u32 size = xsave_legacy_size + xsave_header_size;

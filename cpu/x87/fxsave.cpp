@@ -8,7 +8,6 @@ namespace calque::cpu::x87 {
 
 namespace {
 
-constexpr u32 mxcsr_mask = 0xFFFF;
 constexpr std::size_t saved_bytes = 416; // what lies beyond is the program's own
 
 // AMD's processors save the pointers only while an exception is pending, else zeros (APM volume 3, CPUID 80000008h,
@@ -59,6 +58,25 @@ void load_x87(Cpu& cpu, bool wide, const LegacyArea& area) {
     }
 }
 
+void save_mxcsr(u32 mxcsr, LegacyArea& area) {
+    set_field(area, legacy_mxcsr, mxcsr);
+    set_field(area, legacy_mxcsr_mask, mxcsr_mask);
+}
+
+void save_xmm(const VectorRegisters& registers, unsigned count, LegacyArea& area) {
+    for (unsigned n = 0; n < count; ++n) {
+        set_field(area, legacy_xmm + 16 * n, registers[n].q[0]);
+        set_field(area, legacy_xmm + 16 * n + 8, registers[n].q[1]);
+    }
+}
+
+void load_xmm(VectorRegisters& registers, unsigned count, const LegacyArea& area) {
+    for (unsigned n = 0; n < count; ++n) {
+        registers[n].q[0] = get_field<u64>(area, legacy_xmm + 16 * n);
+        registers[n].q[1] = get_field<u64>(area, legacy_xmm + 16 * n + 8);
+    }
+}
+
 namespace {
 
 unsigned xmm_count(const Cpu& cpu) { return cpu.mode.mode64 ? 16 : 8; }
@@ -91,12 +109,8 @@ template <bool Wide> Flow save(Cpu& cpu, const Instruction& i) {
     save_x87(cpu, Wide, area);
     std::size_t bytes = legacy_xmm;
     if (cpu.state.cr4 & cr4_osfxsr) {
-        set_field(area, legacy_mxcsr, cpu.state.mxcsr);
-        set_field(area, legacy_mxcsr_mask, mxcsr_mask);
-        for (unsigned n = 0; n < xmm_count(cpu); ++n) {
-            set_field(area, legacy_xmm + 16 * n, cpu.state.vector[n].q[0]);
-            set_field(area, legacy_xmm + 16 * n + 8, cpu.state.vector[n].q[1]);
-        }
+        save_mxcsr(cpu.state.mxcsr, area);
+        save_xmm(cpu.state.vector, xmm_count(cpu), area);
         bytes = legacy_xmm + 16 * xmm_count(cpu);
     }
     std::array<u8, saved_bytes> whole;
@@ -124,10 +138,7 @@ template <bool Wide> Flow restore(Cpu& cpu, const Instruction& i) {
     load_x87(cpu, Wide, area);
     if (!vectors) return Flow::next;
     cpu.state.mxcsr = mxcsr;
-    for (unsigned n = 0; n < xmm_count(cpu); ++n) {
-        cpu.state.vector[n].q[0] = get_field<u64>(area, legacy_xmm + 16 * n);
-        cpu.state.vector[n].q[1] = get_field<u64>(area, legacy_xmm + 16 * n + 8);
-    }
+    load_xmm(cpu.state.vector, xmm_count(cpu), area);
     return Flow::next;
 }
 

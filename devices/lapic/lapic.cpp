@@ -33,7 +33,7 @@ LocalApic::LocalApic(Log& log, Clock& clock, const LapicConfig& config, ApicBus&
       name_(fmt::format("lapic{}", config.apic_id)), timer_(clock.make_timer([this] { timer_fired(); })) {
     {
         std::lock_guard lock(mutex_);
-        reset_registers_held();
+        power_up_registers_held();
         state_.apic_base |= apic_base::en | (config_.bootstrap ? apic_base::bsp : 0);
     }
     bus_.attach(*this);
@@ -48,7 +48,6 @@ void LocalApic::reset_registers_held() {
     const State fresh;
     timer_->disarm();
     store(state_.svr, fresh.svr); // First: from here on fixed interrupts are refused.
-    store(state_.id, config_.apic_id << 24);
     store(state_.tpr, fresh.tpr);
     store(state_.ldr, fresh.ldr);
     store(state_.dfr, fresh.dfr);
@@ -68,11 +67,16 @@ void LocalApic::reset_registers_held() {
     update_ppr();
 }
 
+void LocalApic::power_up_registers_held() {
+    store(state_.id, config_.apic_id << 24);
+    reset_registers_held();
+}
+
 void LocalApic::reset() {
     {
         std::lock_guard lock(mutex_);
         store(state_.apic_base, default_base | apic_base::en | (config_.bootstrap ? apic_base::bsp : 0));
-        reset_registers_held();
+        power_up_registers_held();
     }
     update_line();
     vcpu_.apic_base_changed(base(), mmio_enabled());
@@ -81,9 +85,7 @@ void LocalApic::reset() {
 void LocalApic::init_reset() {
     {
         std::lock_guard lock(mutex_);
-        const u32 id = state_.id;
         reset_registers_held();
-        state_.id = id;
     }
     update_line();
 }

@@ -122,7 +122,8 @@ class LocalApic final : public Device {
     };
 
     // lapic.cpp: requests, priorities, messages, pins. "Held": called with the lock.
-    void reset_registers_held();
+    void power_up_registers_held();     // All but IA32_APIC_BASE.
+    void reset_registers_held();        // And but the ID.
     void accept(u8 vector, bool level); // A fixed interrupt with a legal vector, into the IRR.
     void accept_held(u8 vector, bool level);
     void update_ppr();

@@ -296,7 +296,7 @@ bool LocalApic::write_apic_base(u64 value) {
     {
         std::lock_guard lock(mutex_);
         store(state_.apic_base, value);
-        if (!(value & en) && (old & en)) reset_registers_held();
+        if (!(value & en) && (old & en)) power_up_registers_held();
         update_ext_int_held();
     }
     log_.trace(Channel::msr, "{}: IA32_APIC_BASE {:x}", name_, value);

@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -46,6 +47,7 @@ class FakePlatform : public Platform {
     std::optional<u8> interrupt;
     u64 time = 0, random_value = 0x0123456789ABCDEF;
     u8 priority = 0;
+    std::function<void()> ferr_changed;
     bool ferr = false, smm = false, bootstrap = true;
 
     u32 port_read(u16 port, unsigned size) override {
@@ -65,7 +67,10 @@ class FakePlatform : public Platform {
     bool apic_enabled() override { return true; }
     u64 timestamp() override { return ++time; }
     u64 timestamp_frequency() override { return 1'000'000'000; }
-    void set_ferr(bool level) override { ferr = level; }
+    void set_ferr(bool level) override {
+        ferr = level;
+        if (ferr_changed) ferr_changed();
+    }
     u64 random() override { return random_value; }
     void set_smm(bool active) override { smm = active; }
     bool is_bootstrap() override { return bootstrap; }

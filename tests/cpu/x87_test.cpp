@@ -146,6 +146,23 @@ TEST(X87, WithoutNumericErrorReportingFerrIsAsserted) {
     EXPECT_FALSE(m.platform.ferr);
 }
 
+TEST(X87, AnMmxInstructionLetsTheInterruptOfFerrInFirst) {
+    Machine m(Machine::Kind::real16);
+    divide_by_zero(m);
+    m.poke<u32>(0x75 * 4, 0x6000); // IRQ 13
+    m.poke<u8>(0x6000, 0xF4);      // HLT
+    m.platform.ferr_changed = [&] {
+        m.platform.interrupt = 0x75;
+        m.cpu().request(event_interrupt);
+    };
+    m.state().rflags |= flag_if;
+    const u16 rsp_before = m.cpu().gpr<u16>(rsp);
+    EXPECT_EQ(m.run({0x0F, 0x6E, 0xC0, 0xF4}), ExitReason::halted); // MOVD MM0, EAX; HLT
+    EXPECT_EQ(m.state().rip(), 0x6001u);
+    EXPECT_EQ(m.peek<u16>(rsp_before - 6u), real_code);
+    EXPECT_NE(m.state().x87.valid, 0xFF);
+}
+
 std::optional<Vector> vector_of(const std::optional<Exception>& e) {
     return e ? std::optional(e->vector) : std::nullopt;
 }

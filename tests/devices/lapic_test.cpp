@@ -1,5 +1,8 @@
 #include "tests/devices/lapic_fixture.h"
 
+#include <atomic>
+#include <thread>
+
 using namespace calque;
 using namespace calque::devices;
 using namespace calque::devices::test;
@@ -167,6 +170,23 @@ TEST_F(LapicTest, InitKeepsIdAndBase) {
     EXPECT_EQ(read(apic(1), apic_reg::ldr), 0u);
     EXPECT_EQ(read(apic(1), apic_reg::svr), 0xffu);
     EXPECT_EQ(apic(1).read_msr(msr::apic_base), 0xfee0'0800u);
+}
+
+// The ID went to its initial value and back while INIT was taken, and messages that came meanwhile were lost.
+TEST_F(LapicTest, InitNeverShowsAnotherId) {
+    write(apic(1), apic_reg::id, 0x0700'0000);
+    const ApicMessage message = ApicMessage::from_msi(PhysicalAddress(0xfee0'7000), 0x50);
+    std::atomic<bool> done{false};
+    unsigned missed = 0;
+    std::thread sender([&] {
+        while (!done)
+            missed += !apic(1).matches(message);
+    });
+    for (unsigned i = 0; i < 20'000; ++i)
+        apic(1).init_reset();
+    done = true;
+    sender.join();
+    EXPECT_EQ(missed, 0u);
 }
 
 TEST_F(LapicTest, LevelInterruptsBroadcastTheirEoi) {
