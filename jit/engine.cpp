@@ -2,6 +2,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
+#include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
 #include "mmu/tlb_table.h"
@@ -204,12 +205,18 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         const u32 bytes = unit.bytes;
         unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
         if (unit.ops.empty() || unit.bytes > bytes) continue;
+        legalize(unit);
         if (const std::string wrong = run_passes(unit, options_.switches); !wrong.empty()) {
             log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
             return std::nullopt;
         }
-        const EmitRequest request{unit,          cache_.next(),      cache_.thunk_base(), cache_.thunks(), cache_.next_unit(),
-                                  cache_.next_site(), cache_.next_exit()};
+        const EmitRequest request{unit,
+                                  cache_.next(),
+                                  cache_.thunk_base(),
+                                  cache_.thunks(),
+                                  cache_.next_unit(),
+                                  cache_.next_site(),
+                                  cache_.next_exit()};
         EmittedUnit emitted = UnitEmitter(request).run();
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, unit.bytes, static_cast<u32>(unit.ops.size()), std::move(emitted));
@@ -301,9 +308,7 @@ const void* Engine::interpret() {
     const u64 flushes = cache_.counters().flushes;
     record->handler(cpu, record);
     switch (cpu.exit_.flow) {
-    case Flow::next:
-        ++cpu.instructions;
-        break;
+    case Flow::next: ++cpu.instructions; break;
     case Flow::fault:
     case Flow::trap: interpreter_.deliver(cpu); return nullptr;
     default: ++cpu.instructions; return nullptr;
@@ -329,13 +334,13 @@ const void* Engine::trap_stub(const void* rip) const {
 
 std::string Engine::describe() const {
     const auto& c = cache_.counters();
-    std::string text = fmt::format("  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
-                                   "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
-                                   "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
-                                   "  refused blocks    {}\n",
-                                   c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
-                                   counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses,
-                                   counters_.traps, counters_.refused);
+    std::string text = fmt::format(
+        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+        "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
+        "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
+        "  refused blocks    {}\n",
+        c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
+        counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps, counters_.refused);
     std::vector<u16> rows;
     for (u16 n = 0; n < interpreted_rows_.size(); ++n)
         if (interpreted_rows_[n] != 0) rows.push_back(n);

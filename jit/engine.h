@@ -21,19 +21,19 @@
 namespace calque::jit {
 
 struct EngineOptions {
-    i32 hot_after = 60;                          // Entries of a block before it is translated.
+    i32 hot_after = 60;                             // Entries of a block before it is translated.
     std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
     Switches switches;
 };
 
 struct EngineCounters {
-    u64 entries = 0;        // From the engine into translated code.
-    u64 exits = 0;          // By an exit that was not linked (yet).
-    u64 interpreted = 0;    // Instructions of translated code done by their handlers.
-    u64 refills = 0;        // TLB misses that were filled.
-    u64 slow_accesses = 0;  // Accesses that their handlers did: devices, page crossings, faults, code pages.
-    u64 traps = 0;          // SIGFPE in translated code.
-    u64 refused = 0;        // Blocks that could not be translated.
+    u64 entries = 0;       // From the engine into translated code.
+    u64 exits = 0;         // By an exit that was not linked (yet).
+    u64 interpreted = 0;   // Instructions of translated code done by their handlers.
+    u64 refills = 0;       // TLB misses that were filled.
+    u64 slow_accesses = 0; // Accesses that their handlers did: devices, page crossings, faults, code pages.
+    u64 traps = 0;         // SIGFPE in translated code.
+    u64 refused = 0;       // Blocks that could not be translated.
 };
 
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
@@ -85,7 +85,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
-    u64 mode_key_ = 0;           // Of the unit that runs.
+    u64 mode_key_ = 0;            // Of the unit that runs.
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.

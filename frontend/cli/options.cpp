@@ -41,9 +41,10 @@ Result<void> machine_option(Options& o, const std::string& text) {
     if (kv->has("accel")) {
         const std::string accel = kv->take("accel");
         if (!choose_engine(o, accel))
-            return error("-machine accel={} does not exist here: this emulator runs guests in software; there are: jit, "
-                         "tcg (which means jit), interp",
-                         accel);
+            return error(
+                "-machine accel={} does not exist here: this emulator runs guests in software; there are: jit, "
+                "tcg (which means jit), interp",
+                accel);
     }
     auto hpet = kv->take_bool("hpet", o.machine.hpet);
     if (!hpet) return hpet.error();

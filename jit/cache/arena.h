@@ -1,4 +1,5 @@
-// Memory for translated code: one reserved piece, seen twice, so that no page is writable and executable at one address.
+// Memory for translated code: one reserved piece, seen twice, so that no page is writable and executable at one
+// address.
 #pragma once
 
 #include "base/types.h"

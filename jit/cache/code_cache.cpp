@@ -41,7 +41,8 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
 
 const TranslatedUnit* CodeCache::unit_at(const void* code) const {
     const auto* const at = static_cast<const std::byte*>(code);
-    const auto after = std::partition_point(units_.begin(), units_.end(), [&](const TranslatedUnit& u) { return u.code <= at; });
+    const auto after =
+        std::partition_point(units_.begin(), units_.end(), [&](const TranslatedUnit& u) { return u.code <= at; });
     if (after == units_.begin()) return nullptr;
     const TranslatedUnit& unit = *std::prev(after);
     return at < unit.code + unit.code_bytes ? &unit : nullptr;
@@ -99,7 +100,8 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
         if (at == by_page_.end()) continue;
         std::erase_if(at->second, [&](u32 number) {
             const TranslatedUnit& unit = units_[number];
-            if (unit.key.physical >= address.value + length || unit.key.physical + unit.bytes <= address.value) return false;
+            if (unit.key.physical >= address.value + length || unit.key.physical + unit.bytes <= address.value)
+                return false;
             kill(number);
             any = true;
             return true;

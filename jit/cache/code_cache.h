@@ -19,13 +19,13 @@ struct UnitKey {
 
 struct TranslatedUnit {
     UnitKey key;
-    u32 bytes = 0;                     // Of guest code.
+    u32 bytes = 0; // Of guest code.
     u32 instructions = 0;
     const std::byte* code = nullptr;
     u32 code_bytes = 0;
     u32 entry_host = 0, entry_packed = 0;
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
-    std::vector<u32> incoming;         // Exits that are linked to this unit.
+    std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
 
     const std::byte* at(u32 offset) const { return code + offset; }

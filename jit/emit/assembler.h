@@ -18,7 +18,8 @@ inline constexpr x86::Gpd t0d = x86::eax, t1d = x86::r15d;
 inline x86::Mem context_at(std::size_t offset, u32 size, i32 depth = 0) {
     return x86::ptr(x86::rsp, static_cast<i32>(offset) + depth, size);
 }
-#define CALQUE_CONTEXT(field) calque::jit::context_at(offsetof(calque::jit::JitContext, field), sizeof(calque::jit::JitContext::field))
+#define CALQUE_CONTEXT(field)                                                                                          \
+    calque::jit::context_at(offsetof(calque::jit::JitContext, field), sizeof(calque::jit::JitContext::field))
 #define CALQUE_CONTEXT_BELOW(field, depth)                                                                             \
     calque::jit::context_at(offsetof(calque::jit::JitContext, field), sizeof(calque::jit::JitContext::field), depth)
 

@@ -21,11 +21,11 @@ enum class FlagsIn : u8 {
 struct FlagRecipe {
     enum class Kind : u8 { none, add, subtract, compare, logic, test };
     Kind kind = Kind::none;
-    u8 size = 0;                // In bytes: 4 or 8.
-    u8 result = 0;              // Guest register: the result (add, subtract, logic), the first operand (compare, test).
+    u8 size = 0;   // In bytes: 4 or 8.
+    u8 result = 0; // Guest register: the result (add, subtract, logic), the first operand (compare, test).
     bool operand_is_register = false;
-    u8 operand = 0;             // Guest register.
-    u64 immediate = 0;          // Else.
+    u8 operand = 0;    // Guest register.
+    u64 immediate = 0; // Else.
 
     bool uses(unsigned guest) const {
         return kind != Kind::none && (result == guest || (operand_is_register && operand == guest));
@@ -41,9 +41,9 @@ struct Site {
     u8 access_bytes = 0;
     bool write = false;
     bool aligned = false;
-    bool resumes = false;     // Translated code goes on behind the instruction, at `resume`.
-    u32 unit = 0;             // Index of the translated unit.
-    u32 resume = 0;           // Offset in the unit's code.
+    bool resumes = false;        // Translated code goes on behind the instruction, at `resume`.
+    u32 unit = 0;                // Index of the translated unit.
+    u32 resume = 0;              // Offset in the unit's code.
     u32 trap = 0, trap_stub = 0; // Offsets: a host instruction that may raise SIGFPE, and what does it instead; or 0.
 };
 
@@ -51,14 +51,14 @@ struct Site {
 struct Exit {
     u64 target = 0;
     FlagsIn flags = FlagsIn::packed; // host or packed.
-    bool in_page = true;      // The target is in the unit's own page.
+    bool in_page = true;             // The target is in the unit's own page.
     u32 unit = 0;
-    u32 jump = 0;             // Offset of the 32-bit displacement that leads to the stub, until it is linked.
-    u32 stub = 0;             // Offset of the stub, which leaves to the engine.
-    u32 guard = 0;            // Offset of the check that the target's page is still where it was; 0: none.
-    u32 guard_id = 0;         // Offset of the 32-bit (negated) id in it.
-    u32 guard_jump = 0;       // Offset of its displacement to the target.
-    u32 linked_to = 0;        // Unit number plus one, or 0.
+    u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
+    u32 stub = 0;       // Offset of the stub, which leaves to the engine.
+    u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.
+    u32 guard_id = 0;   // Offset of the 32-bit (negated) id in it.
+    u32 guard_jump = 0; // Offset of its displacement to the target.
+    u32 linked_to = 0;  // Unit number plus one, or 0.
 };
 
 struct EmittedUnit {

@@ -1,7 +1,6 @@
 // The stack, control flow, and leaving translated code.
-#include "jit/emit/unit_emitter.h"
-
 #include "cpu/threaded.h"
+#include "jit/emit/unit_emitter.h"
 #include "mmu/tlb_layout.h"
 
 namespace calque::jit {
@@ -127,9 +126,10 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
     flags_to_host();
     const Label not_taken = a_.newLabel();
     static constexpr x86::CondCode inverse[16] = {
-        x86::CondCode::kNO, x86::CondCode::kO,  x86::CondCode::kAE, x86::CondCode::kB, x86::CondCode::kNE, x86::CondCode::kE,
-        x86::CondCode::kA,  x86::CondCode::kBE, x86::CondCode::kNS, x86::CondCode::kS, x86::CondCode::kPO, x86::CondCode::kPE,
-        x86::CondCode::kGE, x86::CondCode::kL,  x86::CondCode::kG,  x86::CondCode::kLE};
+        x86::CondCode::kNO, x86::CondCode::kO, x86::CondCode::kAE, x86::CondCode::kB,
+        x86::CondCode::kNE, x86::CondCode::kE, x86::CondCode::kA,  x86::CondCode::kBE,
+        x86::CondCode::kNS, x86::CondCode::kS, x86::CondCode::kPO, x86::CondCode::kPE,
+        x86::CondCode::kGE, x86::CondCode::kL, x86::CondCode::kG,  x86::CondCode::kLE};
     const bool in_page = (op.target ^ request_.unit.linear) < page_size;
     if (op.target > op.rip && in_page) { // The branch itself is linked to the target.
         const std::size_t number = out_.exits.size();

@@ -1,7 +1,6 @@
 // Where the arithmetic flags are kept.
-#include "jit/emit/unit_emitter.h"
-
 #include "cpu/table.h"
+#include "jit/emit/unit_emitter.h"
 
 namespace calque::jit {
 
@@ -154,8 +153,9 @@ FlagRecipe UnitEmitter::recipe_of(const ir::Op& op) const {
     if (p.map != 0 || p.memory || p.register_in_opcode) return recipe;
     // Opcodes 01, 03, 81, 83 of the eight operations; 85, F7 of TEST.
     using RecipeKind = FlagRecipe::Kind;
-    static constexpr RecipeKind kinds[] = {RecipeKind::add,   RecipeKind::logic, RecipeKind::none,  RecipeKind::none,
-                                           RecipeKind::logic, RecipeKind::subtract, RecipeKind::logic, RecipeKind::compare};
+    static constexpr RecipeKind kinds[] = {RecipeKind::add,   RecipeKind::logic,  RecipeKind::none,
+                                           RecipeKind::none,  RecipeKind::logic,  RecipeKind::subtract,
+                                           RecipeKind::logic, RecipeKind::compare};
     recipe.size = static_cast<u8>(size);
     if (p.opcode < 0x40 && ((p.opcode & 7) == 1 || (p.opcode & 7) == 3)) {
         recipe.kind = kinds[p.opcode >> 3];

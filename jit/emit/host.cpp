@@ -1,7 +1,6 @@
 // Operations that are the guest's own instructions on the host.
-#include "jit/emit/unit_emitter.h"
-
 #include "cpu/table.h"
+#include "jit/emit/unit_emitter.h"
 
 namespace calque::jit {
 
@@ -144,8 +143,9 @@ void UnitEmitter::emit_compare_exchange(const ir::Op& op) {
         join_address();
     }
     if (needs_host_flags(op)) flags_to_host(); // CMPXCHG8B keeps all but ZF.
-    // With a memory operand only T0 is free, which is the accumulator: a register without a host register then has none.
-    // The translator leaves those to the handler, but for one source, which is read from its slot into R... see below.
+    // With a memory operand only T0 is free, which is the accumulator: a register without a host register then has
+    // none. The translator leaves those to the handler, but for one source, which is read from its slot into R... see
+    // below.
     const auto reg_of = [&](unsigned guest) -> u8 {
         if (pinned(guest)) return host_of_guest[guest];
         a_.mov(t1, spilled_slot(guest));

@@ -1,6 +1,5 @@
 // Guest memory operands: the effective address, and the inlined look into the software TLB.
 #include "jit/emit/unit_emitter.h"
-
 #include "mmu/tlb_layout.h"
 
 namespace calque::jit {

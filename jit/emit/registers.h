@@ -16,7 +16,8 @@ inline constexpr u8 host_t1 = 15; // R15: TLB entries, host pages.
 inline constexpr u8 no_host = 0xFF;
 
 // By guest register; no_host for those in JitContext::spilled.
-inline constexpr std::array<u8, 16> host_of_guest{13, 1, 2, 3, 14, 5, 6, 7, 8, 9, 10, 11, 12, no_host, no_host, no_host};
+inline constexpr std::array<u8, 16> host_of_guest{13, 1, 2,  3,  14, 5,       6,       7,
+                                                  8,  9, 10, 11, 12, no_host, no_host, no_host};
 inline constexpr unsigned first_spilled = 13;
 
 inline constexpr bool pinned(unsigned guest) { return host_of_guest[guest] != no_host; }

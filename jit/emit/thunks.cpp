@@ -40,7 +40,8 @@ class ThunkEmitter {
         return x86::qword_ptr(state, static_cast<i32>(offsetof(cpu::CpuState, gpr) + guest * 8));
     }
     static x86::Mem vector_at(const x86::Gp& state, unsigned n) {
-        return x86::ymmword_ptr(state, static_cast<i32>(offsetof(cpu::CpuState, vector) + n * sizeof(cpu::VectorRegister)));
+        return x86::ymmword_ptr(state,
+                                static_cast<i32>(offsetof(cpu::CpuState, vector) + n * sizeof(cpu::VectorRegister)));
     }
     void load_registers() {
         a_.mov(t0, CALQUE_CONTEXT(state));

@@ -10,7 +10,8 @@ UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request) {
 void UnitEmitter::emit(const ir::Op& op) {
     switch (op.kind) {
 #define OP(name, meaning)                                                                                              \
-    case Kind::name: return emit_##name(op);
+    case Kind::name:                                                                                                   \
+        return emit_##name(op);
 #include "jit/ir/ops.inc"
 #undef OP
     }
@@ -39,9 +40,10 @@ EmittedUnit UnitEmitter::run() {
         // Where a handler did the instruction, translated code goes on with things as they are here.
         const FlagsIn flags = flags_;
         const bool vectors = vectors_here_;
-        const bool continues = op.kind == Kind::host || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange
-                               || op.kind == Kind::push_register || op.kind == Kind::push_immediate
-                               || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
+        const bool continues = op.kind == Kind::host || op.kind == Kind::multiply_divide
+                               || op.kind == Kind::compare_exchange || op.kind == Kind::push_register
+                               || op.kind == Kind::push_immediate || op.kind == Kind::push_memory
+                               || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);

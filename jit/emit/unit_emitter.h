@@ -4,6 +4,7 @@
 
 #include "jit/emit/assembler.h"
 #include "jit/emit/code_sites.h"
+#include "jit/emit/reencode.h"
 #include "jit/emit/thunks.h"
 
 #include <functional>
@@ -83,8 +84,8 @@ class UnitEmitter {
     x86::Assembler a_;
     std::vector<std::function<void()>> cold_;
     FlagsIn flags_ = FlagsIn::packed;
-    FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
-    bool vectors_here_ = false;  // The guest's vectors are in the host's registers for sure.
+    FlagRecipe recipe_;         // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    bool vectors_here_ = false; // The guest's vectors are in the host's registers for sure.
 };
 
 } // namespace calque::jit

@@ -9,7 +9,8 @@ namespace calque::jit::ir {
 std::string_view name_of(OpKind kind) {
     switch (kind) {
 #define OP(name, meaning)                                                                                              \
-    case OpKind::name: return #name;
+    case OpKind::name:                                                                                                 \
+        return #name;
 #include "jit/ir/ops.inc"
 #undef OP
     }
@@ -28,11 +29,22 @@ bool Op::observes_flags() const {
     }
 }
 
+void interpret_instead(Op& op) {
+    Op interpreted;
+    interpreted.kind = OpKind::interpret;
+    interpreted.rip = op.rip;
+    interpreted.guest = op.guest;
+    interpreted.reads = interpreted.writes = all_flags;
+    op = interpreted;
+}
+
 std::string print(const Unit& unit) {
-    std::string text = fmt::format("unit {:x} (physical {:x}, {} bytes)\n", unit.linear, unit.physical.value, unit.bytes);
+    std::string text =
+        fmt::format("unit {:x} (physical {:x}, {} bytes)\n", unit.linear, unit.physical.value, unit.bytes);
     constexpr std::string_view accesses[] = {"", "read", "write", "modify"};
     for (const Op& op : unit.ops) {
-        text += fmt::format("  {:x} {:<20} {:<12}", op.rip, name_of(op.kind), cpu::instruction_table()[op.guest.row].name);
+        text +=
+            fmt::format("  {:x} {:<20} {:<12}", op.rip, name_of(op.kind), cpu::instruction_table()[op.guest.row].name);
         if (op.access != MemoryAccess::none)
             text += fmt::format(" {} {}", accesses[static_cast<unsigned>(op.access)], op.access_bytes);
         if (op.target) text += fmt::format(" -> {:x}", op.target);
@@ -63,7 +75,8 @@ std::string verify(const Unit& unit) {
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.rip != at) return fmt::format("operation {} is of {:x}, {:x} was due", n, op.rip, at);
-        if (ends_unit(op.kind) != (n + 1 == unit.ops.size())) return fmt::format("operation {} ends or does not end", n);
+        if (ends_unit(op.kind) != (n + 1 == unit.ops.size()))
+            return fmt::format("operation {} ends or does not end", n);
         if ((op.access == MemoryAccess::none) != (op.access_bytes == 0))
             return fmt::format("operation {} has an access without size", n);
         if (n + 1 < unit.ops.size() && op.flags_needed_after != unit.ops[n + 1].flags_needed)

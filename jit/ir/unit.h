@@ -4,7 +4,7 @@
 #pragma once
 
 #include "cpu/instruction.h"
-#include "jit/emit/reencode.h"
+#include "jit/ir/encoding.h"
 
 #include <string>
 #include <vector>
@@ -28,11 +28,11 @@ struct Op {
     OpKind kind = OpKind::nothing;
     MemoryAccess access = MemoryAccess::none;
     u8 access_bytes = 0;
-    bool aligned = false;   // #GP where the operand is not aligned to its size.
-    bool vectors = false;   // Uses XMM or YMM registers or MXCSR.
-    bool may_trap = false;  // The host may raise SIGFPE in its place.
-    u8 condition = 0;       // Of a branch, as in its opcode.
-    u8 written_gprs = 0;    // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
+    bool aligned = false;  // #GP where the operand is not aligned to its size.
+    bool vectors = false;  // Uses XMM or YMM registers or MXCSR.
+    bool may_trap = false; // The host may raise SIGFPE in its place.
+    u8 condition = 0;      // Of a branch, as in its opcode.
+    u8 written_gprs = 0;   // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
     Flags reads = 0, writes = 0;
     u64 target = 0;         // Linear address.
     u64 rip = 0;            // Of the guest instruction.
@@ -47,9 +47,12 @@ struct Op {
     bool observes_flags() const; // A fault, an exit or a handler in its place shows the flags.
 };
 
+// The same instruction, done by its handler.
+void interpret_instead(Op& op);
+
 struct Unit {
-    u64 linear = 0;            // Of its first byte.
-    PhysicalAddress physical;  // Of the same.
+    u64 linear = 0;           // Of its first byte.
+    PhysicalAddress physical; // Of the same.
     u32 bytes = 0;
     std::vector<Op> ops;
 };

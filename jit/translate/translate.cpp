@@ -1,6 +1,5 @@
 #include "jit/translate/translate.h"
 
-#include "jit/emit/registers.h"
 #include "jit/translate/row_class.h"
 
 #include <algorithm>
@@ -32,7 +31,6 @@ struct Source {
     bool wide(unsigned n) const { return form.count > n && form.size[n] == 8; }
 };
 
-
 // The memory operand can be addressed by the inlined check: flat or by FS or GS, with 64-bit addresses.
 bool addressable(const Op& op, const Source& source) {
     if (op.guest.address_bytes() != 8 || source.mode.decode.careful) return false;
@@ -59,26 +57,6 @@ bool describe_access(Op& op, const Source& source) {
     const bool vex = form.flags & cpu::insn_vex;
     op.aligned = source.row.aligned || (!vex && op.vectors && op.access_bytes == 16 && !source.row.unaligned);
     return true;
-}
-
-// How many registers without a host register of their own, or high bytes, the instruction names; each needs one of the
-// two temporaries, of which a memory operand leaves one.
-bool enough_temporaries(const Op& op, const Source& source) {
-    const ParsedInstruction& p = op.parsed;
-    std::array<int, 4> seen{};
-    unsigned count = 0;
-    const auto add = [&](FieldClass field, unsigned number, bool high) {
-        if (field != FieldClass::gpr && field != FieldClass::gpr8) return;
-        if (!high && pinned(number)) return;
-        const int id = static_cast<int>(number) + (high ? 100 : 0);
-        if (std::find(seen.begin(), seen.begin() + count, id) == seen.begin() + count) seen[count++] = id;
-    };
-    add(p.reg_class, p.modrm_reg, p.reg_high);
-    if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm, p.rm_high);
-    add(p.vvvv_class, p.vvvv, false);
-    const bool memory = source.memory_operand() >= 0;
-    if ((p.reg_high || p.rm_high) && source.row.writes == Writes::both) return false;
-    return count <= (memory ? 1u : 2u);
 }
 
 bool shift_by_constant(const Source& source, std::string_view name) {
@@ -118,8 +96,8 @@ bool as_host(Op& op, const Source& source) {
     const ParsedInstruction& p = op.parsed;
     const auto vector_field = [&](FieldClass field) { return field == FieldClass::vector; };
     op.vectors = vector_field(p.reg_class) || vector_field(p.rm_class) || vector_field(p.vvvv_class)
-                 || source.row.kind == RowKind::host_float || source.has(OperandKind::xmm) || source.has(OperandKind::ymm)
-                 || (vex && p.map == 1 && p.opcode == 0x77); // VZEROUPPER, VZEROALL.
+                 || source.row.kind == RowKind::host_float || source.has(OperandKind::xmm)
+                 || source.has(OperandKind::ymm) || (vex && p.map == 1 && p.opcode == 0x77); // VZEROUPPER, VZEROALL.
     if (op.vectors && (vex ? source.mode.avx_off : source.mode.sse_off)) return false;
     if (p.reg_class == FieldClass::other || (!p.memory && p.rm_class == FieldClass::other)) return false;
     // BT and its kin with a register count address memory beyond their operand.
@@ -128,7 +106,8 @@ bool as_host(Op& op, const Source& source) {
     if (p.memory && (name == "BT" || name == "BTS" || name == "BTR" || name == "BTC") && opcode != 0xBA) return false;
     // With F3 these are other instructions on a host that has them (LZCNT, TZCNT).
     if ((name == "BSF" || name == "BSR") && p.pp == 2) return false;
-    if (!describe_access(op, source) || !enough_temporaries(op, source)) return false;
+    if (!describe_access(op, source)) return false;
+    if ((p.reg_high || p.rm_high) && source.row.writes == Writes::both) return false;
     op.written_gprs = source.row.writes == Writes::none ? 0 : source.row.writes == Writes::both ? 3 : 1;
     op.kind = OpKind::host;
     refine_flags(op, source);
@@ -142,11 +121,7 @@ bool as_accumulator(Op& op, const Source& source) {
     op.kind = source.row.kind == RowKind::compare_exchange ? OpKind::compare_exchange : OpKind::multiply_divide;
     if (source.row.kind == RowKind::divide) op.reads = 0;
     if (op.kind != OpKind::compare_exchange) return true;
-    // The accumulator takes one temporary, the memory operand the other.
-    const ParsedInstruction& p = op.parsed;
-    const bool named = p.reg_class == FieldClass::gpr || p.reg_class == FieldClass::gpr8;
-    if (p.reg_high) return false;
-    return p.memory ? !named || pinned(p.modrm_reg) : pinned(p.modrm_reg) || pinned(p.modrm_rm);
+    return !op.parsed.reg_high;
 }
 
 bool as_load_address(Op& op, const Source& source) {
@@ -258,15 +233,10 @@ bool ends(OpKind kind) {
 }
 
 void make_interpreted(Op& op, u16 properties) {
-    const Op before = op;
-    op = Op{};
-    op.rip = before.rip;
-    op.guest = before.guest;
-    op.reads = ir::all_flags;
-    op.writes = ir::all_flags;
+    ir::interpret_instead(op);
     const bool relative = properties & cpu::p_relative;
     if (relative) op.guest.displacement = 1; // The record that ends the block stands there.
-    op.kind = relative || (properties & cpu::p_ends_block) ? OpKind::interpret_and_leave : OpKind::interpret;
+    if (relative || (properties & cpu::p_ends_block)) op.kind = OpKind::interpret_and_leave;
 }
 
 } // namespace

@@ -14,7 +14,9 @@ struct UnitMode {
     bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
     bool float_traps = false;              // MXCSR unmasks an exception.
 
-    u64 key() const { return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u); }
+    u64 key() const {
+        return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u);
+    }
 };
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.

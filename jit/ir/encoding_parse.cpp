@@ -1,6 +1,6 @@
 // The reading half of the re-encoder: bytes to fields.
-#include "jit/emit/reencode.h"
-#include "jit/emit/reencode_table.h"
+#include "jit/ir/encoding.h"
+#include "jit/ir/encoding_table.h"
 
 #include <algorithm>
 

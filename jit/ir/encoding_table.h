@@ -1,7 +1,7 @@
 // Which register file each field of an instruction names, by opcode.
 #pragma once
 
-#include "jit/emit/reencode.h"
+#include "jit/ir/encoding.h"
 
 namespace calque::jit {
 

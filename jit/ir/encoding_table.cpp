@@ -1,4 +1,4 @@
-#include "jit/emit/reencode_table.h"
+#include "jit/ir/encoding_table.h"
 
 #include <array>
 #include <string_view>
