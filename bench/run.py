@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -194,16 +195,17 @@ def main():
     emulators = Emulators(guest, args.calque, args.variants, args.kernel)
     report = Report(workloads, args.emulators, args.take)
     log(f"{os.cpu_count()} host processors, load {os.getloadavg()[0]:.1f}: a busy machine makes every figure worse")
+    # Whatever ends the run, guests are ended too and what was measured is printed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("stopped: what follows is what was measured until then"))
     actions = {"all": [work, smp, boot]}.get(args.what) or [{"work": work, "smp": smp, "boot": boot, "idle": idle}[args.what]]
     try:
         for action in actions:
             action(args, emulators, report)
-    except KeyboardInterrupt:
-        log("stopped: what follows is what was measured until then")
     finally:
         if args.json:
             args.json.write_text(json.dumps(report.as_json(vars(args)), indent=1, default=str) + "\n")
-    report.print(args.markdown)
+        report.print(args.markdown)
 
 
 if __name__ == "__main__":
