@@ -205,7 +205,7 @@ int main(int argc, char** argv) {
         else if (run_named(argv[word], permille, copies) > 0)
             ran++;
         else
-            fprintf(stderr, "bench: there is no workload %s; bench --list names them\n", argv[word]);
+            printf("BENCH-FAIL there is no workload %s; bench --list names them\n", argv[word]);
     }
     if (ran == 0) fprintf(stderr, "bench: name a workload, or all\n");
     return ran == 0;
