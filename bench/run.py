@@ -118,6 +118,8 @@ def boot(args, emulators: Emulators, report: Report):
                 guest = emulators.start(name, image="mini.cpio.gz", kernel=kernel, words=BOOT_WORDS)
                 try:
                     seconds = guest.wait_for("CALQUE-GUEST-READY") - guest.started
+                    if args.clock == "cpu":
+                        seconds = guest.cpu_seconds()
                     report.add(f"boot {kernel}", name, seconds, "")
                     report.beyond_ram[name] = max(report.beyond_ram.get(name, 0), guest.memory_beyond_ram())
                 finally:
