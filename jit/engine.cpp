@@ -23,6 +23,8 @@ constexpr u32 mxcsr_masks = 0x1F80;
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
 const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
 
+u64 timestamp_thunk(JitContext* context) { return context->engine->read_timestamp(); }
+
 // AH: SF ZF 0 AF 0 PF 1 CF; AL: OF.
 PackedFlags pack(u64 rflags) {
     constexpr u64 in_ah = cpu::flag_sf | cpu::flag_zf | cpu::flag_af | cpu::flag_pf | cpu::flag_cf;
@@ -51,7 +53,7 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
     : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
-      cache_(options.code_bytes, {refill_thunk, interpret_thunk}), context_(context_memory_.context()),
+      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk}), context_(context_memory_.context()),
       interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
     interpreter_.set_hot_after(options_.hot_after);
@@ -175,6 +177,8 @@ UnitMode Engine::unit_mode() const {
     mode.decode = {cpu_->mode.code_size, !cpu_->mode.protected_mode || cpu_->mode.vm86, false};
     mode.sse_off = cpu_->mode.sse_fault != 0;
     mode.avx_off = cpu_->mode.avx_fault != 0;
+    mode.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
+    mode.timestamp_off = !mode.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
     mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     return mode;
 }
@@ -260,8 +264,8 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
     mode_key_ = mode_key();
     load_context(cpu);
     const u64 rip = cpu.state.rip();
-    const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_)
-                                                                        + mmu::tlb_targets_offset);
+    const auto* const targets =
+        reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
     const mmu::TlbTarget& target = targets[rip & (mmu::tlb_target_count - 1)];
     if (target.linear == rip) return target.code;
     const auto unit = find(cpu);
@@ -283,7 +287,8 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!undisturbed(cpu)) return;
         const auto next = find(cpu);
         if (!next) return;
-        cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
+        if (exit.jump != 0)
+            cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
         code = continue_at_rip(cpu);
     }
 }
@@ -353,7 +358,8 @@ std::string Engine::describe() const {
         c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
         counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps, counters_.refused);
     const cpu::InterpreterCounters i = interpreter_.counters();
-    text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks, i.lookups, i.uncached);
+    text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
+                        i.lookups, i.uncached);
     std::vector<u16> rows;
     for (u16 n = 0; n < interpreted_rows_.size(); ++n)
         if (interpreted_rows_[n] != 0) rows.push_back(n);

@@ -57,6 +57,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     // --- Called by the thunks.
     u64 refill(u64 address);
     const void* interpret();
+    u64 read_timestamp() { return cpu_->read_tsc(); }
     // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
     const void* trap_stub(const void* rip) const;
 
