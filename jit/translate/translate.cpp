@@ -242,12 +242,12 @@ void make_interpreted(Op& op, u16 properties) {
 } // namespace
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode) {
+                   const UnitMode& mode, unsigned longest) {
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
     if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
-    while (unit.ops.size() < longest_unit) {
+    while (unit.ops.size() < longest) {
         Op op;
         Form form;
         const auto rest = bytes.subspan(unit.bytes);
