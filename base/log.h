@@ -27,7 +27,7 @@ namespace calque {
     X(mmu, "page walks and faults")                                                                                    \
     X(tlb, "TLB fills and flushes")                                                                                    \
     X(code, "code cache: decoding, invalidation")                                                                      \
-    X(jit, "the translator: units, passes, host code")                                                                      \
+    X(jit, "the translator: units, passes, host code")                                                                 \
     X(bus, "accesses that no device claims")                                                                           \
     X(io, "port accesses")                                                                                             \
     X(mmio, "memory-mapped accesses")                                                                                  \
