@@ -439,7 +439,7 @@ class Generator::Writer {
 
     void system() {
         const unsigned reg = static_cast<unsigned>(random_.below(8));
-        switch (random_.below(26)) {
+        switch (random_.below(30)) {
         case 0: add({0x0F, 0xA2}); return;                         // CPUID
         case 1: add({0x0F, 0x01, 0xF8}); return;                   // SWAPGS
         case 2: add({0xF3, 0x48, 0x0F, 0xAE, 0xC0 | reg}); return; // RDFSBASE
@@ -482,6 +482,9 @@ class Generator::Writer {
         case 21: add({0xE6, random_.byte()}); return; // OUT
         case 22: interrupt_return(); return;
         case 23: junk(); return;
+        case 26:
+        case 27:
+        case 28: remap(); return;
         case 24: add({0x0F, 0x77}); return;                                                     // EMMS
         default: add({0x0F, 0xAE, 0xE8 + 8 * static_cast<unsigned>(random_.below(3))}); return; // Fences
         }
@@ -523,6 +526,26 @@ class Generator::Writer {
         add({0x50});
         add({0x48, 0xCF});
         add({0x90});
+    }
+    // Changes a page-table entry and says so, by INVLPG or CR3. The table is at a supervisor's page of its own.
+    void remap() {
+        const bool code = random_.one_in(3);
+        const u64 page =
+            code ? page::code + random_.below(page::code_count) : page::data + random_.below(page::data_count);
+        const u64 frame = code || random_.one_in(6) ? frame::code + random_.below(page::code_count)
+                                                    : frame::data + random_.below(frame::data_count);
+        const u64 rights = random_.one_in(8) ? random_.below(8) : setting_.ring == 3 ? 7 : 3;
+        const unsigned reg = random_.one_in(2) ? unsigned{rbx} : unsigned{rsi};
+        move_immediate(reg, frame << page_shift | rights | 0x60);
+        Item& item = add({0x48, 0x89, 0x05u | reg << 3}); // MOV [rip], reg
+        relative(item, -1, static_cast<i64>((page::page_table << page_shift) + page * 8));
+        if (random_.one_in(4)) {
+            add({0x0F, 0x20, 0xD8});
+            add({0x0F, 0x22, 0xD8});
+            return;
+        }
+        Item& flush = add({0x0F, 0x01, 0x3D}); // INVLPG [rip]
+        relative(flush, -1, static_cast<i64>(page << page_shift));
     }
     void junk() {
         const unsigned count = 1 + static_cast<unsigned>(random_.below(6));

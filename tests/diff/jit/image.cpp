@@ -84,7 +84,10 @@ class Builder {
             image_.setting.ring == 0 && ((state().cr4 & (cr4_smep | cr4_smap)) || random_.one_in(2));
         const u64 code_rights = present | (kernel_code_pages ? 0 : user);
         for (u64 n = 0; n < page::code_count; ++n) {
-            map(page::code + n, frame::code + n, code_rights | (random_.one_in(2) ? writable : 0));
+            u64 rights = code_rights | (random_.one_in(2) ? writable : 0);
+            if (random_.one_in(32)) rights ^= u64{1} << random_.below(3);
+            if (random_.one_in(32)) rights |= no_execute;
+            map(page::code + n, frame::code + n, rights);
             map(page::alias + n, frame::code + n, present | writable | (random_.one_in(4) ? 0 : user) | no_execute);
         }
         for (u64 n = 0; n < page::data_count; ++n)
@@ -103,6 +106,7 @@ class Builder {
         map(page::fault_stack, frame::fault_stack, kernel);
         map(page::interrupt_stack, frame::interrupt_stack, kernel | accessed | dirty);
         map(page::ring0_stack, frame::ring0_stack, kernel);
+        map(page::page_table, frame::table, kernel);
     }
 
     void map_data(u64 page) {

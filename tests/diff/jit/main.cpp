@@ -23,6 +23,8 @@ and through the translator with each unit forced to one instruction, and compare
   --case N         only program N, as a difference's report names it
   --jobs J         in so many processes (default 1)
   --keep-going N   go on after a difference, up to N of them
+  --hot N          translate blocks that have been entered N times (default 1)
+  --no-passes      without the translator's passes
   --verbose        with --case: the program and the exceptions that it takes
   --trace          the translated units of a program that differs
 Status: 0 no difference, 1 a difference, 2 a wrong option, 77 not this kind of host.
@@ -32,9 +34,9 @@ constexpr u64 programs_in_epoch = 4096; // That share one set of pools.
 constexpr u64 most_instructions = 20'000;
 
 struct Options {
-    u64 cases = 20'000, seed = 1, jobs = 1, most_differences = 1;
+    u64 cases = 20'000, seed = 1, jobs = 1, most_differences = 1, hot = 1;
     std::optional<u64> only;
-    bool verbose = false, trace = false;
+    bool verbose = false, trace = false, passes = true;
 };
 
 // The program that runs now, for the watchdog and for the report of a crash.
@@ -78,9 +80,20 @@ void watch() {
     }
 }
 
+jit::EngineOptions engine_options(const Options& options) {
+    jit::EngineOptions engine;
+    engine.hot_after = static_cast<i32>(options.hot);
+    engine.code_bytes = std::size_t{8} << 20; // Fills up now and then.
+    engine.switches.verify = true;
+    engine.switches.flag_liveness = options.passes;
+    return engine;
+}
+
 class Runner {
   public:
-    explicit Runner(const Options& options) : options_(options) {}
+    explicit Runner(const Options& options)
+        : options_(options), engine_options_(engine_options(options)), jit_(EngineKind::jit, engine_options_),
+          single_(EngineKind::jit_single, engine_options_) {}
     int job(u64 number);
 
   private:
@@ -93,12 +106,13 @@ class Runner {
     std::string exceptions(const World& world) const;
 
     const Options& options_;
-    World interpreter_{EngineKind::interpreter}, jit_{EngineKind::jit}, single_{EngineKind::jit_single};
+    jit::EngineOptions engine_options_;
+    World interpreter_{EngineKind::interpreter, {}}, jit_, single_;
     cpu::CpuModel model_;
     cpu::Decoder decoder_{model_};
     Generator generator_{decoder_};
     World* differs_ = nullptr;
-    u64 endless_ = 0, differences_ = 0, exceptions_ = 0;
+    u64 endless_ = 0, differences_ = 0, exceptions_ = 0, instructions_ = 0;
 };
 
 cpu::ExitReason Runner::run(World& world, const Image& image, u64 budget) {
@@ -112,11 +126,14 @@ cpu::ExitReason Runner::run(World& world, const Image& image, u64 budget) {
 
 std::string Runner::compare(Image& image, const Program& program) {
     program.place(image, decoder_);
+    const u64 before = interpreter_.cpu().instructions;
     const cpu::ExitReason expected = run(interpreter_, image, most_instructions);
     if (expected == cpu::ExitReason::budget) {
         ++endless_;
         return {};
     }
+    instructions_ += interpreter_.cpu().instructions - before;
+    exceptions_ += interpreter_.exceptions();
     for (World* const world : {&jit_, &single_}) {
         const cpu::ExitReason reason = run(*world, image, ~u64{0});
         differs_ = world;
@@ -187,7 +204,7 @@ void Runner::report(Image& image, Program& program, u64 number, const std::strin
                exceptions(*differs_));
     std::fflush(stdout);
     if (!options_.trace) return;
-    World fresh(differs_->kind());
+    World fresh(differs_->kind(), engine_options_);
     (void)fresh.log().enable("jit");
     run(fresh, image, ~u64{0});
 }
@@ -218,6 +235,7 @@ int Runner::job(u64 first) {
     fmt::print("{} programs of seed {}: {} differ, {} do not end; {} blocks translated, {} of one instruction\n",
                options_.only ? 1 : (options_.cases + step - 1 - first) / step, options_.seed, differences_, endless_,
                jit_.translated(), single_.translated());
+    fmt::print("{} guest instructions, {} exceptions\n", instructions_, exceptions_);
     std::fflush(stdout);
     return differences_ == 0 ? 0 : 1;
 }
@@ -234,6 +252,7 @@ bool parse(int argc, char** argv, Options& options) {
                      : name == "--seed"       ? &options.seed
                      : name == "--jobs"       ? &options.jobs
                      : name == "--keep-going" ? &options.most_differences
+                     : name == "--hot"        ? &options.hot
                      : name == "--case"       ? &only
                                               : nullptr;
         if (value) {
@@ -244,6 +263,8 @@ bool parse(int argc, char** argv, Options& options) {
             if (value == &only) options.only = only;
         } else if (name == "--verbose") {
             options.verbose = true;
+        } else if (name == "--no-passes") {
+            options.passes = false;
         } else if (name == "--trace") {
             options.trace = true;
         } else {

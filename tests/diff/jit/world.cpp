@@ -20,7 +20,8 @@ void Device::write(PhysicalAddress address, u64 value, unsigned size) {
     if ((address.value & 16) && dma) dma(value);
 }
 
-World::World(EngineKind kind) : kind_(kind), ram_(new (std::align_val_t(page_size)) u8[ram_bytes]()) {
+World::World(EngineKind kind, jit::EngineOptions options)
+    : kind_(kind), ram_(new (std::align_val_t(page_size)) u8[ram_bytes]()) {
     mmu::Region ram;
     ram.length = ram_bytes;
     ram.kind = mmu::RegionKind::ram;
@@ -38,10 +39,6 @@ World::World(EngineKind kind) : kind_(kind), ram_(new (std::align_val_t(page_siz
     if (kind == EngineKind::interpreter) {
         engine_ = std::make_unique<Interpreter>(memory_, log_, 1u << 18);
     } else {
-        jit::EngineOptions options;
-        options.hot_after = 1;
-        options.code_bytes = std::size_t{8} << 20; // Fills up now and then.
-        options.switches.verify = true;
         if (kind == EngineKind::jit_single) options.longest_unit = 1;
         auto engine = std::make_unique<jit::Engine>(memory_, log_, options);
         jit_ = engine.get();
@@ -60,6 +57,12 @@ World::World(EngineKind kind) : kind_(kind), ram_(new (std::align_val_t(page_siz
 }
 
 World::~World() { cpu_->mmu.park(); }
+
+u32 World::exceptions() const {
+    u32 count;
+    std::memcpy(&count, &ram_[frame::log * page_size + log_count_at], sizeof count);
+    return count;
+}
 
 u64 World::translated() const { return jit_ ? jit_->cache_counters().units : 0; }
 

@@ -34,7 +34,7 @@ class Device final : public mmu::IoTarget {
 
 class World {
   public:
-    explicit World(EngineKind kind);
+    World(EngineKind kind, jit::EngineOptions options);
     ~World();
 
     // Memory and processor as given; nothing is left of what was there before but translations of what is the same.
@@ -50,6 +50,7 @@ class World {
     const Device& device() const { return device_; }
     Log& log() { return log_; }
     u64 translated() const; // Units so far.
+    u32 exceptions() const; // That the program took.
     void flush() { engine_->flush(); }
 
   private:
