@@ -18,7 +18,8 @@ constexpr u64 present = 1, writable = 2, user = 4, accessed = 0x20, dirty = 0x40
 
 class Builder {
   public:
-    Builder(Image& image, Random& random, const Pools& pools) : image_(image), random_(random), pools_(pools) {}
+    Builder(Image& image, Random& random, const Pools& pools, bool interrupts)
+        : image_(image), random_(random), pools_(pools), always_interrupts_(interrupts) {}
 
     void build() {
         choose_setting();
@@ -44,7 +45,7 @@ class Builder {
         const u64 address = top << 39 | third << 30 | second << 21;
         image_.setting.base = top >= 256 ? address | 0xFFFF'0000'0000'0000 : address;
         image_.setting.ring = random_.one_in(2) ? 3 : 0;
-        image_.setting.interrupts = random_.one_in(4);
+        image_.setting.interrupts = always_interrupts_ || random_.one_in(4);
         slots_ = {top, third, second};
     }
 
@@ -97,8 +98,9 @@ class Builder {
         for (u64 n = 0; n < page::stack_count; ++n)
             map(page::stack + n, frame::stack + n, present | writable | (image_.setting.ring == 3 ? user : 0));
         const u64 kernel = present | writable | (random_.one_in(2) ? global : 0);
-        map(page::tables, frame::tables, kernel);
-        map(page::stubs, frame::stubs, kernel);
+        // What a do-nothing interrupt touches does not show that it came.
+        map(page::tables, frame::tables, kernel | accessed | dirty);
+        map(page::stubs, frame::stubs, kernel | accessed);
         map(page::handler, frame::handler, kernel);
         map(page::log, frame::log, kernel);
         for (u64 n = 0; n < page::code_count; ++n)
@@ -221,6 +223,7 @@ class Builder {
     Image& image_;
     Random& random_;
     const Pools& pools_;
+    bool always_interrupts_;
     std::array<u64, 3> slots_{};
 };
 
@@ -299,10 +302,10 @@ void Builder::handlers() {
 
 } // namespace
 
-Image make_image(Random& random, const Pools& pools) {
+Image make_image(Random& random, const Pools& pools, bool interrupts) {
     Image image;
     image.ram.resize(ram_bytes);
-    Builder(image, random, pools).build();
+    Builder(image, random, pools, interrupts).build();
     return image;
 }
 

@@ -26,6 +26,7 @@ struct Image {
     std::span<u8> frame(u64 number) { return std::span(ram).subspan(number * page_size, page_size); }
 };
 
-Image make_image(Random& random, const Pools& pools);
+// `interrupts`: the program is to expect them.
+Image make_image(Random& random, const Pools& pools, bool interrupts);
 
 } // namespace calque::diff

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -23,6 +24,7 @@ and through the translator with each unit forced to one instruction, and compare
   --case N         only program N, as a difference's report names it
   --jobs J         in so many processes (default 1)
   --keep-going N   go on after a difference, up to N of them
+  --disturb        another thread raises interrupts, and drops translations of addresses and of code, all the time
   --hot N          translate blocks that have been entered N times (default 1)
   --no-passes      without the translator's passes
   --verbose        with --case: the program and the exceptions that it takes
@@ -36,7 +38,7 @@ constexpr u64 most_instructions = 20'000;
 struct Options {
     u64 cases = 20'000, seed = 1, jobs = 1, most_differences = 1, hot = 1;
     std::optional<u64> only;
-    bool verbose = false, trace = false, passes = true;
+    bool verbose = false, trace = false, passes = true, disturb = false;
 };
 
 // The program that runs now, for the watchdog and for the report of a crash.
@@ -44,6 +46,7 @@ struct Progress {
     std::atomic<u64> number{0};
     std::atomic<u64> runs{0};
     std::atomic<World*> world{nullptr};
+    std::mutex mutex; // Held while `world` changes, and while it is disturbed.
     u64 seed = 0;
 };
 Progress progress;
@@ -77,6 +80,16 @@ void watch() {
                      static_cast<unsigned long long>(progress.number.load()),
                      engine_names[static_cast<unsigned>(world->kind())].data());
         _exit(1);
+    }
+}
+
+void disturb(u64 seed) {
+    Random random(seed, ~u64{0});
+    for (;;) {
+        for (u64 n = random.below(2000); n; --n)
+            asm volatile("" ::: "memory");
+        std::lock_guard lock(progress.mutex);
+        if (World* const world = progress.world) world->disturb(random);
     }
 }
 
@@ -117,10 +130,14 @@ class Runner {
 
 cpu::ExitReason Runner::run(World& world, const Image& image, u64 budget) {
     world.load(image);
-    progress.world = &world;
+    const auto now_runs = [](World* running) {
+        std::lock_guard lock(progress.mutex);
+        progress.world = running;
+    };
+    now_runs(&world);
     ++progress.runs;
     const cpu::ExitReason reason = world.run(budget);
-    progress.world = nullptr;
+    now_runs(nullptr);
     return reason;
 }
 
@@ -221,7 +238,7 @@ int Runner::job(u64 first) {
             pools = std::make_unique<Pools>(options_.seed, epoch);
         }
         Random random(options_.seed, n);
-        Image image = make_image(random, *pools);
+        Image image = make_image(random, *pools, options_.disturb);
         Program program = generator_.make(image.setting, random, *pools);
         const std::string text = compare(image, program);
         if (options_.verbose) {
@@ -263,6 +280,8 @@ bool parse(int argc, char** argv, Options& options) {
             if (value == &only) options.only = only;
         } else if (name == "--verbose") {
             options.verbose = true;
+        } else if (name == "--disturb") {
+            options.disturb = true;
         } else if (name == "--no-passes") {
             options.passes = false;
         } else if (name == "--trace") {
@@ -279,6 +298,7 @@ bool parse(int argc, char** argv, Options& options) {
 int one_process(const Options& options, u64 number) {
     progress.seed = options.seed;
     std::thread(watch).detach();
+    if (options.disturb) std::thread(disturb, options.seed).detach();
     for (const int signal : {SIGSEGV, SIGILL, SIGBUS, SIGABRT})
         std::signal(signal, crashed);
     return Runner(options).job(number);

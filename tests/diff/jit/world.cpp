@@ -45,9 +45,7 @@ World::World(EngineKind kind, jit::EngineOptions options)
         engine_ = std::move(engine);
     }
     device_.interrupt = [this] {
-        if (!interrupts_) return;
-        platform_.interrupt = vector_interrupt;
-        cpu_->request(event_interrupt);
+        if (interrupts_) platform_.raise();
     };
     device_.dma = [this](u64 value) {
         const u64 at = (frame::code << page_shift) + value % (page::code_count * page_size - 8);
@@ -57,6 +55,22 @@ World::World(EngineKind kind, jit::EngineOptions options)
 }
 
 World::~World() { cpu_->mmu.park(); }
+
+void World::disturb(Random& random) {
+    switch (random.below(16)) {
+    case 0: return engine_->flush();
+    case 1: return cpu_->mmu.request_flush_all();
+    case 2:
+    case 3:
+    case 4:
+    case 5: {
+        const u64 at = (frame::code << page_shift) + random.below(page::code_count * page_size - 256);
+        return memory_.before_code_write(PhysicalAddress(at), 1 + random.below(256));
+    }
+    default:
+        if (interrupts_) platform_.raise();
+    }
+}
 
 u32 World::exceptions() const {
     u32 count;
@@ -73,7 +87,7 @@ void World::load(const Image& image) {
         memory_.write(PhysicalAddress(n * page_size), wanted);
     }
     device_.reset();
-    platform_.interrupt.reset();
+    platform_.raised = false;
     platform_.writes.clear();
     platform_.input.clear();
     platform_.time = 0;

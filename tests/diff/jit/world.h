@@ -43,6 +43,10 @@ class World {
     // From another thread: makes run() return soon.
     void stop() { cpu_->request(cpu::event_stop); }
 
+    // From another thread: something that the program must not notice. An interrupt whose handler does nothing, a
+    // notice that code was written, new translations of addresses or of code.
+    void disturb(Random& random);
+
     EngineKind kind() const { return kind_; }
     cpu::Cpu& cpu() { return *cpu_; }
     const cpu::CpuState& state() const { return cpu_->state; }
@@ -60,9 +64,15 @@ class World {
     class Around final : public cpu::testing::FakePlatform {
       public:
         cpu::Cpu* cpu = nullptr;
+        std::atomic<bool> raised{false};
+        void raise() {
+            raised = true;
+            cpu->request(cpu::event_interrupt);
+        }
         std::optional<u8> acknowledge_interrupt() override {
             cpu->withdraw(cpu::event_interrupt);
-            return FakePlatform::acknowledge_interrupt();
+            if (!raised.exchange(false)) return std::nullopt;
+            return vector_interrupt;
         }
     };
 
@@ -76,7 +86,7 @@ class World {
     std::unique_ptr<cpu::Cpu> cpu_;
     std::unique_ptr<cpu::ExecutionEngine> engine_;
     jit::Engine* jit_ = nullptr;
-    bool interrupts_ = false;
+    std::atomic<bool> interrupts_{false};
 };
 
 // What differs between two worlds after a run, one line each; empty when nothing does.
