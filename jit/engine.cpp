@@ -157,19 +157,17 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
         }
-        const UnitMode mode = unit_mode();
-        auto unit = find(cpu, mode);
-        if (!unit) {
-            if (cpu.pending_exception()) cpu.take_exception();
+        const void* code = continue_at_rip(cpu);
+        if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
-            unit = translate_at_rip(cpu, unit_mode());
-            if (!unit) {
+            if (!translate_at_rip(cpu, unit_mode())) {
                 ++counters_.refused;
                 interpreter_.keep_cold();
                 continue;
             }
+            code = continue_at_rip(cpu);
         }
-        execute(cpu, *unit, unit_mode());
+        if (code) execute(cpu, code);
     }
 }
 
@@ -182,11 +180,11 @@ UnitMode Engine::unit_mode() const {
     return mode;
 }
 
-std::optional<u32> Engine::find(Cpu& cpu, const UnitMode& mode) {
+std::optional<u32> Engine::find(Cpu& cpu) {
     const LinearAddress rip(cpu.state.rip());
     mmu::Mmu::CodePage page;
     if (!cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
-    const auto unit = cache_.find({rip.value, page.address.value, mode.key()});
+    const auto unit = cache_.find({rip.value, page.address.value, mode_key_});
     if (unit) cpu.mmu.remember_target(rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
     return unit;
 }
@@ -264,30 +262,41 @@ void Engine::store_flags(Cpu& cpu, FlagsIn where, const FlagRecipe& recipe) {
         cpu.state.lazy = cpu::lazy_from_bits(unpack(context_.flags));
 }
 
-void Engine::execute(Cpu& cpu, u32 number, UnitMode mode) {
-    for (;;) {
+bool Engine::undisturbed(const Cpu& cpu) const {
+    return cpu.events.load(std::memory_order_relaxed) == 0 && !pending_.load(std::memory_order_relaxed)
+           && cpu.state.activity == cpu::Activity::running;
+}
+
+const void* Engine::continue_at_rip(Cpu& cpu) {
+    if (!cpu.mode.mode64) return nullptr;
+    mode_key_ = mode_key();
+    load_context(cpu);
+    const u64 rip = cpu.state.rip();
+    const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_)
+                                                                        + mmu::tlb_targets_offset);
+    const mmu::TlbTarget& target = targets[rip & (mmu::tlb_target_count - 1)];
+    if (target.linear == rip) return target.code;
+    const auto unit = find(cpu);
+    return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
+}
+
+void Engine::execute(Cpu& cpu, const void* code) {
+    while (code) {
         ++counters_.entries;
-        mode_key_ = mode.key();
-        load_context(cpu);
-        const TranslatedUnit& unit = cache_.unit(number);
         context_.exit_site = 0;
         using Enter = void (*)(JitContext*, const void*);
-        reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(
-            &context_, unit.at(unit.entry_packed));
+        reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
         if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
         const u32 exit_number = context_.exit_site & ~exit_bit;
         Exit& exit = cache_.exit(exit_number);
         cpu.state.rip() = exit.target;
         store_flags(cpu, FlagsIn::packed, {});
         ++counters_.exits;
-        if (cpu.events.load(std::memory_order_relaxed) != 0 || pending_.load(std::memory_order_relaxed)) return;
-        const auto next = find(cpu, mode);
-        if (!next) {
-            if (cpu.pending_exception()) cpu.take_exception();
-            return;
-        }
+        if (!undisturbed(cpu)) return;
+        const auto next = find(cpu);
+        if (!next) return;
         cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
-        number = *next;
+        code = continue_at_rip(cpu);
     }
 }
 
@@ -322,8 +331,10 @@ const void* Engine::interpret() {
     switch (cpu.exit_.flow) {
     case Flow::next: ++cpu.instructions; break;
     case Flow::fault:
-    case Flow::trap: interpreter_.deliver(cpu); return nullptr;
-    default: ++cpu.instructions; return nullptr;
+    case Flow::trap: interpreter_.deliver(cpu); return undisturbed(cpu) ? continue_at_rip(cpu) : nullptr;
+    case Flow::jump:
+    case Flow::exit: ++cpu.instructions; return undisturbed(cpu) ? continue_at_rip(cpu) : nullptr;
+    case Flow::again: return nullptr;
     }
     if (!site.resumes || cpu.events.load(std::memory_order_relaxed) != 0 || flushes != cache_.counters().flushes)
         return nullptr;
@@ -353,6 +364,8 @@ std::string Engine::describe() const {
         "  refused blocks    {}\n",
         c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
         counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps, counters_.refused);
+    const cpu::InterpreterCounters i = interpreter_.counters();
+    text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks, i.lookups, i.uncached);
     std::vector<u16> rows;
     for (u16 n = 0; n < interpreted_rows_.size(); ++n)
         if (interpreted_rows_[n] != 0) rows.push_back(n);

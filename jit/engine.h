@@ -69,11 +69,16 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void forget_all();
 
     UnitMode unit_mode() const;
+    u64 mode_key() const { return unit_mode().key(); }
     // The unit at RIP, when it is translated.
-    std::optional<u32> find(cpu::Cpu& cpu, const UnitMode& mode);
+    std::optional<u32> find(cpu::Cpu& cpu);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
-    // From `unit` on, through everything that is translated, until something else has to happen.
-    void execute(cpu::Cpu& cpu, u32 unit, UnitMode mode);
+    // No event waits, nothing has happened to code, the processor runs.
+    bool undisturbed(const cpu::Cpu& cpu) const;
+    // Translated code for RIP, with the context loaded for it; null when there is none.
+    const void* continue_at_rip(cpu::Cpu& cpu);
+    // From `code` on, through everything that is translated, until something else has to happen.
+    void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
     void load_context(cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
