@@ -2,6 +2,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
+#include "jit/debug/disassembler.h"
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
@@ -201,11 +202,12 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const u64 room = page_size - rip.page_offset();
     for (;;) {
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand.
-        ir::Unit unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
+        ir::Unit unit =
+            translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode, options_.longest_unit);
         if (unit.ops.empty()) return std::nullopt;
         if (memory_.mark_code(page.address, unit.bytes)) memory_.protect_code_page(page.address.page(), &cpu.mmu);
         const u32 bytes = unit.bytes;
-        unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
+        unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode, options_.longest_unit);
         if (unit.ops.empty() || unit.bytes > bytes) continue;
         legalize(unit);
         if (const std::string wrong = run_passes(unit, options_.switches); !wrong.empty()) {
@@ -220,6 +222,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.next_site(),
                                   cache_.next_exit()};
         EmittedUnit emitted = UnitEmitter(request).run();
+        if (log_.on(Channel::jit)) trace_unit(unit, emitted, cache_.next());
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, unit.bytes, static_cast<u32>(unit.ops.size()), std::move(emitted));
         if (!memory_.code_marked(page.address, unit.bytes)) {
@@ -229,6 +232,15 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
         return number;
     }
+}
+
+// --trace jit: a unit as guest code, in the intermediate form, and as host code.
+void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code) {
+    std::string text = ir::print(unit);
+    const auto at = reinterpret_cast<std::uintptr_t>(code);
+    for (const CodeLine& line : disassemble(emitted.code, cpu::CodeSize::bits64, at, emitted.code.size()))
+        text += line.line() + '\n';
+    log_.write(Channel::jit, text);
 }
 
 void Engine::load_context(Cpu& cpu) {

@@ -23,6 +23,7 @@ namespace calque::jit {
 struct EngineOptions {
     i32 hot_after = 60;                             // Entries of a block before it is translated.
     std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
+    unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
 };
 
@@ -79,6 +80,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     const void* continue_at_rip(cpu::Cpu& cpu);
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
+    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
     void load_context(cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 

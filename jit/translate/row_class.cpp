@@ -116,6 +116,12 @@ constexpr Named kinds[] = {
 // Operand 0 is only read.
 constexpr std::string_view only_read = "CMP TEST BT PTEST VPTEST VTESTPS VTESTPD COMISS COMISD UCOMISS UCOMISD VCOMISS "
                                        "VCOMISD VUCOMISS VUCOMISD PCMPISTRI PCMPISTRM VPCMPISTRI VPCMPISTRM";
+// Of the flags that the manuals leave undefined, those that are kept: by the silicon that the handlers are modelled on,
+// and by the host.
+struct Kept {
+    std::string_view names, flags;
+};
+constexpr Kept kept_flags[] = {{"MUL IMUL", "szap"}, {"DIV IDIV", "oc"}, {"LZCNT TZCNT", "o"}};
 constexpr std::string_view both_written = "XCHG XADD MULX";
 // A memory operand 0 is read and written.
 constexpr std::string_view modifies =
@@ -164,6 +170,8 @@ std::vector<RowClass> make_classes() {
     for (const Named& named : kinds)
         with(named.names, [&](RowClass& c) { c.kind = named.kind; });
     with(only_read, [](RowClass& c) { c.writes = Writes::none; });
+    for (const Kept& kept : kept_flags)
+        with(kept.names, [&](RowClass& c) { c.written &= ~flags_of(kept.flags); });
     with(both_written, [](RowClass& c) { c.writes = Writes::both; });
     with(modifies, [](RowClass& c) { c.reads_first = true; });
     with(need_no_alignment, [](RowClass& c) { c.unaligned = true; });

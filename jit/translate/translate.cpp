@@ -1,5 +1,6 @@
 #include "jit/translate/translate.h"
 
+#include "cpu/system/canonical.h"
 #include "jit/translate/row_class.h"
 
 #include <algorithm>
@@ -72,7 +73,7 @@ void refine_flags(Op& op, const Source& source) {
     if (name == "INC" || name == "DEC") op.reads = 0; // CF is kept, not read.
     if (!shift_by_constant(source, name)) return;
     const u64 count = source.form.opcode == 0xD0 || source.form.opcode == 0xD1 ? 1 : op.parsed.immediate & 0x3F;
-    const u64 mask = op.parsed.w ? 63 : 31;
+    const u64 mask = source.wide(0) ? 63 : 31; // Not REX.W: byte operands stay bytes.
     if ((count & mask) != 0)
         op.reads = 0;
     else
@@ -165,9 +166,11 @@ bool as_leave_frame(Op& op, const Source&) {
 
 bool as_branch(Op& op, const Source& source, OpKind kind) {
     if (!source.form.is(0, OperandKind::relative) || op.guest.operand_size != 8) return false;
+    if (!cpu::is_canonical(op.next_rip() + op.guest.immediate)) return false; // #GP where it stands.
     op.kind = kind;
     op.condition = source.form.opcode & 0xF;
     op.target = op.next_rip() + op.guest.immediate;
+    op.guest.displacement = 1; // The handler goes on with the record there.
     if (kind == OpKind::branch_if_count_zero && op.guest.address_bytes() != 8) return false;
     return true;
 }
@@ -244,9 +247,10 @@ bool ends(OpKind kind) {
            || kind == OpKind::call_indirect || kind == OpKind::jump_indirect || kind == OpKind::return_near;
 }
 
-void make_interpreted(Op& op, u16 properties) {
+void make_interpreted(Op& op, const Form& form) {
     ir::interpret_instead(op);
-    const bool relative = properties & cpu::p_relative;
+    const u16 properties = cpu::properties_of(op.guest);
+    const bool relative = (properties & cpu::p_relative) && form.is(0, OperandKind::relative);
     if (relative) op.guest.displacement = 1; // The record that ends the block stands there.
     if (relative || (properties & cpu::p_ends_block)) op.kind = OpKind::interpret_and_leave;
 }
@@ -267,12 +271,12 @@ void settle_shadows(ir::Unit& unit) {
 } // namespace
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode) {
+                   const UnitMode& mode, unsigned longest) {
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
     if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
-    while (unit.ops.size() < longest_unit) {
+    while (unit.ops.size() < longest) {
         Op op;
         Form form;
         const auto rest = bytes.subspan(unit.bytes);
@@ -282,7 +286,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         const Source source{form, row, mode, rest};
         op.reads = row.reads;
         op.writes = row.written;
-        if (!classify(op, source)) make_interpreted(op, cpu::properties_of(op.guest));
+        if (!classify(op, source)) make_interpreted(op, form);
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);
         if (ends(op.kind)) {
