@@ -6,6 +6,7 @@
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
+#include "mmu/guest_copy.h"
 #include "mmu/tlb_table.h"
 
 #include <algorithm>
@@ -199,16 +200,18 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     if (!cpu.mode.mode64 || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
     if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
     if (cache_.full()) forget_all();
-    const u64 room = page_size - rip.page_offset();
+    std::array<u8, longest_unit * cpu::longest_instruction> bytes;
+    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - rip.page_offset()));
     for (;;) {
-        // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand.
-        ir::Unit unit =
-            translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode, options_.longest_unit);
+        // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
+        // to mark is known only from a first look.
+        mmu::copy_from_guest(copy.data(), page.host, copy.size());
+        ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit);
         if (unit.ops.empty()) return std::nullopt;
         if (memory_.mark_code(page.address, unit.bytes)) memory_.protect_code_page(page.address.page(), &cpu.mmu);
-        const u32 bytes = unit.bytes;
-        unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode, options_.longest_unit);
-        if (unit.ops.empty() || unit.bytes > bytes) continue;
+        std::array<u8, longest_unit * cpu::longest_instruction> marked;
+        mmu::copy_from_guest(marked.data(), page.host, unit.bytes);
+        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())) continue;
         legalize(unit);
         if (const std::string wrong = run_passes(unit, options_.switches); !wrong.empty()) {
             log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
@@ -316,6 +319,14 @@ u64 Engine::refill(u64 address) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
         }
+        // A page with code: the store may go ahead once it is told, unless it hits the unit that makes it.
+        if (site.write && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
+            u8* const host = cpu_->mmu.host_for_write(LinearAddress(address), site.access_bytes);
+            if (host && !cache_.unit(site.unit).dead) {
+                ++counters_.code_stores;
+                return reinterpret_cast<std::uintptr_t>(host);
+            }
+        }
     }
     ++counters_.slow_accesses;
     return 0;
@@ -362,13 +373,15 @@ const void* Engine::trap_stub(const void* rip) const {
 
 std::string Engine::describe() const {
     const auto& c = cache_.counters();
-    std::string text = fmt::format(
-        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
-        "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
-        "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
-        "  refused blocks    {}\n",
-        c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
-        counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps, counters_.refused);
+    std::string text =
+        fmt::format("  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+                    "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
+                    "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
+                    "traps             {}\n"
+                    "  refused blocks    {}\n",
+                    c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
+                    counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses,
+                    counters_.code_stores, counters_.traps, counters_.refused);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

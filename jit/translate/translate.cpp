@@ -275,6 +275,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
+    unit.ops.reserve(16);
     if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
     while (unit.ops.size() < longest) {
         Op op;
