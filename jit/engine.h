@@ -32,6 +32,7 @@ struct EngineCounters {
     u64 exits = 0;         // By an exit that was not linked (yet).
     u64 interpreted = 0;   // Instructions of translated code done by their handlers.
     u64 refills = 0;       // TLB misses that were filled.
+    u64 code_stores = 0;   // Stores to pages that hold code.
     u64 slow_accesses = 0; // Accesses that their handlers did: devices, page crossings, faults, code pages.
     u64 traps = 0;         // SIGFPE in translated code.
     u64 refused = 0;       // Blocks that could not be translated.
@@ -58,6 +59,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     // --- Called by the thunks.
     u64 refill(u64 address);
     const void* interpret();
+    u64 read_timestamp() { return cpu_->read_tsc(); }
     // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
     const void* trap_stub(const void* rip) const;
 

@@ -203,6 +203,11 @@ bool as_return(Op& op, const Source& source) {
     return true;
 }
 
+bool as(Op& op, OpKind kind) {
+    op.kind = kind;
+    return true;
+}
+
 bool classify(Op& op, const Source& source) {
     switch (source.row.kind) {
     case RowKind::interpret: return false;
@@ -214,13 +219,20 @@ bool classify(Op& op, const Source& source) {
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
     case RowKind::divide:
     case RowKind::compare_exchange: return as_accumulator(op, source);
-    case RowKind::widen: op.kind = OpKind::widen; return true;
+    case RowKind::widen: return as(op, OpKind::widen);
     case RowKind::load_address: return as_load_address(op, source);
     case RowKind::push: return as_push(op, source);
     case RowKind::pop: return as_pop(op, source);
     case RowKind::leave_frame: return as_leave_frame(op, source);
-    case RowKind::nothing: op.kind = OpKind::nothing; return true;
-    case RowKind::fence: return false;
+    case RowKind::nothing: return as(op, OpKind::nothing);
+    case RowKind::swap_gs: return source.mode.ring0 && as(op, OpKind::swap_gs);
+    case RowKind::disable_interrupts: return source.mode.ring0 && as(op, OpKind::disable_interrupts);
+    case RowKind::enable_interrupts: return source.mode.ring0 && as(op, OpKind::enable_interrupts);
+    case RowKind::read_timestamp: return !source.mode.timestamp_off && as(op, OpKind::read_timestamp);
+    case RowKind::push_flags:
+        op.access = MemoryAccess::write;
+        op.access_bytes = 8;
+        return op.guest.operand_size == 8 && as(op, OpKind::push_flags);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
     case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
@@ -243,6 +255,19 @@ void make_interpreted(Op& op, const Form& form) {
     if (relative || (properties & cpu::p_ends_block)) op.kind = OpKind::interpret_and_leave;
 }
 
+// The instruction after STI runs before any interrupt. Where that one leaves without a look at the events, the handler
+// does the STI, and the engine what follows.
+void settle_shadows(ir::Unit& unit) {
+    for (std::size_t n = 0; n < unit.ops.size(); ++n) {
+        if (unit.ops[n].kind != OpKind::enable_interrupts) continue;
+        const bool last = n + 1 == unit.ops.size();
+        const OpKind next = last ? OpKind::fall_through : unit.ops[n + 1].kind;
+        if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
+            || next == OpKind::call || next == OpKind::fall_through || next == OpKind::enable_interrupts)
+            ir::interpret_instead(unit.ops[n]);
+    }
+}
+
 } // namespace
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
@@ -250,6 +275,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
+    unit.ops.reserve(16);
     if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
     while (unit.ops.size() < longest) {
         Op op;
@@ -264,13 +290,17 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         if (!classify(op, source)) make_interpreted(op, form);
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);
-        if (ends(op.kind)) return unit;
+        if (ends(op.kind)) {
+            settle_shadows(unit);
+            return unit;
+        }
     }
     if (unit.ops.empty()) return unit;
     Op end;
     end.kind = OpKind::fall_through;
     end.rip = end.target = linear + unit.bytes;
     unit.ops.push_back(end);
+    settle_shadows(unit);
     return unit;
 }
 

@@ -13,6 +13,8 @@ struct UnitMode {
     cpu::DecodeMode decode;
     bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
     bool float_traps = false;              // MXCSR unmasks an exception.
+    bool ring0 = false;                    // CPL 0 in protected mode.
+    bool timestamp_off = false;            // RDTSC is not allowed (CR4.TSD).
 
     u64 key() const {
         return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u);
