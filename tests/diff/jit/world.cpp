@@ -59,12 +59,16 @@ World::~World() { cpu_->mmu.park(); }
 void World::disturb(Random& random) {
     switch (random.below(16)) {
     case 0: return engine_->flush();
-    case 1: return cpu_->mmu.request_flush_all();
+    case 1: // A program that writes to its page table without saying so may see that.
+        if (!remaps_) cpu_->mmu.request_flush_all();
+        return;
     case 2:
     case 3:
     case 4:
     case 5: {
-        const u64 at = (frame::code << page_shift) + random.below(page::code_count * page_size - 256);
+        // The handlers' code. Not the program's own: what it stores there itself it must see at once, which it does not
+        // when another thread has dropped the code an instant before (PhysicalMap::mark_code).
+        const u64 at = (frame::stubs << page_shift) + random.below(2 * page_size - 256);
         return memory_.before_code_write(PhysicalAddress(at), 1 + random.below(256));
     }
     default:
@@ -92,6 +96,7 @@ void World::load(const Image& image) {
     platform_.input.clear();
     platform_.time = 0;
     platform_.priority = 0;
+    remaps_ = image.setting.remaps;
     interrupts_ = image.setting.interrupts;
     cpu_->reset();
     cpu_->withdraw(~(event_mmu | event_code));
