@@ -1,6 +1,8 @@
 #include "tests/diff/jit/world.h"
 
 #include <cstring>
+#include <new>
+#include <sys/mman.h>
 
 namespace calque::diff {
 
@@ -20,8 +22,16 @@ void Device::write(PhysicalAddress address, u64 value, unsigned size) {
     if ((address.value & 16) && dma) dma(value);
 }
 
-World::World(EngineKind kind, jit::EngineOptions options)
-    : kind_(kind), ram_(new (std::align_val_t(page_size)) u8[ram_bytes]()) {
+GuardedRam::GuardedRam(std::size_t bytes) : bytes_(bytes) {
+    void* const whole = ::mmap(nullptr, bytes + 2 * guard_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (whole == MAP_FAILED) throw std::bad_alloc();
+    ram_ = static_cast<u8*>(whole) + guard_bytes;
+    if (::mprotect(ram_, bytes, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+}
+
+GuardedRam::~GuardedRam() { ::munmap(ram_ - guard_bytes, bytes_ + 2 * guard_bytes); }
+
+World::World(EngineKind kind, jit::EngineOptions options) : kind_(kind) {
     mmu::Region ram;
     ram.length = ram_bytes;
     ram.kind = mmu::RegionKind::ram;
