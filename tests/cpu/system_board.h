@@ -60,9 +60,12 @@ class Board {
     ~Board() { cpu_->mmu.park(); }
 
     Cpu& cpu() { return *cpu_; }
+    ExecutionEngine& engine() { return *engine_; }
     CpuState& state() { return cpu_->state; }
     u64& gpr(unsigned n) { return cpu_->state.gpr[n]; }
     SegmentRegister& segment(unsigned n) { return cpu_->state.segment[n]; }
+    // RAM as another thread may look at it while the processor runs.
+    u32 watch(u64 at) const { return __atomic_load_n(reinterpret_cast<const u32*>(&ram_[at]), __ATOMIC_RELAXED); }
     template <class T> T peek(u64 at) {
         T value;
         std::memcpy(&value, &ram_[at], sizeof(T));

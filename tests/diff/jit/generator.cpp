@@ -341,8 +341,6 @@ class Generator::Writer {
         in_subroutine_ = true;
         const int first = next_item();
         body(1 + random_.below(6), 2);
-        program_.items[static_cast<std::size_t>(first)].gap =
-            static_cast<u16>(random_.one_in(3) ? random_.below(4096) : random_.below(64));
         for (const auto& [item, fixup] : calls_[number].fixups)
             program_.items[static_cast<std::size_t>(item)].fixups[fixup].item = first;
         if (random_.one_in(6)) {
@@ -352,6 +350,8 @@ class Generator::Writer {
             add({0xC3});
         }
         end();
+        program_.items[static_cast<std::size_t>(first)].gap =
+            static_cast<u16>(random_.one_in(3) ? random_.below(4096) : random_.below(64));
     }
     // Branches past the last item lead to the first end.
     void settle_jumps() {

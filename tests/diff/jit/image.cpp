@@ -46,6 +46,7 @@ class Builder {
         image_.setting.base = top >= 256 ? address | 0xFFFF'0000'0000'0000 : address;
         image_.setting.ring = random_.one_in(2) ? 3 : 0;
         image_.setting.interrupts = always_interrupts_ || random_.one_in(4);
+        image_.setting.remaps = random_.one_in(2);
         slots_ = {top, third, second};
     }
 
@@ -108,7 +109,7 @@ class Builder {
         map(page::fault_stack, frame::fault_stack, kernel);
         map(page::interrupt_stack, frame::interrupt_stack, kernel | accessed | dirty);
         map(page::ring0_stack, frame::ring0_stack, kernel);
-        map(page::page_table, frame::table, kernel);
+        if (image_.setting.remaps) map(page::page_table, frame::table, kernel);
     }
 
     void map_data(u64 page) {
@@ -165,8 +166,11 @@ class Builder {
         s.segment[ldtr] = segment(0, 0x82, 0);
         const bool ring3 = at.ring == 3;
         s.segment[cs] = segment(ring3 ? user_code : kernel_code, ring3 ? 0xA0FB : 0xA09B);
-        for (const unsigned n : {es, ss, ds, fs, gs})
-            s.segment[n] = segment(ring3 ? user_data : kernel_data, ring3 ? 0xC0F3 : 0xC093);
+        // Data segments of ring 3 also in ring 0: an interrupt that returns to ring 3 after SYSRET would take others
+        // away.
+        for (const unsigned n : {es, ds, fs, gs})
+            s.segment[n] = segment(user_data, 0xC0F3);
+        s.segment[ss] = segment(ring3 ? user_data : kernel_data, ring3 ? 0xC0F3 : 0xC093);
     }
 
     void handlers();

@@ -15,6 +15,7 @@ struct Setting {
     u64 base = 0; // Linear address of the piece.
     u8 ring = 0;
     bool interrupts = false; // Stores to the device may raise an interrupt.
+    bool remaps = false;     // The page table is mapped.
     u64 linear(u64 page_number, u64 offset = 0) const { return base + (page_number << page_shift) + offset; }
 };
 

@@ -203,11 +203,15 @@ void Runner::report(Image& image, Program& program, u64 number, const std::strin
     const World* const which = differs_;
     fmt::print("--seed {} --case {}: {} differs from the interpreter\n{}", options_.seed, number,
                engine_names[static_cast<unsigned>(which->kind())], first);
-    Program whole = program;
+    const Program whole = program;
+    const std::string by_interpreter = exceptions(interpreter_), by_translator = exceptions(*which);
     shrink(image, program);
     std::string text = compare(image, program);
     if (text.empty()) {
-        fmt::print("  (does not differ again: depends on what ran before)\n{}\n", whole.list(image));
+        fmt::print("  (does not differ again: depends on what ran before, or on another thread)\n{}exceptions by the "
+                   "interpreter:\n{}by the translator:\n{}",
+                   whole.list(image), by_interpreter, by_translator);
+        std::fflush(stdout);
         return;
     }
     const auto& s = image.state;

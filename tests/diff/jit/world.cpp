@@ -1,6 +1,8 @@
 #include "tests/diff/jit/world.h"
 
 #include <cstring>
+#include <new>
+#include <sys/mman.h>
 
 namespace calque::diff {
 
@@ -20,8 +22,16 @@ void Device::write(PhysicalAddress address, u64 value, unsigned size) {
     if ((address.value & 16) && dma) dma(value);
 }
 
-World::World(EngineKind kind, jit::EngineOptions options)
-    : kind_(kind), ram_(new (std::align_val_t(page_size)) u8[ram_bytes]()) {
+GuardedRam::GuardedRam(std::size_t bytes) : bytes_(bytes) {
+    void* const whole = ::mmap(nullptr, bytes + 2 * guard_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (whole == MAP_FAILED) throw std::bad_alloc();
+    ram_ = static_cast<u8*>(whole) + guard_bytes;
+    if (::mprotect(ram_, bytes, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+}
+
+GuardedRam::~GuardedRam() { ::munmap(ram_ - guard_bytes, bytes_ + 2 * guard_bytes); }
+
+World::World(EngineKind kind, jit::EngineOptions options) : kind_(kind) {
     mmu::Region ram;
     ram.length = ram_bytes;
     ram.kind = mmu::RegionKind::ram;
@@ -59,12 +69,16 @@ World::~World() { cpu_->mmu.park(); }
 void World::disturb(Random& random) {
     switch (random.below(16)) {
     case 0: return engine_->flush();
-    case 1: return cpu_->mmu.request_flush_all();
+    case 1: // A program that writes to its page table without saying so may see that.
+        if (!remaps_) cpu_->mmu.request_flush_all();
+        return;
     case 2:
     case 3:
     case 4:
     case 5: {
-        const u64 at = (frame::code << page_shift) + random.below(page::code_count * page_size - 256);
+        // The handlers' code. Not the program's own: what it stores there itself it must see at once, which it does not
+        // when another thread has dropped the code an instant before (PhysicalMap::mark_code).
+        const u64 at = (frame::stubs << page_shift) + random.below(2 * page_size - 256);
         return memory_.before_code_write(PhysicalAddress(at), 1 + random.below(256));
     }
     default:
@@ -92,6 +106,7 @@ void World::load(const Image& image) {
     platform_.input.clear();
     platform_.time = 0;
     platform_.priority = 0;
+    remaps_ = image.setting.remaps;
     interrupts_ = image.setting.interrupts;
     cpu_->reset();
     cpu_->withdraw(~(event_mmu | event_code));

@@ -32,6 +32,22 @@ class Device final : public mmu::IoTarget {
     u64 hash_ = 1, accesses_ = 0;
 };
 
+// RAM between pages that nothing may touch.
+class GuardedRam {
+  public:
+    explicit GuardedRam(std::size_t bytes);
+    ~GuardedRam();
+    GuardedRam(const GuardedRam&) = delete;
+    GuardedRam& operator=(const GuardedRam&) = delete;
+    u8* get() const { return ram_; }
+    u8& operator[](std::size_t at) const { return ram_[at]; }
+
+  private:
+    static constexpr std::size_t guard_bytes = 16 * page_size;
+    std::size_t bytes_;
+    u8* ram_;
+};
+
 class World {
   public:
     World(EngineKind kind, jit::EngineOptions options);
@@ -58,9 +74,6 @@ class World {
     void flush() { engine_->flush(); }
 
   private:
-    struct Free {
-        void operator()(u8* p) const { ::operator delete[](p, std::align_val_t(page_size)); }
-    };
     class Around final : public cpu::testing::FakePlatform {
       public:
         cpu::Cpu* cpu = nullptr;
@@ -78,7 +91,7 @@ class World {
 
     EngineKind kind_;
     Log log_;
-    std::unique_ptr<u8[], Free> ram_;
+    GuardedRam ram_{ram_bytes};
     mmu::PhysicalMap memory_{log_};
     Around platform_;
     cpu::CpuModel model_;
@@ -86,7 +99,7 @@ class World {
     std::unique_ptr<cpu::Cpu> cpu_;
     std::unique_ptr<cpu::ExecutionEngine> engine_;
     jit::Engine* jit_ = nullptr;
-    std::atomic<bool> interrupts_{false};
+    std::atomic<bool> interrupts_{false}, remaps_{false};
 };
 
 // What differs between two worlds after a run, one line each; empty when nothing does.

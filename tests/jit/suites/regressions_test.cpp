@@ -1,0 +1,143 @@
+// What the translator once did otherwise than the interpreter: the smallest programs, each named after what went wrong.
+// They hold for every engine.
+#include "jit/engine.h"
+#include "tests/cpu/system_board.h"
+
+namespace calque::cpu::testing {
+namespace {
+
+// Undefined flags are the host's in translated code, AMD's in the interpreter.
+bool host_is_amd() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
+constexpr u64 all_set = flag_cf | flag_pf | flag_af | flag_zf | flag_sf | flag_of;
+
+TEST(JitRegressions, MultiplicationKeepsTheFlagsThatItLeavesUndefined) {
+    if (!host_is_amd()) GTEST_SKIP() << "the host is another processor";
+    Board b(Board::Mode::long64);
+    b.gpr(rax) = 3, b.gpr(rbx) = 5;
+    write_rflags(b.state(), flag_one | all_set);
+    b.program({0x0F, 0xAF, 0xC3, 0xF4}); // IMUL EAX, EBX; HLT
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax), 15u);
+    EXPECT_EQ(b.cpu().rflags() & all_set, flag_pf | flag_af | flag_zf | flag_sf);
+    b.gpr(rax) = 3;
+    write_rflags(b.state(), flag_one | all_set);
+    b.program({0xF7, 0xE3, 0xF4}); // MUL EBX; HLT
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.cpu().rflags() & all_set, flag_pf | flag_af | flag_zf | flag_sf);
+}
+
+TEST(JitRegressions, DivisionKeepsCarryAndOverflow) {
+    if (!host_is_amd()) GTEST_SKIP() << "the host is another processor";
+    for (const u64 flags : {flag_cf | flag_of, u64{0}}) {
+        Board b(Board::Mode::long64);
+        b.gpr(rax) = 17, b.gpr(rdx) = 0, b.gpr(rbx) = 5;
+        write_rflags(b.state(), flag_one | flags);
+        b.program({0xF7, 0xF3, 0xF4}); // DIV EBX; HLT
+        EXPECT_EQ(b.run(), ExitReason::halted);
+        EXPECT_EQ(b.gpr(rax), 3u);
+        EXPECT_EQ(b.gpr(rdx), 2u);
+        EXPECT_EQ(b.cpu().rflags() & (flag_cf | flag_of), flags);
+    }
+}
+
+TEST(JitRegressions, AccumulatorExchangedWithItself) {
+    Board b(Board::Mode::long64);
+    b.gpr(rax) = 5, b.gpr(9) = 7;
+    b.program({0x4C, 0x0F, 0xB1, 0xC8, 0xF4}); // CMPXCHG RAX, R9; HLT
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax), 7u);
+}
+
+TEST(JitRegressions, CallWhosePushCrossesAPageCallsOnce) {
+    Board b(Board::Mode::long64);
+    b.gpr(rsp) = 0xB001;
+    b.program({0xE8, 0x01, 0x00, 0x00, 0x00, 0x90, 0xF4}); // CALL +1; NOP; HLT
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rsp), 0xAFF9u);
+    EXPECT_EQ(b.state().rip(), code_at + 7);
+    EXPECT_EQ(b.peek<u64>(0xAFF9), code_at + 5);
+}
+
+TEST(JitRegressions, FarJumpThroughMemoryKeepsItsDisplacement) {
+    Board b(Board::Mode::long64);
+    b.gpr(rbx) = data_at;
+    b.poke<u32>(data_at + 0x40, second_code_at);
+    b.poke<u16>(data_at + 0x44, kernel_code);
+    b.bytes(second_code_at, {0xF4});
+    b.program({0xFF, 0x6B, 0x40}); // JMP FAR [RBX+40h]
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.state().rip(), second_code_at + 1);
+}
+
+// Maps the first 2 MiB of memory at the end of the lower half too.
+constexpr u64 upper = 0x7FFF'FFE0'0000;
+void map_below_the_hole(Board& b) {
+    b.poke<u64>(page_tables + 255 * 8, (page_tables + 0x3000) | 7);
+    b.poke<u64>(page_tables + 0x3000 + 511 * 8, (page_tables + 0x4000) | 7);
+    b.poke<u64>(page_tables + 0x4000 + 511 * 8, 0x87);
+}
+
+TEST(JitRegressions, JumpOutOfCanonicalSpaceFaultsWhereItStands) {
+    for (const bool conditional : {false, true}) {
+        Board b(Board::Mode::long64);
+        map_below_the_hole(b);
+        if (conditional)
+            b.program({0x39, 0xC0, 0x0F, 0x84, 0xF0, 0xFF, 0xFF, 0x7F}); // CMP EAX, EAX; JZ +7FFFFFF0h
+        else
+            b.program({0x39, 0xC0, 0xE9, 0xF0, 0xFF, 0xFF, 0x7F}); // CMP EAX, EAX; JMP +7FFFFFF0h
+        b.state().rip() = upper + code_at;
+        EXPECT_EQ(b.run_to_handler(), gp) << conditional;
+        EXPECT_EQ(b.stacked64(1), upper + code_at + 2) << conditional;
+    }
+}
+
+TEST(JitRegressions, ByteShiftByThirtyTwoKeepsTheFlags) {
+    Board b(Board::Mode::long64);
+    b.gpr(rbx) = 1;
+    write_rflags(b.state(), flag_one | all_set);
+    b.program({0x48, 0xC0, 0xE3, 0x20, 0xF4}); // SHL BL, 32 with REX.W; HLT
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rbx), 1u);
+    EXPECT_EQ(b.cpu().rflags() & all_set, all_set);
+}
+
+// Device memory from which code is fetched.
+class CodeDevice final : public mmu::IoTarget {
+  public:
+    u64 read(PhysicalAddress address, unsigned) override {
+        // INC RAX; CMP EAX, 100; JB -10; HLT
+        static constexpr u8 code[] = {0x48, 0xFF, 0xC0, 0x83, 0xF8, 0x64, 0x72, 0xF8, 0xF4};
+        const u64 at = address.value & 0xFFF;
+        return at < sizeof code ? code[at] : 0;
+    }
+    void write(PhysicalAddress, u64, unsigned) override {}
+};
+
+TEST(JitRegressions, CodeInDeviceMemoryRuns) {
+    Board b(Board::Mode::long64);
+    CodeDevice device;
+    std::vector<mmu::Region> regions = b.memory.regions();
+    mmu::Region& region = regions.emplace_back();
+    region.base = PhysicalAddress(0x180000);
+    region.length = page_size;
+    region.kind = mmu::RegionKind::io;
+    region.target = &device;
+    region.name = "device";
+    b.memory.set_regions(regions);
+    b.gpr(rax) = 0;
+    b.state().rip() = 0x180000;
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax), 100u);
+    b.memory.set_regions({regions.front()});
+}
+
+} // namespace
+} // namespace calque::cpu::testing
