@@ -36,7 +36,7 @@ struct Access {
 struct Range {
     Place place;
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
-    bool write = false;
+    bool write = false;      // The first access writes.
     std::vector<std::size_t> ops;
     std::vector<i64> offsets;
 };
@@ -152,10 +152,10 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
         if (range.place != access.place) continue;
+        if (access.write && !range.write) continue; // The dirty bit is set by a write that happens, not before.
         if (std::max(range.last, end) - std::min(range.first, access.offset) > longest_range) continue;
         range.first = std::min(range.first, access.offset);
         range.last = std::max(range.last, end);
-        range.write |= access.write;
         range.ops.push_back(n);
         range.offsets.push_back(access.offset);
         return;
