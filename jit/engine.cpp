@@ -5,6 +5,7 @@
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
+#include "jit/x87.h"
 #include "mmu/tlb_table.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ using cpu::Flow;
 
 namespace {
 
-constexpr u32 mxcsr_masks = 0x1F80;
+constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
 const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
@@ -166,8 +167,17 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             }
             code = continue_at_rip(cpu);
         }
-        if (code) execute(cpu, code);
+        if (!code) continue;
+        execute(cpu, code);
+        take_x87_notes(context_, cpu.state);
+        leave_x87();
     }
+}
+
+void Engine::leave_x87() {
+    if (context_.x87_absent) return;
+    store_x87(context_, cpu_->state);
+    ++counters_.x87_stores;
 }
 
 UnitMode Engine::unit_mode() const {
@@ -176,6 +186,13 @@ UnitMode Engine::unit_mode() const {
     mode.sse_off = cpu_->mode.sse_fault != 0;
     mode.avx_off = cpu_->mode.avx_fault != 0;
     mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
+    // While the state is in the host's unit, these are those it was fetched with.
+    const cpu::X87State& x87 = cpu_->state.x87;
+    mode.x87_traps = (~x87.control & x87_masks) != 0 || (x87.status & x87_error_summary) != 0;
+    mode.x87_off = cpu_->mode.x87_fault != 0 || !options_.switches.x87;
+    mode.mmx_off = cpu_->mode.mmx_fault != 0 || !options_.switches.x87;
+    mode.wait_off = cpu_->mode.wait_fault != 0;
+    mode.x87_transcendentals = options_.switches.x87_transcendentals;
     return mode;
 }
 
@@ -260,8 +277,8 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
     mode_key_ = mode_key();
     load_context(cpu);
     const u64 rip = cpu.state.rip();
-    const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_)
-                                                                        + mmu::tlb_targets_offset);
+    const auto* const targets =
+        reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
     const mmu::TlbTarget& target = targets[rip & (mmu::tlb_target_count - 1)];
     if (target.linear == rip) return target.code;
     const auto unit = find(cpu);
@@ -311,6 +328,9 @@ const void* Engine::interpret() {
     ++interpreted_rows_[site.record[0].row];
     store_flags(cpu, site.flags, site.recipe);
     const cpu::Instruction* const record = site.record.data();
+    take_x87_notes(context_, cpu.state);
+    if (site.x87_note) take_x87_note(*site.x87_note, cpu.state);
+    if (site.x87_state) leave_x87();
     cpu.state.rip() = site.rip;
     cpu.dispatch.first = record;
     cpu.dispatch.limit = 0;
@@ -345,15 +365,17 @@ const void* Engine::trap_stub(const void* rip) const {
 
 std::string Engine::describe() const {
     const auto& c = cache_.counters();
-    std::string text = fmt::format(
-        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
-        "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
-        "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
-        "  refused blocks    {}\n",
-        c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
-        counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps, counters_.refused);
+    std::string text =
+        fmt::format("  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+                    "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
+                    "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
+                    "  x87 put back      {}\n  refused blocks    {}\n",
+                    c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
+                    counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps,
+                    counters_.x87_stores, counters_.refused);
     const cpu::InterpreterCounters i = interpreter_.counters();
-    text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks, i.lookups, i.uncached);
+    text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
+                        i.lookups, i.uncached);
     std::vector<u16> rows;
     for (u16 n = 0; n < interpreted_rows_.size(); ++n)
         if (interpreted_rows_[n] != 0) rows.push_back(n);

@@ -117,6 +117,7 @@ u32 UnitEmitter::written_registers(const ir::Op& op) {
         return written;
     }
     case Kind::widen: return a | d;
+    case Kind::x87_status: return a;
     case Kind::load_address:
     case Kind::pop_register: return sp | 1u << (op.guest.dest & 15);
     case Kind::push_register:

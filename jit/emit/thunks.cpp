@@ -1,6 +1,7 @@
 #include "jit/emit/thunks.h"
 
 #include "jit/emit/assembler.h"
+#include "jit/emit/x87_thunk.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,7 @@ class ThunkEmitter {
         leave();
         refill();
         load_vectors();
+        out_.load_x87 = emit_load_x87(a_);
         code_.flatten();
         code_.resolveUnresolvedLinks();
         const auto& buffer = code_.textSection()->buffer();

@@ -20,6 +20,8 @@ std::string_view name_of(OpKind kind) {
 bool Op::observes_flags() const {
     switch (kind) {
     case OpKind::host:
+    case OpKind::x87_status:
+    case OpKind::x87_load_control:
     case OpKind::multiply_divide:
     case OpKind::compare_exchange: return access != MemoryAccess::none || may_trap;
     case OpKind::widen:
@@ -34,6 +36,7 @@ void interpret_instead(Op& op) {
     interpreted.kind = OpKind::interpret;
     interpreted.rip = op.rip;
     interpreted.guest = op.guest;
+    interpreted.x87_state = op.x87_state;
     interpreted.reads = interpreted.writes = all_flags;
     op = interpreted;
 }
