@@ -14,8 +14,7 @@ namespace {
 constexpr u16 code_selector = 0x08, data_selector = 0x10;
 constexpr u64 idt_at = tables_at + 0x100;
 
-EngineOptions hot_at_once() {
-    EngineOptions options;
+EngineOptions hot_at_once(EngineOptions options) {
     options.hot_after = 1;
     options.code_bytes = std::size_t{4} << 20;
     options.switches.verify = true;
@@ -44,7 +43,7 @@ void fill(std::span<u8> memory, Random& random) {
 
 } // namespace
 
-X87Machine::X87Machine(bool translated) {
+X87Machine::X87Machine(bool translated, EngineOptions options) {
     CpuState& s = state();
     s.segment[cs] = {code_selector, 0xA09B, 0xFFFFFFFF, 0};
     for (const unsigned n : {ss, ds, es, fs, gs})
@@ -55,7 +54,7 @@ X87Machine::X87Machine(bool translated) {
     s.idtr = {idt_at, 0xFFF};
     place_handlers();
     machine_.cpu().update_mode();
-    if (translated) engine_ = std::make_unique<Engine>(machine_.memory, machine_.log, hot_at_once());
+    if (translated) engine_ = std::make_unique<Engine>(machine_.memory, machine_.log, hot_at_once(options));
 }
 
 void X87Machine::gate(unsigned vector, u64 handler) {

@@ -18,8 +18,8 @@ inline constexpr u64 unmapped = 0x7000'0000;
 
 class X87Machine {
   public:
-    // `engine` null: the interpreter.
-    explicit X87Machine(bool translated);
+    // By the interpreter, or by an engine that translates at once.
+    explicit X87Machine(bool translated, EngineOptions options = {});
 
     cpu::CpuState& state() { return machine_.state(); }
     cpu::testing::Machine& machine() { return machine_; }
