@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -65,7 +66,7 @@ def measure(guests: list, workloads: list, args, report: Report, copies: int = 0
             turn = round_number % len(guests)
             for guest in guests[turn:] + guests[:turn]:
                 guest.resume()
-                sample = guest.run(workload, args.scale, copies)
+                sample = guest.run(workload, args.scale, copies, report.groups[workload] != "programs")
                 guest.pause()
                 if sample is None:
                     log(f"{workload} cannot run on {guest.name}")
@@ -117,6 +118,8 @@ def boot(args, emulators: Emulators, report: Report):
                 guest = emulators.start(name, image="mini.cpio.gz", kernel=kernel, words=BOOT_WORDS)
                 try:
                     seconds = guest.wait_for("CALQUE-GUEST-READY") - guest.started
+                    if args.clock == "cpu":
+                        seconds = guest.cpu_seconds()
                     report.add(f"boot {kernel}", name, seconds, "")
                     report.beyond_ram[name] = max(report.beyond_ram.get(name, 0), guest.memory_beyond_ram())
                 finally:
@@ -194,16 +197,17 @@ def main():
     emulators = Emulators(guest, args.calque, args.variants, args.kernel)
     report = Report(workloads, args.emulators, args.take)
     log(f"{os.cpu_count()} host processors, load {os.getloadavg()[0]:.1f}: a busy machine makes every figure worse")
+    # Whatever ends the run, guests are ended too and what was measured is printed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("stopped: what follows is what was measured until then"))
     actions = {"all": [work, smp, boot]}.get(args.what) or [{"work": work, "smp": smp, "boot": boot, "idle": idle}[args.what]]
     try:
         for action in actions:
             action(args, emulators, report)
-    except KeyboardInterrupt:
-        log("stopped: what follows is what was measured until then")
     finally:
         if args.json:
             args.json.write_text(json.dumps(report.as_json(vars(args)), indent=1, default=str) + "\n")
-    report.print(args.markdown)
+        report.print(args.markdown)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def compare(emulators: Emulators, workloads: dict) -> list:
         guest.wait_for(PROMPT)
         for name, (group, _) in workloads.items():
             native = emulators.start("native", image=IMAGES[group][0] if group in IMAGES else "bench.cpio.gz")
-            here, there = native.once(name, SCALE, 0), guest.run(name, SCALE)
+            here, there = native.once(name, SCALE, 0), guest.once(name, SCALE)
             # What this machine's processor lacks cannot be compared, but has to run.
             equal = there is not None and (here is None or here.checksum == there.checksum)
             print(f"{name}: {there and there.checksum} in calque, {here and here.checksum} here", flush=True)

@@ -185,7 +185,9 @@ Block* Interpreter::lookup(Cpu& cpu, const DecodeMode& mode, bool single) {
     }
     if (!block || block->bytes > place.within_limit) {
         block = translator_->translate(cpu, place, mode, key, single ? 1 : longest_block);
-        if (block) block->heat = hot_after_ && !single ? hot_after_ : std::numeric_limits<i32>::max();
+        // What is decoded anew each time, or checked, is not to be translated: it would be reported for ever.
+        const bool may_be_hot = hot_after_ != 0 && !single && block && !block->crosses;
+        if (block) block->heat = may_be_hot ? hot_after_ : std::numeric_limits<i32>::max();
     }
     if (block && !block->crosses && !single)
         jumps_[jump_slot(place.linear.value)] = {place.linear.value, key, block->host, block->records()};

@@ -2,10 +2,12 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
+#include "jit/debug/disassembler.h"
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
 #include "jit/x87.h"
+#include "mmu/guest_copy.h"
 #include "mmu/tlb_table.h"
 
 #include <algorithm>
@@ -23,6 +25,8 @@ constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
 const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
+
+u64 timestamp_thunk(JitContext* context) { return context->engine->read_timestamp(); }
 
 // AH: SF ZF 0 AF 0 PF 1 CF; AL: OF.
 PackedFlags pack(u64 rflags) {
@@ -52,7 +56,7 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
     : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
-      cache_(options.code_bytes, {refill_thunk, interpret_thunk}), context_(context_memory_.context()),
+      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk}), context_(context_memory_.context()),
       interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
     interpreter_.set_hot_after(options_.hot_after);
@@ -185,6 +189,8 @@ UnitMode Engine::unit_mode() const {
     mode.decode = {cpu_->mode.code_size, !cpu_->mode.protected_mode || cpu_->mode.vm86, false};
     mode.sse_off = cpu_->mode.sse_fault != 0;
     mode.avx_off = cpu_->mode.avx_fault != 0;
+    mode.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
+    mode.timestamp_off = !mode.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
     mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     // While the state is in the host's unit, these are those it was fetched with.
     const cpu::X87State& x87 = cpu_->state.x87;
@@ -211,15 +217,18 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     if (!cpu.mode.mode64 || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
     if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
     if (cache_.full()) forget_all();
-    const u64 room = page_size - rip.page_offset();
+    std::array<u8, longest_unit * cpu::longest_instruction> bytes;
+    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - rip.page_offset()));
     for (;;) {
-        // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand.
-        ir::Unit unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
+        // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
+        // to mark is known only from a first look.
+        mmu::copy_from_guest(copy.data(), page.host, copy.size());
+        ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit);
         if (unit.ops.empty()) return std::nullopt;
         if (memory_.mark_code(page.address, unit.bytes)) memory_.protect_code_page(page.address.page(), &cpu.mmu);
-        const u32 bytes = unit.bytes;
-        unit = translate(*decoder_, std::span(page.host, room), rip.value, page.address, mode);
-        if (unit.ops.empty() || unit.bytes > bytes) continue;
+        std::array<u8, longest_unit * cpu::longest_instruction> marked;
+        mmu::copy_from_guest(marked.data(), page.host, unit.bytes);
+        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())) continue;
         legalize(unit);
         if (const std::string wrong = run_passes(unit, options_.switches); !wrong.empty()) {
             log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
@@ -233,6 +242,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.next_site(),
                                   cache_.next_exit()};
         EmittedUnit emitted = UnitEmitter(request).run();
+        if (log_.on(Channel::jit)) trace_unit(unit, emitted, cache_.next());
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, unit.bytes, static_cast<u32>(unit.ops.size()), std::move(emitted));
         if (!memory_.code_marked(page.address, unit.bytes)) {
@@ -242,6 +252,15 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
         return number;
     }
+}
+
+// --trace jit: a unit as guest code, in the intermediate form, and as host code.
+void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code) {
+    std::string text = ir::print(unit);
+    const auto at = reinterpret_cast<std::uintptr_t>(code);
+    for (const CodeLine& line : disassemble(emitted.code, cpu::CodeSize::bits64, at, emitted.code.size()))
+        text += line.line() + '\n';
+    log_.write(Channel::jit, text);
 }
 
 void Engine::load_context(Cpu& cpu) {
@@ -300,7 +319,8 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!undisturbed(cpu)) return;
         const auto next = find(cpu);
         if (!next) return;
-        cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
+        if (exit.jump != 0)
+            cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
         code = continue_at_rip(cpu);
     }
 }
@@ -315,6 +335,14 @@ u64 Engine::refill(u64 address) {
         if (u8* const host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access)) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
+        }
+        // A page with code: the store may go ahead once it is told, unless it hits the unit that makes it.
+        if (site.write && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
+            u8* const host = cpu_->mmu.host_for_write(LinearAddress(address), site.access_bytes);
+            if (host && !cache_.unit(site.unit).dead) {
+                ++counters_.code_stores;
+                return reinterpret_cast<std::uintptr_t>(host);
+            }
         }
     }
     ++counters_.slow_accesses;
@@ -368,11 +396,12 @@ std::string Engine::describe() const {
     std::string text =
         fmt::format("  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
                     "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
-                    "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  traps             {}\n"
-                    "  x87 put back      {}\n  refused blocks    {}\n",
+                    "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
+                    "traps             {}\n  x87 put back      {}\n"
+                    "  refused blocks    {}\n",
                     c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
-                    counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.traps,
-                    counters_.x87_stores, counters_.refused);
+                    counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses,
+                    counters_.code_stores, counters_.traps, counters_.x87_stores, counters_.refused);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

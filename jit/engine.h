@@ -23,6 +23,7 @@ namespace calque::jit {
 struct EngineOptions {
     i32 hot_after = 60;                             // Entries of a block before it is translated.
     std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
+    unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
 };
 
@@ -31,6 +32,7 @@ struct EngineCounters {
     u64 exits = 0;         // By an exit that was not linked (yet).
     u64 interpreted = 0;   // Instructions of translated code done by their handlers.
     u64 refills = 0;       // TLB misses that were filled.
+    u64 code_stores = 0;   // Stores to pages that hold code.
     u64 slow_accesses = 0; // Accesses that their handlers did: devices, page crossings, faults, code pages.
     u64 traps = 0;         // SIGFPE in translated code.
     u64 x87_stores = 0;    // Of the x87 state, out of the host's unit.
@@ -58,6 +60,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     // --- Called by the thunks.
     u64 refill(u64 address);
     const void* interpret();
+    u64 read_timestamp() { return cpu_->read_tsc(); }
     // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
     const void* trap_stub(const void* rip) const;
 
@@ -80,6 +83,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     const void* continue_at_rip(cpu::Cpu& cpu);
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
+    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
     void load_context(cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 

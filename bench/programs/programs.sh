@@ -73,15 +73,15 @@ case $name.$step in
     shell_loops.prepare | shell_forks.prepare) : ;;
     shell_loops.work) count_in_shell "$(part 200000)" ;;
     shell_forks.work) fork_in_shell "$(part 80)" ;;
-    openssl.prepare) text 8000000 ;;
+    openssl.prepare) text 4000000 ;;
     openssl.work)
         openssl dgst -sha512 <$input
         openssl dgst -sha1 <$input
         openssl enc -aes-256-cbc -K 0123456789abcdef -iv 01 -in $input 2>/tmp/bench.error | openssl dgst -md5
         openssl enc -chacha20 -K 0123456789abcdef -iv 01 -in $input 2>/tmp/bench.error | openssl dgst -sha256
-        openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt pass:calque -kdfopt salt:paper -kdfopt iter:"$(part 60000)" PBKDF2
+        openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt pass:calque -kdfopt salt:paper -kdfopt iter:"$(part 20000)" PBKDF2
         # The prime 2^2203 - 1.
-        openssl prime -checks "$(part 24)" -hex 7"$(printf 'FFFFFFFFFF%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 \
+        openssl prime -checks "$(part 8)" -hex 7"$(printf 'FFFFFFFFFF%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 \
             23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55)"
         ;;
     python3.prepare) text 400000 ;;

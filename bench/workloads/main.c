@@ -1,6 +1,6 @@
 // bench [--scale PERMILLE] [--copies N] NAME..: runs workloads, each between lines that the host times:
 //   BENCH-BEGIN sort 12
-//   BENCH-DONE sort 812345         microseconds of CPU time, which the host uses of its own processes only
+//   BENCH-DONE sort 812345 815001  microseconds of CPU time and of the clock, which count on the host itself only
 //   BENCH-SUM sort 0123456789abcdef
 // or, where the CPU lacks what it needs, BENCH-SKIP avx2fma avx2
 // bench --list names them with their groups and units; --text and --csource write input for programs.
@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct group {
@@ -46,15 +47,40 @@ static int supported(const char* needs) {
     return 0;
 }
 
-static long cpu_microseconds(void) {
-    long total = 0;
+struct times {
+    long cpu, wall;
+};
+
+// In microseconds; CPU time is this process's and its children's.
+static struct times times_now(void) {
+    struct times now = {0, 0};
     for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
         struct rusage usage;
         getrusage(who, &usage);
-        total += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L + usage.ru_utime.tv_usec
-                 + usage.ru_stime.tv_usec;
+        now.cpu += (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000L;
+        now.cpu += usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
     }
-    return total;
+    struct timespec clock;
+    clock_gettime(CLOCK_MONOTONIC, &clock);
+    now.wall = clock.tv_sec * 1000000L + clock.tv_nsec / 1000;
+    return now;
+}
+
+static struct times begin(const char* name, long units) {
+    printf("BENCH-BEGIN %s %ld\n", name, units);
+    fflush(stdout);
+    return times_now();
+}
+
+static void done(const char* name, struct times since) {
+    struct times now = times_now();
+    printf("BENCH-DONE %s %ld %ld\n", name, now.cpu - since.cpu, now.wall - since.wall);
+    fflush(stdout);
+}
+
+static void print_sum(const char* name, uint64_t sum) {
+    printf("BENCH-SUM %s %016llx\n", name, (unsigned long long)sum);
+    fflush(stdout);
 }
 
 static uint64_t run_units(const struct workload* workload, long units) {
@@ -88,8 +114,7 @@ static uint64_t run_copies(const struct workload* workload, long units, int copi
     for (int copy = 0; copy < copies; copy++) {
         if (read(ready[0], &byte, 1) != 1) fail("a copy did not start");
     }
-    printf("BENCH-BEGIN %s %ld\n", workload->name, units);
-    fflush(stdout);
+    struct times since = begin(workload->name, units);
     for (int copy = 0; copy < copies; copy++) {
         if (write(go[1], &byte, 1) != 1) fail("a copy cannot be told to go");
     }
@@ -100,6 +125,7 @@ static uint64_t run_copies(const struct workload* workload, long units, int copi
         if (read(results[0], &one, sizeof one) != sizeof one || (copy > 0 && one != sum)) fail("two copies differ");
         sum = one;
     }
+    done(workload->name, since);
     return sum;
 }
 
@@ -108,22 +134,18 @@ static void run(const struct workload* workload, long permille, int copies) {
         printf("BENCH-SKIP %s %s\n", workload->name, workload->needs);
         return;
     }
-    long units = workload->units * permille / 1000, before = cpu_microseconds();
-    uint64_t sum = 0;
+    long units = workload->units * permille / 1000;
     if (units < 1) units = 1;
+    uint64_t sum = 0;
     if (copies > 0) {
         sum = run_copies(workload, units, copies);
     } else {
         if (workload->prepare != NULL) workload->prepare();
-        printf("BENCH-BEGIN %s %ld\n", workload->name, units);
-        fflush(stdout);
-        before = cpu_microseconds();
+        struct times since = begin(workload->name, units);
         sum = run_units(workload, units);
+        done(workload->name, since);
     }
-    printf("BENCH-DONE %s %ld\n", workload->name, cpu_microseconds() - before);
-    fflush(stdout);
-    printf("BENCH-SUM %s %016llx\n", workload->name, (unsigned long long)sum);
-    fflush(stdout);
+    print_sum(workload->name, sum);
 }
 
 static void run_of_program(const char* name, long permille) {
@@ -132,14 +154,10 @@ static void run_of_program(const char* name, long permille) {
         return;
     }
     prepare_program(name, permille);
-    printf("BENCH-BEGIN %s 1\n", name);
-    fflush(stdout);
-    long before = cpu_microseconds();
+    struct times since = begin(name, 1);
     run_program(name, permille);
-    printf("BENCH-DONE %s %ld\n", name, cpu_microseconds() - before);
-    fflush(stdout);
-    printf("BENCH-SUM %s %016llx\n", name, (unsigned long long)program_checksum());
-    fflush(stdout);
+    done(name, since);
+    print_sum(name, program_checksum());
 }
 
 static void list(void) {
@@ -187,7 +205,7 @@ int main(int argc, char** argv) {
         else if (run_named(argv[word], permille, copies) > 0)
             ran++;
         else
-            fprintf(stderr, "bench: there is no workload %s; bench --list names them\n", argv[word]);
+            printf("BENCH-FAIL there is no workload %s; bench --list names them\n", argv[word]);
     }
     if (ran == 0) fprintf(stderr, "bench: name a workload, or all\n");
     return ran == 0;

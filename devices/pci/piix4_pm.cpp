@@ -5,7 +5,9 @@ namespace calque::devices {
 namespace {
 
 // PIIX4 datasheet, 7.1: PCI configuration registers of function 3.
-constexpr unsigned PMBA = 0x40, CNTA = 0x44, DEVRESA = 0x5C, PMREGMISC = 0x80, SMBBA = 0x90, SMBHSTCFG = 0xD2;
+constexpr unsigned PMBA = 0x40, CNTA = 0x44, DEVACTB = 0x58, DEVRESA = 0x5C, PMREGMISC = 0x80, SMBBA = 0x90,
+                   SMBHSTCFG = 0xD2;
+constexpr u32 APMC_EN = 1u << 25;
 constexpr u8 PMIOSE = 1 << 0, SMB_HST_EN = 1 << 0;
 
 PciDescriptor descriptor() {
@@ -47,6 +49,7 @@ Piix4Pm::Piix4Pm(Log& log, Bus& ports, IoRegion& pm, IoRegion* smbus)
 void Piix4Pm::place() {
     const u64 pm = pci_.get(PMBA, 4) & 0xFFC0;
     pm_.place(pm && (pci_.get(PMREGMISC, 1) & PMIOSE) ? std::optional<u64>(pm) : std::nullopt);
+    if (apm_enable_) apm_enable_(pci_.get(DEVACTB, 4) & APMC_EN);
     if (!smbus_) return;
     const u64 smb = pci_.get(SMBBA, 4) & 0xFFF0;
     smbus_->place(smb && (pci_.get(SMBHSTCFG, 1) & SMB_HST_EN) ? std::optional<u64>(smb) : std::nullopt);

@@ -7,6 +7,7 @@
 #include "devices/device.h"
 #include "devices/pci/function.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -24,6 +25,8 @@ class Piix4Pm final : public Device {
 
     PciFunction& function() { return pci_; } // Belongs in slot 1, function 3.
     std::optional<u64> pm_base() const { return pm_.base(); }
+    // Called with DEVACTB.APMC_EN (bit 25), whether a write to port B2h raises an SMI, whenever it may have changed.
+    void set_apm_enable_hook(std::function<void(bool)> hook) { apm_enable_ = std::move(hook); }
 
     std::string_view name() const override { return "piix4_pm"; }
     void reset() override;
@@ -35,6 +38,7 @@ class Piix4Pm final : public Device {
     PciFunction pci_;
     Window pm_;
     std::unique_ptr<Window> smbus_;
+    std::function<void(bool)> apm_enable_;
 };
 
 } // namespace calque::devices

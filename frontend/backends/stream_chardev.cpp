@@ -31,6 +31,7 @@ void StreamChardev::connect(UniqueFd in, UniqueFd out) {
     in_ = std::move(in);
     out_ = std::move(out);
     open_ = static_cast<bool>(out_);
+    announced_ = false;
 }
 
 void StreamChardev::start() {
@@ -85,6 +86,14 @@ void StreamChardev::resume() {
     if (starved_.exchange(false)) loop_.wake();
 }
 
+void StreamChardev::announce() {
+    if (announced_) return;
+    std::lock_guard lock(receiver_mutex_);
+    if (!receiver_.deliver) return; // It is announced to whoever listens first.
+    announced_ = true;
+    if (receiver_.opened) receiver_.opened();
+}
+
 std::size_t StreamChardev::receiver_room() {
     std::lock_guard lock(receiver_mutex_);
     if (!receiver_.room || !receiver_.deliver) return 0;
@@ -95,6 +104,7 @@ std::size_t StreamChardev::receiver_room() {
 }
 
 void StreamChardev::poll_set(std::vector<pollfd>& set) {
+    announce();
     if (in_ && receiver_room() > 0) set.push_back({in_.get(), POLLIN, 0});
     std::lock_guard lock(queue_mutex_);
     if (open_ && !queue_.empty()) set.push_back({out_.get(), POLLOUT, 0});

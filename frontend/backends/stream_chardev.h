@@ -42,6 +42,7 @@ class StreamChardev : public Chardev, protected PollSource {
     const std::string label_;
 
   private:
+    void announce();
     std::size_t receiver_room();
     void read_input();
     bool write_output(); // False when the output is broken.
@@ -54,7 +55,8 @@ class StreamChardev : public Chardev, protected PollSource {
 
     std::mutex receiver_mutex_; // Held while the receiver runs.
     Receiver receiver_;
-    std::atomic<bool> starved_{false}; // The receiver had no room: resume() must wake the loop.
+    std::atomic<bool> announced_{true}; // The receiver knows that there is somebody.
+    std::atomic<bool> starved_{false};  // The receiver had no room: resume() must wake the loop.
 
     std::mutex queue_mutex_;
     std::vector<u8> queue_;

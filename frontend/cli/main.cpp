@@ -102,10 +102,8 @@ int run(const Options& options) {
     std::multimap<std::string, monitor::HumanMonitor*> sharing;
     for (const auto& place : connections.monitors()) {
         monitors.push_back(std::make_unique<monitor::HumanMonitor>(**machine, *place.backend));
-        if (place.key.empty())
-            monitors.back()->greet();
-        else
-            sharing.emplace(place.key, monitors.back().get()); // It greets when Ctrl-A c calls it.
+        // One that shares its place greets when Ctrl-A c calls it.
+        if (!place.key.empty()) sharing.emplace(place.key, monitors.back().get());
     }
     connections.attach({[&] { (*machine)->request_quit(0); }, [&] { return (*machine)->clock().now() / 1'000'000; },
                         [&](const std::string& key) {

@@ -70,7 +70,15 @@ Result<void> accel_option(Options& o, const std::string& text) {
         return error("-accel '{}' does not exist; there are: jit, tcg (which means jit), interp", accel);
     kv->take("thread");  // Guest CPUs always have a thread each.
     kv->take("tb-size"); // The cache is sized by the program.
-    return kv->rest("thread, tb-size");
+    constexpr u64 most = 1'000'000;
+    for (const auto& [key, value] : {std::pair{"hot-after", &o.machine.translator.hot_after},
+                                     std::pair{"longest-unit", &o.machine.translator.longest_unit}}) {
+        const auto number = kv->take_number(key, 0);
+        if (!number) return number.error();
+        if (*number > most) return error("-accel {}={}: at most {}", key, *number, most);
+        *value = static_cast<u32>(*number);
+    }
+    return kv->rest("thread, tb-size, hot-after, longest-unit");
 }
 
 Result<void> cpu_option(Options& o, const std::string& text) {

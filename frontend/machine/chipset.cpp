@@ -67,6 +67,7 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     (void)pci_.attach(host_bridge_.function(), 0, 0);
     (void)pci_.attach(isa_bridge_.function(), 1, 0);
     (void)pci_.attach(pm_function_.function(), 1, 3);
+    pm_function_.set_apm_enable_hook([this](bool on) { pm_.set_apm_smi_enabled(on); });
     pci_.set_interrupt_sink(&pirq_);
     map_ports(config);
     fill_cmos(config, memory);

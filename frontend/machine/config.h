@@ -39,6 +39,11 @@ struct MachineConfig {
 
     enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
     Engine engine = Engine::interpreter;
+    struct Translator {
+        u32 hot_after = 0;    // Entries of a block before it is translated; 0: as the translator has it.
+        u32 longest_unit = 0; // Guest instructions in a unit; 0: as the translator has it.
+    };
+    Translator translator;
     bool hpet = true;
     bool no_reboot = false;
     bool no_shutdown = false;

@@ -92,7 +92,8 @@ void Machine::add_vcpus() {
                               [this, i](bool active) { set_smm(i, active); },
                               [this] { move_apics(); },
                               [this](unsigned vcpu) { triple_fault(vcpu); },
-                              config_.engine};
+                              config_.engine,
+                              config_.translator};
         vcpus_.push_back(std::make_unique<Vcpu>(i, config_.cpu, std::move(services)));
     }
 }

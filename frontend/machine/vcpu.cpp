@@ -34,7 +34,11 @@ void Vcpu::choose_engine() {
         engine_ = std::make_unique<cpu::Interpreter>(services_.memory, services_.log);
         return;
     }
-    auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log);
+    jit::EngineOptions options;
+    const MachineConfig::Translator& wanted = services_.translator;
+    if (wanted.hot_after) options.hot_after = static_cast<i32>(wanted.hot_after);
+    if (wanted.longest_unit) options.longest_unit = wanted.longest_unit;
+    auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log, options);
     translator_ = translator.get();
     engine_ = std::move(translator);
 }

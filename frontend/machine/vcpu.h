@@ -32,6 +32,7 @@ struct VcpuServices {
     std::function<void()> apic_moved;           // IA32_APIC_BASE changed.
     std::function<void(unsigned)> triple_fault; // On the vCPU's thread.
     MachineConfig::Engine engine = MachineConfig::Engine::interpreter;
+    MachineConfig::Translator translator = {};
 };
 
 class Vcpu final : public cpu::Platform, public devices::VcpuPort, public devices::TscSource {

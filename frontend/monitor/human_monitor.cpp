@@ -31,7 +31,10 @@ constexpr std::string_view help_text =
 
 HumanMonitor::HumanMonitor(machine::Machine& machine, devices::CharBackend& backend)
     : machine_(machine), backend_(backend) {
-    backend_.set_receiver({[] { return std::size_t{256}; }, [this](std::span<const u8> bytes) { receive(bytes); }, {}});
+    backend_.set_receiver({[] { return std::size_t{256}; },
+                           [this](std::span<const u8> bytes) { receive(bytes); },
+                           {},
+                           [this] { welcome(); }});
 }
 
 HumanMonitor::~HumanMonitor() { backend_.set_receiver({}); }
@@ -42,6 +45,14 @@ void HumanMonitor::greet() {
     else
         print("Calque 0.1.0 monitor - type 'help' for more information\n");
     prompt();
+}
+
+// Somebody new has come: nothing is left of whoever was there before.
+void HumanMonitor::welcome() {
+    line_.clear();
+    escape_ = 0;
+    greeted_ = false;
+    greet();
 }
 
 void HumanMonitor::print(std::string_view text) {

@@ -20,9 +20,12 @@ class HumanMonitor {
     HumanMonitor(const HumanMonitor&) = delete;
     HumanMonitor& operator=(const HumanMonitor&) = delete;
 
-    void greet(); // Says who is there, the first time, and shows the prompt. Any thread.
+    // Where several share a terminal: it is the monitor's turn. Says who is there, the first time, and shows the
+    // prompt. Any thread.
+    void greet();
 
   private:
+    void welcome();
     void receive(std::span<const u8> bytes);
     void key(u8 c);
     void replace_line(std::string text);

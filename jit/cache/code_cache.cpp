@@ -10,8 +10,11 @@ CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets) : arena_(by
 }
 
 std::optional<u32> CodeCache::find(const UnitKey& key) const {
+    Recent& recent = recent_[Hash{}(key) % recent_count];
+    if (recent.key == key) return recent.unit;
     const auto at = by_key_.find(key);
     if (at == by_key_.end()) return std::nullopt;
+    recent = {key, at->second};
     return at->second;
 }
 
@@ -91,6 +94,7 @@ void CodeCache::kill(u32 number) {
         unlink(unit.first_exit + n);
     const auto at = by_key_.find(unit.key);
     if (at != by_key_.end() && at->second == number) by_key_.erase(at);
+    recent_[Hash{}(unit.key) % recent_count] = {};
 }
 
 bool CodeCache::kill(PhysicalAddress address, u64 length) {
@@ -112,6 +116,7 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
 
 void CodeCache::flush() {
     arena_.cut(first_unit_);
+    recent_.assign(recent_count, {});
     units_.clear();
     sites_.clear();
     exits_.clear();

@@ -83,6 +83,13 @@ class CodeCache {
     std::deque<TranslatedUnit> units_; // In the order of their code.
     std::deque<Site> sites_;
     std::deque<Exit> exits_;
+    // In front of by_key_: the units looked for last. A dead unit, or one of before a flush, is no answer.
+    struct Recent {
+        UnitKey key{~u64{0}, 0, 0};
+        u32 unit = 0;
+    };
+    static constexpr std::size_t recent_count = 8192;
+    mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
     std::unordered_map<UnitKey, u32, Hash> by_key_;
     std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
     CodeCacheCounters counters_;

@@ -116,11 +116,14 @@ void UnitEmitter::emit_multiply_divide(const ir::Op& op) {
         a_.mov(t1, spilled_slot(p.modrm_rm));
         operands.rm = t1.id() & 0xF;
     }
+    const FlagsIn flags = flags_; // For the handler: EFLAGS do not outlive the trap.
+    if (needs_host_flags(op)) flags_to_host();
     a_.mov(x86::rax, host_gpq(cpu::rax));
     const u32 at = here();
     emit_encoded(p, operands);
     if (op.may_trap) {
         Site& site = new_site(op);
+        site.flags = flags;
         site.trap = at;
         const u32 number = site_number(site);
         later([this, number] {

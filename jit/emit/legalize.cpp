@@ -31,6 +31,7 @@ bool enough_temporaries(const ir::Op& op) {
 // The accumulator takes one temporary, the memory operand the other.
 bool exchange_fits(const ParsedInstruction& p) {
     if (p.memory) return !is_gpr(p.reg_class) || pinned(p.modrm_reg);
+    if (p.modrm_rm == cpu::rax) return false; // It would be in two places.
     return pinned(p.modrm_reg) || pinned(p.modrm_rm);
 }
 

@@ -27,6 +27,7 @@ class ThunkEmitter {
         interpret();
         leave();
         refill();
+        read_timestamp();
         load_vectors();
         out_.load_x87 = emit_load_x87(a_);
         code_.flatten();
@@ -126,11 +127,11 @@ class ThunkEmitter {
         return_to_engine();
     }
 
-    void refill() {
+    // CALLs a function of the context, and of RAX, from translated code; everything but RAX, T1 and the flags is kept.
+    template <class F> void call_from_unit(F function) {
         constexpr i32 pushed = 8 + 8 * static_cast<i32>(std::size(caller_saved)) + 8;
         static_assert(pushed % 16 == 0);
-        const asmjit::Label plain = a_.newLabel(), done = a_.newLabel(), failed = a_.newLabel();
-        out_.refill = here();
+        const asmjit::Label plain = a_.newLabel(), done = a_.newLabel();
         for (const x86::Gp& r : caller_saved)
             a_.push(r);
         a_.sub(x86::rsp, 8);
@@ -144,18 +145,24 @@ class ThunkEmitter {
         a_.vzeroupper();
         a_.stmxcsr(x86::dword_ptr(x86::rsp, 16 * 32));
         a_.ldmxcsr(CALQUE_CONTEXT_BELOW(host_mxcsr, pushed + vectors_bytes));
-        call(targets_.refill);
+        call(function);
         for (unsigned n = 0; n < 16; ++n)
             a_.vmovups(x86::ymm(n), x86::ymmword_ptr(x86::rsp, static_cast<i32>(n * 32)));
         a_.ldmxcsr(x86::dword_ptr(x86::rsp, 16 * 32));
         a_.add(x86::rsp, vectors_bytes);
         a_.jmp(done);
         a_.bind(plain);
-        call(targets_.refill);
+        call(function);
         a_.bind(done);
         a_.add(x86::rsp, 8);
         for (unsigned n = std::size(caller_saved); n-- > 0;)
             a_.pop(caller_saved[n]);
+    }
+
+    void refill() {
+        const asmjit::Label failed = a_.newLabel();
+        out_.refill = here();
+        call_from_unit(targets_.refill);
         a_.test(x86::rax, x86::rax);
         a_.jz(failed);
         a_.mov(t1, x86::rax);
@@ -164,6 +171,12 @@ class ThunkEmitter {
         a_.bind(failed);
         a_.add(x86::rsp, 8); // The return address: the site knows where to go on.
         a_.jmp(interpret_);
+    }
+
+    void read_timestamp() {
+        out_.read_timestamp = here();
+        call_from_unit(targets_.read_timestamp);
+        a_.ret();
     }
 
     void load_vectors() {

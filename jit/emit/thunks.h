@@ -16,16 +16,18 @@ struct ThunkTargets {
     u64 (*refill)(JitContext* context, u64 address);
     // Does the instruction of site `context.exit_site`; the host address to go on at, or 0 to leave.
     const void* (*interpret)(JitContext* context);
+    u64 (*read_timestamp)(JitContext* context);
 };
 
 // Offsets in the emitted code.
 struct Thunks {
-    u32 enter = 0;        // void(JitContext*, const void* code): a function for C++.
-    u32 refill = 0;       // CALLed with the address in RAX; returns with the host address in R15 and 0 in RAX, or not.
-    u32 interpret = 0;    // JMPed to, with the site in the context; flags as the site says.
-    u32 leave = 0;        // JMPed to, with the exit in the context and flags packed.
-    u32 load_vectors = 0; // CALLed; the guest's vectors and MXCSR into the host's. Flags are kept.
-    u32 load_x87 = 0;     // CALLed; the guest's x87 state into the host's unit, unless it is there. Flags are kept.
+    u32 enter = 0;     // void(JitContext*, const void* code): a function for C++.
+    u32 refill = 0;    // CALLed with the address in RAX; returns with the host address in R15 and 0 in RAX, or not.
+    u32 interpret = 0; // JMPed to, with the site in the context; flags as the site says.
+    u32 leave = 0;     // JMPed to, with the exit in the context and flags packed.
+    u32 read_timestamp = 0; // CALLed; the time-stamp counter in RAX; T1 and the flags change.
+    u32 load_vectors = 0;   // CALLed; the guest's vectors and MXCSR into the host's. Flags are kept.
+    u32 load_x87 = 0;       // CALLed; the guest's x87 state into the host's unit, unless it is there. Flags are kept.
 };
 
 // For the address that the code will run at.

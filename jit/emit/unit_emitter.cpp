@@ -17,6 +17,14 @@ void UnitEmitter::emit(const ir::Op& op) {
     }
 }
 
+namespace {
+bool ends_unit(ir::OpKind kind) {
+    using ir::OpKind;
+    return kind == OpKind::interpret_and_leave || kind == OpKind::call_indirect || kind == OpKind::jump_indirect
+           || kind == OpKind::return_near;
+}
+} // namespace
+
 EmittedUnit UnitEmitter::run() {
     switch (entry_preference()) {
     case FlagsIn::host:
@@ -35,9 +43,15 @@ EmittedUnit UnitEmitter::run() {
     }
     for (const ir::Op& op : request_.unit.ops) {
         const std::size_t first_site = out_.sites.size();
+        const bool shadow = interrupts_on_;
+        interrupts_on_ = false;
         keep_x87_notes(op);
         emit(op);
         note_x87(op);
+        if (shadow && !ends_unit(op.kind)) {
+            if (x87_note_) write_x87_notes();
+            poll_before(op.next_rip());
+        }
         if (op.access == ir::MemoryAccess::none && !op.may_trap) continue;
         // Where a handler did the instruction, translated code goes on with things as they are here.
         const FlagsIn flags = flags_;

@@ -77,6 +77,7 @@ class UnitEmitter {
     void poll_backward(Label leave);
     void probe_target(Label miss);
     void poll_or(Label miss);
+    void poll_before(u64 rip); // Leaves in front of the instruction at `rip` when there are events.
     void need_vectors();
     void advance_stack(i32 bytes);
 
@@ -91,11 +92,12 @@ class UnitEmitter {
     x86::Assembler a_;
     std::vector<std::function<void()>> cold_;
     FlagsIn flags_ = FlagsIn::packed;
-    FlagRecipe recipe_;     // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
-    bool x87_here_ = false; // The guest's x87 state is in the host's unit for sure.
+    FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    bool interrupts_on_ = false; // The operation before was STI.
+    bool vectors_here_ = false;  // The guest's vectors are in the host's registers for sure.
+    bool x87_here_ = false;      // The guest's x87 state is in the host's unit for sure.
     std::shared_ptr<const X87Note> x87_note_; // What has to be written before the unit is left.
     const ir::Op* x87_data_op_ = nullptr;     // Its data pointer's operation.
-    bool vectors_here_ = false;               // The guest's vectors are in the host's registers for sure.
 };
 
 } // namespace calque::jit

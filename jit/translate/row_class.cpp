@@ -114,7 +114,11 @@ constexpr Named kinds[] = {
     {RowKind::pop, "POP"},
     {RowKind::leave_frame, "LEAVE"},
     {RowKind::nothing, "NOP PREFETCH PREFETCHNTA PREFETCHT0 PREFETCHT1 PREFETCHT2 PREFETCHW PREFETCHWT1 LFENCE SFENCE"},
-    {RowKind::fence, "MFENCE"},
+    {RowKind::swap_gs, "SWAPGS"},
+    {RowKind::disable_interrupts, "CLI"},
+    {RowKind::enable_interrupts, "STI"},
+    {RowKind::push_flags, "PUSHFQ"},
+    {RowKind::read_timestamp, "RDTSC"},
     {RowKind::branch, "JO JNO JB JNB JZ JNZ JBE JNBE JS JNS JP JNP JL JNL JLE JNLE"},
     {RowKind::branch_if_count_zero, "JRCXZ JECXZ"},
     {RowKind::jump, "JMP"},
@@ -125,6 +129,12 @@ constexpr Named kinds[] = {
 constexpr std::string_view only_read = "CMP TEST BT PTEST VPTEST VTESTPS VTESTPD COMISS COMISD UCOMISS UCOMISD VCOMISS "
                                        "VCOMISD VUCOMISS VUCOMISD PCMPISTRI PCMPISTRM VPCMPISTRI VPCMPISTRM";
 constexpr std::string_view x87_stores = "FST FSTP FIST FISTP FISTTP FBSTP FNSTCW FNSTSW"; // The others read memory.
+// Of the flags that the manuals leave undefined, those that are kept: by the silicon that the handlers are modelled on,
+// and by the host.
+struct Kept {
+    std::string_view names, flags;
+};
+constexpr Kept kept_flags[] = {{"MUL IMUL", "szap"}, {"DIV IDIV", "oc"}, {"LZCNT TZCNT", "o"}};
 constexpr std::string_view both_written = "XCHG XADD MULX";
 // A memory operand 0 is read and written.
 constexpr std::string_view modifies =
@@ -177,6 +187,8 @@ std::vector<RowClass> make_classes() {
         });
     with(only_read, [](RowClass& c) { c.writes = Writes::none; });
     with(x87_stores, [](RowClass& c) { c.writes = Writes::first; });
+    for (const Kept& kept : kept_flags)
+        with(kept.names, [&](RowClass& c) { c.written &= ~flags_of(kept.flags); });
     with(both_written, [](RowClass& c) { c.writes = Writes::both; });
     with(modifies, [](RowClass& c) { c.reads_first = true; });
     with(need_no_alignment, [](RowClass& c) { c.unaligned = true; });

@@ -1,5 +1,6 @@
 #include "jit/translate/translate.h"
 
+#include "cpu/system/canonical.h"
 #include "jit/translate/row_class.h"
 #include "jit/translate/x87.h"
 
@@ -73,7 +74,7 @@ void refine_flags(Op& op, const Source& source) {
     if (name == "INC" || name == "DEC") op.reads = 0; // CF is kept, not read.
     if (!shift_by_constant(source, name)) return;
     const u64 count = source.form.opcode == 0xD0 || source.form.opcode == 0xD1 ? 1 : op.parsed.immediate & 0x3F;
-    const u64 mask = op.parsed.w ? 63 : 31;
+    const u64 mask = source.wide(0) ? 63 : 31; // Not REX.W: byte operands stay bytes.
     if ((count & mask) != 0)
         op.reads = 0;
     else
@@ -175,9 +176,11 @@ bool as_leave_frame(Op& op, const Source&) {
 
 bool as_branch(Op& op, const Source& source, OpKind kind) {
     if (!source.form.is(0, OperandKind::relative) || op.guest.operand_size != 8) return false;
+    if (!cpu::is_canonical(op.next_rip() + op.guest.immediate)) return false; // #GP where it stands.
     op.kind = kind;
     op.condition = source.form.opcode & 0xF;
     op.target = op.next_rip() + op.guest.immediate;
+    op.guest.displacement = 1; // The handler goes on with the record there.
     if (kind == OpKind::branch_if_count_zero && op.guest.address_bytes() != 8) return false;
     return true;
 }
@@ -210,6 +213,11 @@ bool as_return(Op& op, const Source& source) {
     return true;
 }
 
+bool as(Op& op, OpKind kind) {
+    op.kind = kind;
+    return true;
+}
+
 bool classify(Op& op, const Source& source) {
     switch (source.row.kind) {
     case RowKind::interpret: return false;
@@ -221,13 +229,20 @@ bool classify(Op& op, const Source& source) {
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
     case RowKind::divide:
     case RowKind::compare_exchange: return as_accumulator(op, source);
-    case RowKind::widen: op.kind = OpKind::widen; return true;
+    case RowKind::widen: return as(op, OpKind::widen);
     case RowKind::load_address: return as_load_address(op, source);
     case RowKind::push: return as_push(op, source);
     case RowKind::pop: return as_pop(op, source);
     case RowKind::leave_frame: return as_leave_frame(op, source);
-    case RowKind::nothing: op.kind = OpKind::nothing; return true;
-    case RowKind::fence: return false;
+    case RowKind::nothing: return as(op, OpKind::nothing);
+    case RowKind::swap_gs: return source.mode.ring0 && as(op, OpKind::swap_gs);
+    case RowKind::disable_interrupts: return source.mode.ring0 && as(op, OpKind::disable_interrupts);
+    case RowKind::enable_interrupts: return source.mode.ring0 && as(op, OpKind::enable_interrupts);
+    case RowKind::read_timestamp: return !source.mode.timestamp_off && as(op, OpKind::read_timestamp);
+    case RowKind::push_flags:
+        op.access = MemoryAccess::write;
+        op.access_bytes = 8;
+        return op.guest.operand_size == 8 && as(op, OpKind::push_flags);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
     case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
@@ -246,22 +261,37 @@ bool ends(OpKind kind) {
            || kind == OpKind::call_indirect || kind == OpKind::jump_indirect || kind == OpKind::return_near;
 }
 
-void make_interpreted(Op& op, u16 properties) {
+void make_interpreted(Op& op, const Form& form) {
     ir::interpret_instead(op);
-    const bool relative = properties & cpu::p_relative;
+    const u16 properties = cpu::properties_of(op.guest);
+    const bool relative = (properties & cpu::p_relative) && form.is(0, OperandKind::relative);
     if (relative) op.guest.displacement = 1; // The record that ends the block stands there.
     if (relative || (properties & cpu::p_ends_block)) op.kind = OpKind::interpret_and_leave;
+}
+
+// The instruction after STI runs before any interrupt. Where that one leaves without a look at the events, the handler
+// does the STI, and the engine what follows.
+void settle_shadows(ir::Unit& unit) {
+    for (std::size_t n = 0; n < unit.ops.size(); ++n) {
+        if (unit.ops[n].kind != OpKind::enable_interrupts) continue;
+        const bool last = n + 1 == unit.ops.size();
+        const OpKind next = last ? OpKind::fall_through : unit.ops[n + 1].kind;
+        if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
+            || next == OpKind::call || next == OpKind::fall_through || next == OpKind::enable_interrupts)
+            ir::interpret_instead(unit.ops[n]);
+    }
 }
 
 } // namespace
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode) {
+                   const UnitMode& mode, unsigned longest) {
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
+    unit.ops.reserve(16);
     if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
-    while (unit.ops.size() < longest_unit) {
+    while (unit.ops.size() < longest) {
         Op op;
         Form form;
         const auto rest = bytes.subspan(unit.bytes);
@@ -272,16 +302,20 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         op.reads = row.reads;
         op.writes = row.written;
         op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
-        if (!classify(op, source)) make_interpreted(op, cpu::properties_of(op.guest));
+        if (!classify(op, source)) make_interpreted(op, form);
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);
-        if (ends(op.kind)) return unit;
+        if (ends(op.kind)) {
+            settle_shadows(unit);
+            return unit;
+        }
     }
     if (unit.ops.empty()) return unit;
     Op end;
     end.kind = OpKind::fall_through;
     end.rip = end.target = linear + unit.bytes;
     unit.ops.push_back(end);
+    settle_shadows(unit);
     return unit;
 }
 

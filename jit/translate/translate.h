@@ -16,6 +16,8 @@ struct UnitMode {
     bool x87_off = false, mmx_off = false, wait_off = false;
     bool x87_traps = false;           // FCW unmasks an exception, or one is pending.
     bool x87_transcendentals = false; // On the host's unit: Switches::x87_transcendentals, the same for all units.
+    bool ring0 = false;               // CPL 0 in protected mode.
+    bool timestamp_off = false;       // RDTSC is not allowed (CR4.TSD).
 
     u64 key() const {
         return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
@@ -26,10 +28,10 @@ struct UnitMode {
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
-// The unit of the code at `bytes`, which ends at the end of its page or of the code segment. A pure function of its
-// arguments; an empty unit when the first instruction cannot be part of any (it goes on past the bytes). Only 64-bit
-// code for now: other modes give an empty unit.
+// The unit of the code at `bytes`, of at most `longest` instructions, which ends at the end of its page or of the code
+// segment. A pure function of its arguments; an empty unit when the first instruction cannot be part of any (it goes on
+// past the bytes). Only 64-bit code for now: other modes give an empty unit.
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode);
+                   const UnitMode& mode, unsigned longest = longest_unit);
 
 } // namespace calque::jit

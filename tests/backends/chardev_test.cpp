@@ -117,6 +117,24 @@ TEST_F(ChardevTest, SocketServerTakesOneClientAfterAnother) {
     EXPECT_FALSE(std::filesystem::exists(path)) << "the socket is removed";
 }
 
+// A monitor that greeted at its start greeted nobody, or answered the first command before it greeted.
+TEST_F(ChardevTest, EachClientIsAnnouncedBeforeItsInput) {
+    const std::string path = directory + "/socket";
+    auto server = open("unix:" + path + ",server,nowait");
+    const int first = connect_to(path);
+    ASSERT_EQ(::write(first, "one", 3), 3);
+    Sink sink;
+    sink.tell_opened = true;
+    server->set_receiver(sink.receiver());
+    EXPECT_TRUE(sink.wait_for("<opened>one"));
+    ::close(first);
+    const int second = connect_to(path);
+    ASSERT_EQ(::write(second, "two", 3), 3);
+    EXPECT_TRUE(sink.wait_for("<opened>one<opened>two"));
+    ::close(second);
+    server.reset();
+}
+
 TEST_F(ChardevTest, SocketServerTakesOverAnAbandonedSocketButNoFile) {
     const std::string path = directory + "/socket";
     { std::ofstream(path) << "precious"; }

@@ -34,8 +34,15 @@ class Sink {
                     std::lock_guard lock(mutex_);
                     text_ += "<break>";
                     changed_.notify_all();
+                },
+                [this] {
+                    std::lock_guard lock(mutex_);
+                    if (tell_opened) text_ += "<opened>";
+                    changed_.notify_all();
                 }};
     }
+    bool tell_opened = false;
+
     void set_room(std::size_t room) {
         std::lock_guard lock(mutex_);
         room_ = room;

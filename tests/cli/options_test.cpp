@@ -62,6 +62,9 @@ TEST(Options, NumbersOfProcessors) {
 TEST(Options, MachineAndAccelerator) {
     EXPECT_FALSE(parsed({"-machine", "pc,accel=tcg,hpet=off"}).machine.hpet);
     parsed({"-M", "pc-i440fx-7.2", "-accel", "interp", "-accel", "tcg,thread=multi,tb-size=64"});
+    const Options o = parsed({"-accel", "jit,hot-after=1,longest-unit=2"});
+    EXPECT_EQ(o.machine.translator.hot_after, 1u);
+    EXPECT_EQ(o.machine.translator.longest_unit, 2u);
 }
 
 TEST(Options, Devices) {

@@ -88,7 +88,12 @@ class Program(unittest.TestCase):
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.stderr.close)
         self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))
-        return process, self.monitor(path)
+        client = self.monitor(path)
+        greeting = b""
+        while not greeting.endswith(b"(calque) "):
+            greeting += client.recv(4096)
+        self.assertIn(b"Calque", greeting)
+        return process, client
 
 
 class Endings(Program):
@@ -209,6 +214,20 @@ class Stopping(Program):
 
 
 class Monitor(Program):
+    def test_each_client_is_greeted(self):
+        path = self.folder / "monitor"
+        process, first = self.with_monitor(guests.HALT)
+        first.sendall(b"half a comm")
+        first.close()
+        second = self.monitor(path)
+        text = b""
+        while not text.endswith(b"(calque) "):
+            text += second.recv(4096)
+        self.assertIn(b"Calque", text)
+        self.assertIn("running", self.ask(second, "info status"))
+        second.sendall(b"quit\r")
+        self.assertEqual(process.wait(PATIENCE), 0)
+
     def test_info_commands(self):
         process, monitor = self.with_monitor(guests.HALT)
         self.assertIn("RIP=00000000001000", self.ask(monitor, "info registers"))

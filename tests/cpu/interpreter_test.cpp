@@ -48,7 +48,10 @@ TEST(Interpreter, ChainsOfBlocksDoNotGrowTheStack) {
     m.state().gpr[rcx] = ~u64{0};
     EXPECT_EQ(m.run(program, 8'000'000), ExitReason::budget);
     EXPECT_EQ(m.state().gpr[rcx], ~u64{0} - 1'000'000 + 0);
-    EXPECT_LT(m.interpreter().counters().lookups, 3000u); // The loop is returned to every few thousand instructions.
+    // The loop is returned to every few thousand instructions; without tail calls, after each block.
+    if (tail_calls) {
+        EXPECT_LT(m.interpreter().counters().lookups, 3000u);
+    }
 }
 
 TEST(Interpreter, AStoreIntoTheRunningBlockTakesEffectAtOnce) {

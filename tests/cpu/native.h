@@ -55,6 +55,19 @@ class Native {
         return native;
     }
     bool ok() const { return ok_; }
+    // Whether an access to an address that holds nothing of the test's faults. With a sanitizer it may hit the shadow
+    // memory, which lies over most of the low addresses and would not survive a random store.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    static constexpr bool stray_accesses_fault = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    static constexpr bool stray_accesses_fault = false;
+#else
+    static constexpr bool stray_accesses_fault = true;
+#endif
+#else
+    static constexpr bool stray_accesses_fault = true;
+#endif
     State& state() { return *reinterpret_cast<State*>(state_base); }
     std::span<u8> arena() { return {reinterpret_cast<u8*>(arena_base), arena_size}; }
     u8* at(u64 address) { return reinterpret_cast<u8*>(address); }

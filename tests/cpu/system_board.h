@@ -9,6 +9,7 @@
 // All handlers are a HLT at privilege level 0.
 #pragma once
 
+#include "tests/cpu/engine.h"
 #include "tests/cpu/harness.h"
 
 #include <gtest/gtest.h>
@@ -52,7 +53,7 @@ class Board {
         region.name = "ram";
         memory.set_regions({region});
         cpu_ = std::make_unique<Cpu>(0, model_, memory, platform, log);
-        engine_ = std::make_unique<Interpreter>(memory, log, 1u << 16);
+        engine_ = make_engine(memory, log);
         cpu_->mmu.unpark();
         enter();
     }
@@ -84,13 +85,12 @@ class Board {
         state().rip() = at - segment(cs).base;
         state().activity = Activity::running;
     }
-    ExitReason run(u64 instructions = 1000) { return engine_->run(*cpu_, instructions); }
+    // As many instructions; without a number, until something stops the processor.
+    ExitReason run(u64 instructions) { return engine_->run(*cpu_, instructions); }
+    ExitReason run() { return run(long_budget(1000)); }
     // Runs until a handler's HLT; the vector, or -1 when the processor stopped elsewhere.
-    int run_to_handler(u64 instructions = 1000) {
-        if (run(instructions) != ExitReason::halted) return -1;
-        const u64 at = segment(cs).base + state().rip() - 1 - handlers_at;
-        return at < 256 * 16 && at % 16 == 0 ? static_cast<int>(at / 16) : -1;
-    }
+    int run_to_handler(u64 instructions) { return handler_of(run(instructions)); }
+    int run_to_handler() { return handler_of(run()); }
     // The nth element of the stack in force.
     u16 stacked16(unsigned n) { return peek<u16>(stack_base() + n * 2); }
     u32 stacked32(unsigned n) { return peek<u32>(stack_base() + n * 4); }
@@ -125,6 +125,12 @@ class Board {
     FakePlatform platform;
 
   private:
+    int handler_of(ExitReason reason) {
+        if (reason != ExitReason::halted) return -1;
+        const u64 at = segment(cs).base + state().rip() - 1 - handlers_at;
+        return at < 256 * 16 && at % 16 == 0 ? static_cast<int>(at / 16) : -1;
+    }
+
     static constexpr u64 ram_size = 0x100000;
     struct Free {
         void operator()(u8* p) const { ::operator delete[](p, std::align_val_t(page_size)); }
@@ -226,7 +232,7 @@ class Board {
     CpuModel model_;
     std::unique_ptr<u8[], Free> ram_;
     std::unique_ptr<Cpu> cpu_;
-    std::unique_ptr<Interpreter> engine_;
+    std::unique_ptr<ExecutionEngine> engine_;
 };
 
 inline constexpr int de = 0, db = 1, bp = 3, ov = 4, ud = 6, nm = 7, df = 8, ts_fault = 10, np = 11, ss_fault = 12,

@@ -72,6 +72,20 @@ TEST_F(PciTest, IdentifiesTheChipset) {
     EXPECT_EQ(read(1, 3, 0x0A, 2), 0x0680u);
 }
 
+// The bit could be written, and nothing heard of it: port B2h never raised an SMI.
+TEST_F(PciTest, ApmEnableReachesThePowerManagementBlock) {
+    bool enabled = false;
+    pm.set_apm_enable_hook([&](bool on) { enabled = on; });
+    write(1, 3, 0x58, 1u << 25, 4);
+    EXPECT_TRUE(enabled);
+    write(1, 3, 0x5B, 0, 1);
+    EXPECT_FALSE(enabled);
+    write(1, 3, 0x5B, 2, 1);
+    EXPECT_TRUE(enabled);
+    pm.reset();
+    EXPECT_FALSE(enabled);
+}
+
 TEST_F(PciTest, AbsentFunctionsAndBusesReadAllOnes) {
     EXPECT_EQ(read(1, 1, 0, 4), 0xFFFF'FFFFu);
     EXPECT_EQ(read(31, 7, 0, 2), 0xFFFFu);

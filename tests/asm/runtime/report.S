@@ -6,6 +6,7 @@
 .globl expect_any_address, tcg_reason, tcg_reason_lasts
 .globl check32, check64, expect32, expect64, skipping_on_tcg32, skipping_on_tcg64, finish32, finish64
 .globl unexpected_event32, unexpected_event64, restore_vectors32, restore_vectors64
+.globl about_to_reset32, about_to_reset64
 
 DEBUG_PORT = 0xE9
 EXIT_PORT = 0xF4
@@ -41,11 +42,12 @@ text_error: .asciz " error code "
 text_address: .asciz " at "
 text_because: .asciz " ["
 text_because_end: .asciz "]"
-text_unexpected: .asciz "FAIL  an event that nothing expected, after this check"
+text_unexpected: .asciz "FAIL  an event that nothing expected, after this check: "
 text_cr2: .asciz " cr2 "
 text_flags: .asciz " flags "
 text_cs: .asciz " cs "
 text_stack: .asciz " stack "
+text_reset: .asciz "about to reset\n"
 text_checks: .asciz "checks "
 text_failed: .asciz " failed "
 
@@ -261,6 +263,11 @@ expect\bits:
     mov edi, [rec_rip]
     call print_event\bits
 3:  call tail\bits
+    RESTORE_ALL \bits
+
+about_to_reset\bits:
+    SAVE_ALL \bits
+    SAY \bits, text_reset
     RESTORE_ALL \bits
 
 # Says what is left out, when it is.

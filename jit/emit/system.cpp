@@ -1,0 +1,86 @@
+// Instructions of the kernel that are frequent enough not to go through their handlers.
+#include "jit/emit/unit_emitter.h"
+
+namespace calque::jit {
+
+namespace {
+
+x86::Mem state_at(std::size_t offset, u32 size = 8) { return x86::ptr(t1, static_cast<i32>(offset), size); }
+constexpr std::size_t rflags_at = offsetof(cpu::CpuState, rflags);
+
+} // namespace
+
+void UnitEmitter::emit_swap_gs(const ir::Op&) {
+    constexpr std::size_t base_at = offsetof(cpu::CpuState, segment) + cpu::Segment::gs * sizeof(cpu::SegmentRegister)
+                                    + offsetof(cpu::SegmentRegister, base);
+    constexpr std::size_t kernel_at = offsetof(cpu::CpuState, kernel_gs_base);
+    a_.mov(t1, CALQUE_CONTEXT(state));
+    a_.mov(t0, state_at(kernel_at));
+    a_.mov(CALQUE_CONTEXT(scratch), t0);
+    a_.mov(t0, CALQUE_CONTEXT(gs_base));
+    a_.mov(state_at(kernel_at), t0);
+    a_.mov(t0, CALQUE_CONTEXT(scratch));
+    a_.mov(state_at(base_at), t0);
+    a_.mov(CALQUE_CONTEXT(gs_base), t0);
+}
+
+void UnitEmitter::emit_disable_interrupts(const ir::Op& op) {
+    before_clobber(op);
+    a_.mov(t1, CALQUE_CONTEXT(state));
+    a_.and_(state_at(rflags_at, 4), static_cast<i32>(~static_cast<u32>(cpu::flag_if)));
+}
+
+void UnitEmitter::emit_enable_interrupts(const ir::Op& op) {
+    before_clobber(op);
+    a_.mov(t1, CALQUE_CONTEXT(state));
+    a_.or_(state_at(rflags_at, 4), static_cast<i32>(cpu::flag_if));
+    interrupts_on_ = true;
+}
+
+void UnitEmitter::poll_before(u64 rip) {
+    if (flags_ != FlagsIn::packed) flags_to_host();
+    const std::size_t number = out_.exits.size();
+    Exit& exit = out_.exits.emplace_back();
+    exit.target = rip;
+    exit.flags = flags_;
+    exit.unit = request_.unit_index;
+    const Label stub = a_.newLabel();
+    poll_backward(stub);
+    exit_stub(number, stub);
+}
+
+// RFLAGS without RF and VM; the arithmetic flags are those of the packed form: AH is the low byte, AL is OF.
+void UnitEmitter::emit_push_flags(const ir::Op& op) {
+    flags_to_packed();
+    constexpr i32 never_pushed = static_cast<i32>(~static_cast<u32>(cpu::flag_rf | cpu::flag_vm));
+    a_.mov(t0d, CALQUE_CONTEXT(flags));
+    a_.movzx(t1d, x86::al);
+    a_.movzx(t0d, x86::ah);
+    a_.shl(t1d, 11);
+    a_.or_(t0d, t1d);
+    a_.mov(t1, CALQUE_CONTEXT(state));
+    a_.or_(t0d, state_at(rflags_at, 4));
+    a_.and_(t0d, never_pushed);
+    a_.mov(CALQUE_CONTEXT(scratch), t0);
+    check_push(op);
+    join_address();
+    a_.mov(t0, CALQUE_CONTEXT(scratch));
+    a_.mov(x86::qword_ptr(t1), t0);
+    advance_stack(-8);
+}
+
+void UnitEmitter::emit_read_timestamp(const ir::Op& op) {
+    before_clobber(op);
+    a_.call(thunk(request_.thunks.read_timestamp));
+    if (flags_ == FlagsIn::recipe && (recipe_.uses(cpu::rax) || recipe_.uses(cpu::rdx))) {
+        a_.mov(CALQUE_CONTEXT(scratch), t0);
+        flags_to_host();
+        a_.mov(t0, CALQUE_CONTEXT(scratch));
+    }
+    if (recipe_.uses(cpu::rax) || recipe_.uses(cpu::rdx)) recipe_.kind = FlagRecipe::Kind::none;
+    a_.mov(host_gpq(cpu::rax).r32(), t0d);
+    a_.rorx(x86::rdx, t0, 32);
+    a_.mov(x86::edx, x86::edx);
+}
+
+} // namespace calque::jit

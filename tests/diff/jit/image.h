@@ -1,0 +1,32 @@
+// The initial memory and processor state of a case, but for the program.
+#pragma once
+
+#include "cpu/state.h"
+#include "tests/diff/jit/layout.h"
+#include "tests/diff/pools.h"
+
+#include <span>
+#include <vector>
+
+namespace calque::diff {
+
+// What programs know of the machine that they are made for.
+struct Setting {
+    u64 base = 0; // Linear address of the piece.
+    u8 ring = 0;
+    bool interrupts = false; // Stores to the device may raise an interrupt.
+    u64 linear(u64 page_number, u64 offset = 0) const { return base + (page_number << page_shift) + offset; }
+};
+
+struct Image {
+    Setting setting;
+    cpu::CpuState state; // RIP is set when the program is placed.
+    std::vector<u8> ram;
+
+    std::span<u8> frame(u64 number) { return std::span(ram).subspan(number * page_size, page_size); }
+};
+
+// `interrupts`: the program is to expect them.
+Image make_image(Random& random, const Pools& pools, bool interrupts);
+
+} // namespace calque::diff

@@ -1,0 +1,340 @@
+// diff_jit: random programs, by the interpreter and by the translator.
+#include "tests/diff/jit/program.h"
+#include "tests/diff/jit/world.h"
+
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+namespace calque::diff {
+namespace {
+
+constexpr char usage[] = R"(Usage: diff_jit [option]...
+Runs random 64-bit programs in rings 0 and 3, with random page tables, through the interpreter, through the translator,
+and through the translator with each unit forced to one instruction, and compares processors, memory and devices.
+
+  --cases N        how many programs to run (default 20000)
+  --seed S         which ones (default 1)
+  --case N         only program N, as a difference's report names it
+  --jobs J         in so many processes (default 1)
+  --keep-going N   go on after a difference, up to N of them
+  --disturb        another thread raises interrupts, and drops translations of addresses and of code, all the time
+  --hot N          translate blocks that have been entered N times (default 1)
+  --no-passes      without the translator's passes
+  --verbose        with --case: the program and the exceptions that it takes
+  --trace          the translated units of a program that differs
+Status: 0 no difference, 1 a difference, 2 a wrong option, 77 not this kind of host.
+)";
+
+constexpr u64 programs_in_epoch = 4096; // That share one set of pools.
+constexpr u64 most_instructions = 20'000;
+
+struct Options {
+    u64 cases = 20'000, seed = 1, jobs = 1, most_differences = 1, hot = 1;
+    std::optional<u64> only;
+    bool verbose = false, trace = false, passes = true, disturb = false;
+};
+
+// The program that runs now, for the watchdog and for the report of a crash.
+struct Progress {
+    std::atomic<u64> number{0};
+    std::atomic<u64> runs{0};
+    std::atomic<World*> world{nullptr};
+    std::mutex mutex; // Held while `world` changes, and while it is disturbed.
+    u64 seed = 0;
+};
+Progress progress;
+
+void crashed(int signal) {
+    char text[128];
+    World* const world = progress.world;
+    const int length = std::snprintf(text, sizeof text, "diff_jit: signal %d in --seed %llu --case %llu (%s)\n", signal,
+                                     static_cast<unsigned long long>(progress.seed),
+                                     static_cast<unsigned long long>(progress.number.load()),
+                                     world ? engine_names[static_cast<unsigned>(world->kind())].data() : "none");
+    if (::write(2, text, static_cast<std::size_t>(length)) < 0) _exit(3);
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+}
+
+// Stops what runs for too long; ends the process when even that does not help.
+void watch() {
+    u64 last = 0;
+    unsigned still = 0;
+    for (;;) {
+        std::this_thread::sleep_for(std::chrono::seconds(1));
+        const u64 now = progress.runs;
+        World* const world = progress.world;
+        still = now == last && world ? still + 1 : 0;
+        last = now;
+        if (still == 5) world->stop();
+        if (still < 15) continue;
+        std::fprintf(stderr, "diff_jit: hangs in --seed %llu --case %llu (%s), and does not stop when told\n",
+                     static_cast<unsigned long long>(progress.seed),
+                     static_cast<unsigned long long>(progress.number.load()),
+                     engine_names[static_cast<unsigned>(world->kind())].data());
+        _exit(1);
+    }
+}
+
+void disturb(u64 seed) {
+    Random random(seed, ~u64{0});
+    for (;;) {
+        for (u64 n = random.below(2000); n; --n)
+            asm volatile("" ::: "memory");
+        std::lock_guard lock(progress.mutex);
+        if (World* const world = progress.world) world->disturb(random);
+    }
+}
+
+jit::EngineOptions engine_options(const Options& options) {
+    jit::EngineOptions engine;
+    engine.hot_after = static_cast<i32>(options.hot);
+    engine.code_bytes = std::size_t{8} << 20; // Fills up now and then.
+    engine.switches.verify = true;
+    engine.switches.flag_liveness = options.passes;
+    return engine;
+}
+
+class Runner {
+  public:
+    explicit Runner(const Options& options)
+        : options_(options), engine_options_(engine_options(options)), jit_(EngineKind::jit, engine_options_),
+          single_(EngineKind::jit_single, engine_options_) {}
+    int job(u64 number);
+
+  private:
+    // Runs the program in one world.
+    cpu::ExitReason run(World& world, const Image& image, u64 budget);
+    // What differs, by the first translator that differs; empty when nothing does or the program does not end.
+    std::string compare(Image& image, const Program& program);
+    void shrink(Image& image, Program& program);
+    void report(Image& image, Program& program, u64 number, const std::string& first);
+    std::string exceptions(const World& world) const;
+
+    const Options& options_;
+    jit::EngineOptions engine_options_;
+    World interpreter_{EngineKind::interpreter, {}}, jit_, single_;
+    cpu::CpuModel model_;
+    cpu::Decoder decoder_{model_};
+    Generator generator_{decoder_};
+    World* differs_ = nullptr;
+    u64 endless_ = 0, differences_ = 0, exceptions_ = 0, instructions_ = 0;
+};
+
+cpu::ExitReason Runner::run(World& world, const Image& image, u64 budget) {
+    world.load(image);
+    const auto now_runs = [](World* running) {
+        std::lock_guard lock(progress.mutex);
+        progress.world = running;
+    };
+    now_runs(&world);
+    ++progress.runs;
+    const cpu::ExitReason reason = world.run(budget);
+    now_runs(nullptr);
+    return reason;
+}
+
+std::string Runner::compare(Image& image, const Program& program) {
+    program.place(image, decoder_);
+    const u64 before = interpreter_.cpu().instructions;
+    const cpu::ExitReason expected = run(interpreter_, image, most_instructions);
+    if (expected == cpu::ExitReason::budget) {
+        ++endless_;
+        return {};
+    }
+    instructions_ += interpreter_.cpu().instructions - before;
+    exceptions_ += interpreter_.exceptions();
+    for (World* const world : {&jit_, &single_}) {
+        const cpu::ExitReason reason = run(*world, image, ~u64{0});
+        differs_ = world;
+        if (reason == cpu::ExitReason::stopped) return "  does not end\n";
+        std::string text = difference(interpreter_, *world);
+        if (!text.empty()) return text;
+    }
+    return {};
+}
+
+// Takes away halves, quarters, ... single items, as long as something still differs.
+void Runner::shrink(Image& image, Program& program) {
+    for (std::size_t piece = program.items.size() / 2; piece >= 1; piece /= 2) {
+        for (bool again = true; again;) {
+            again = false;
+            for (std::size_t at = 0; at < program.items.size(); at += piece) {
+                Program smaller = program;
+                bool any = false;
+                for (std::size_t n = at; n < std::min(at + piece, smaller.items.size()); ++n)
+                    if (!smaller.items[n].last) any |= !std::exchange(smaller.items[n].removed, true);
+                if (!any) continue;
+                std::fill(image.ram.begin() + frame::code * page_size, image.ram.begin() + frame::data * page_size,
+                          u8{0});
+                if (compare(image, smaller).empty()) continue;
+                program = std::move(smaller);
+                again = piece == 1;
+            }
+        }
+    }
+}
+
+std::string Runner::exceptions(const World& world) const {
+    std::string text;
+    const auto log = world.ram().subspan(frame::log * page_size, page_size);
+    const auto word = [&](u64 at) {
+        u64 v;
+        std::memcpy(&v, &log[at], 8);
+        return v;
+    };
+    const u64 count = std::min<u64>(word(log_count_at) & 0xFFFFFFFF, most_exceptions);
+    for (u64 n = 0; n < count; ++n) {
+        const u64 at = log_entries_at + n * log_entry_bytes;
+        text += fmt::format("  vector {} error {:#x} cr2 {:#x} rip {:#x}\n", word(at), word(at + 8), word(at + 16),
+                            word(at + 24));
+    }
+    return text;
+}
+
+void Runner::report(Image& image, Program& program, u64 number, const std::string& first) {
+    const World* const which = differs_;
+    fmt::print("--seed {} --case {}: {} differs from the interpreter\n{}", options_.seed, number,
+               engine_names[static_cast<unsigned>(which->kind())], first);
+    Program whole = program;
+    shrink(image, program);
+    std::string text = compare(image, program);
+    if (text.empty()) {
+        fmt::print("  (does not differ again: depends on what ran before)\n{}\n", whole.list(image));
+        return;
+    }
+    const auto& s = image.state;
+    fmt::print("The smallest program that differs ({}; base {:#x}, ring {}, cr0 {:#x}, cr4 {:#x}, rflags {:#x}, mxcsr "
+               "{:#x}):\n{}{}",
+               engine_names[static_cast<unsigned>(differs_->kind())], image.setting.base, image.setting.ring, s.cr0,
+               s.cr4, cpu::read_rflags(s), s.mxcsr, program.list(image), text);
+    for (unsigned n = 0; n < 16; ++n)
+        fmt::print("{}{:x}{}", n % 8 == 0 ? "  " : " ", s.gpr[n], n % 8 == 7 ? "\n" : "");
+    fmt::print("exceptions by the interpreter:\n{}by the translator:\n{}", exceptions(interpreter_),
+               exceptions(*differs_));
+    std::fflush(stdout);
+    if (!options_.trace) return;
+    World fresh(differs_->kind(), engine_options_);
+    (void)fresh.log().enable("jit");
+    run(fresh, image, ~u64{0});
+}
+
+int Runner::job(u64 first) {
+    u64 epoch = ~u64{0};
+    std::unique_ptr<Pools> pools;
+    u64 last = options_.cases, step = options_.jobs;
+    if (options_.only) first = *options_.only, last = first + 1;
+    for (u64 n = first; n < last; n += step) {
+        progress.number = n;
+        if (n / programs_in_epoch != epoch) {
+            epoch = n / programs_in_epoch;
+            pools = std::make_unique<Pools>(options_.seed, epoch);
+        }
+        Random random(options_.seed, n);
+        Image image = make_image(random, *pools, options_.disturb);
+        Program program = generator_.make(image.setting, random, *pools);
+        const std::string text = compare(image, program);
+        if (options_.verbose) {
+            fmt::print("{}{}units {}\n", program.list(image), exceptions(interpreter_), jit_.translated());
+            std::fflush(stdout);
+        }
+        if (text.empty()) continue;
+        report(image, program, n, text);
+        if (++differences_ >= options_.most_differences) break;
+    }
+    fmt::print("{} programs of seed {}: {} differ, {} do not end; {} blocks translated, {} of one instruction\n",
+               options_.only ? 1 : (options_.cases + step - 1 - first) / step, options_.seed, differences_, endless_,
+               jit_.translated(), single_.translated());
+    fmt::print("{} guest instructions, {} exceptions\n", instructions_, exceptions_);
+    std::fflush(stdout);
+    return differences_ == 0 ? 0 : 1;
+}
+
+bool parse(int argc, char** argv, Options& options) {
+    const auto number = [](const char* text, u64& out) {
+        const char* end = text + std::strlen(text);
+        return std::from_chars(text, end, out).ptr == end && end != text;
+    };
+    for (int n = 1; n < argc; ++n) {
+        const std::string_view name = argv[n];
+        u64 only = 0;
+        u64* value = name == "--cases"        ? &options.cases
+                     : name == "--seed"       ? &options.seed
+                     : name == "--jobs"       ? &options.jobs
+                     : name == "--keep-going" ? &options.most_differences
+                     : name == "--hot"        ? &options.hot
+                     : name == "--case"       ? &only
+                                              : nullptr;
+        if (value) {
+            if (++n == argc || !number(argv[n], *value)) {
+                fmt::print(stderr, "diff_jit: {} wants a number\n", name);
+                return false;
+            }
+            if (value == &only) options.only = only;
+        } else if (name == "--verbose") {
+            options.verbose = true;
+        } else if (name == "--disturb") {
+            options.disturb = true;
+        } else if (name == "--no-passes") {
+            options.passes = false;
+        } else if (name == "--trace") {
+            options.trace = true;
+        } else {
+            fmt::print(stderr, "diff_jit: {} is not an option\n{}", name, usage);
+            return false;
+        }
+    }
+    if (options.jobs == 0) options.jobs = 1;
+    return true;
+}
+
+int one_process(const Options& options, u64 number) {
+    progress.seed = options.seed;
+    std::thread(watch).detach();
+    if (options.disturb) std::thread(disturb, options.seed).detach();
+    for (const int signal : {SIGSEGV, SIGILL, SIGBUS, SIGABRT})
+        std::signal(signal, crashed);
+    return Runner(options).job(number);
+}
+
+int all(const Options& options) {
+    if (options.jobs == 1 || options.only) return one_process(options, 0);
+    std::vector<pid_t> children;
+    for (u64 n = 0; n < options.jobs; ++n) {
+        const pid_t child = fork();
+        if (child == 0) _exit(one_process(options, n));
+        children.push_back(child);
+    }
+    int result = 0;
+    for (const pid_t child : children) {
+        int status = 0;
+        waitpid(child, &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) result = 1;
+    }
+    return result;
+}
+
+} // namespace
+} // namespace calque::diff
+
+int main(int argc, char** argv) {
+    calque::diff::Options options;
+    if (!calque::diff::parse(argc, argv, options)) return 2;
+    __builtin_cpu_init();
+    if (!__builtin_cpu_is("amd") || !calque::jit::Engine::supported()) {
+        std::puts(
+            "diff_jit: translated code takes what the manuals leave undefined from the host, the interpreter from\n"
+            "AMD's Zen; this is another processor, or one without what translated code needs");
+        return 77;
+    }
+    const int result = calque::diff::all(options);
+    std::fflush(stdout);
+    _exit(result); // The watchdog runs on.
+}

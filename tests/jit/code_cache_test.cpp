@@ -1,0 +1,188 @@
+// The arena, and units in the cache: found, linked, unlinked, killed, flushed.
+#include "jit/cache/code_cache.h"
+
+#include <cstring>
+#include <gtest/gtest.h>
+
+namespace calque::jit {
+namespace {
+
+constexpr u64 page = 0x3000;
+
+// A unit whose code is a jump to its own stub: JMP +0; RET. The first exit is that jump.
+EmittedUnit jump_unit(u32 number, bool in_page = true) {
+    EmittedUnit unit;
+    // JMP stub; stub: RET; guard: LEA-like field of 4 bytes, then a jump's displacement.
+    unit.code = {0xE9, 0, 0, 0, 0, 0xC3, 0, 0, 0, 0, 0xE9, 0, 0, 0, 0, 0x90};
+    unit.entry_packed = 0;
+    unit.entry_host = 15;
+    Exit exit;
+    exit.unit = number;
+    exit.jump = 1;
+    exit.stub = 5;
+    exit.in_page = in_page;
+    exit.guard = 6;
+    exit.guard_id = 6;
+    exit.guard_jump = 11;
+    unit.exits.push_back(exit);
+    return unit;
+}
+
+class CodeCacheTest : public ::testing::Test {
+  protected:
+    u32 add(u64 address, bool in_page = true, u32 bytes = 16) {
+        return cache.insert({address, address, 0}, bytes, 1, jump_unit(cache.next_unit(), in_page));
+    }
+    // Where the jump whose displacement is at `offset` of the unit goes.
+    const std::byte* destination(u32 unit, u32 offset) {
+        i32 displacement;
+        std::memcpy(&displacement, cache.unit(unit).at(offset), 4);
+        return cache.unit(unit).at(offset + 4) + displacement;
+    }
+    u32 exit_of(u32 unit) { return cache.unit(unit).first_exit; }
+
+    CodeCache cache{std::size_t{1} << 20, {}};
+};
+
+TEST_F(CodeCacheTest, FindsByEveryPartOfTheKey) {
+    const u32 unit = add(page);
+    EXPECT_EQ(cache.find({page, page, 0}), unit);
+    EXPECT_FALSE(cache.find({page + 1, page, 0}));
+    EXPECT_FALSE(cache.find({page, page + 1, 0}));
+    EXPECT_FALSE(cache.find({page, page, 1}));
+}
+
+TEST_F(CodeCacheTest, FindsByHostAddress) {
+    const u32 a = add(page), b = add(page + 0x100);
+    EXPECT_EQ(cache.unit_at(cache.unit(a).code), &cache.unit(a));
+    EXPECT_EQ(cache.unit_at(cache.unit(b).at(cache.unit(b).code_bytes - 1)), &cache.unit(b));
+    EXPECT_EQ(cache.unit_at(cache.thunk_base()), nullptr);
+    EXPECT_EQ(cache.unit_at(cache.next()), nullptr);
+}
+
+TEST_F(CodeCacheTest, ALinkedExitLeadsToTheOtherUnitsEntry) {
+    const u32 a = add(page), b = add(page + 0x100);
+    cache.link(exit_of(a), b, 0);
+    EXPECT_EQ(destination(a, 1), cache.unit(b).at(cache.unit(b).entry_packed));
+    cache.exit(exit_of(a)).flags = FlagsIn::host;
+    cache.link(exit_of(a), b, 0);
+    EXPECT_EQ(destination(a, 1), cache.unit(b).at(cache.unit(b).entry_host));
+    EXPECT_EQ(cache.unit(b).incoming.size(), 1u); // Linked anew, not twice.
+}
+
+TEST_F(CodeCacheTest, AnExitToAnotherPageGoesThroughItsGuard) {
+    const u32 a = add(page, false), b = add(page + 0x1000);
+    cache.link(exit_of(a), b, 0); // Without an id the page is not known to stay.
+    EXPECT_EQ(cache.exit(exit_of(a)).linked_to, 0u);
+    cache.link(exit_of(a), b, 77);
+    EXPECT_EQ(destination(a, 1), cache.unit(a).at(6));
+    EXPECT_EQ(destination(a, 11), cache.unit(b).at(cache.unit(b).entry_packed));
+    u32 id;
+    std::memcpy(&id, cache.unit(a).at(6), 4);
+    EXPECT_EQ(id, 0u - 77);
+}
+
+TEST_F(CodeCacheTest, NothingLeadsToAKilledUnit) {
+    const u32 a = add(page), b = add(page + 0x100);
+    cache.link(exit_of(a), b, 0);
+    EXPECT_FALSE(cache.kill(PhysicalAddress(page + 0x10), 0xF0)); // Between the two.
+    EXPECT_TRUE(cache.kill(PhysicalAddress(page + 0x10F), 1));    // The last byte of b.
+    EXPECT_EQ(destination(a, 1), cache.unit(a).at(5));            // The stub again.
+    EXPECT_FALSE(cache.find({page + 0x100, page + 0x100, 0}));
+    EXPECT_TRUE(cache.unit(b).dead);
+    EXPECT_FALSE(cache.unit(a).dead);
+    cache.link(exit_of(a), b, 0);
+    EXPECT_EQ(cache.exit(exit_of(a)).linked_to, 0u); // Nor can it be linked to.
+}
+
+TEST_F(CodeCacheTest, AKilledUnitLeadsNowhere) {
+    const u32 a = add(page), b = add(page + 0x100);
+    cache.link(exit_of(a), b, 0);
+    EXPECT_TRUE(cache.kill(PhysicalAddress(page), 1));
+    EXPECT_EQ(destination(a, 1), cache.unit(a).at(5));
+    EXPECT_TRUE(cache.unit(b).incoming.empty());
+    cache.link(exit_of(a), b, 0);
+    EXPECT_EQ(cache.exit(exit_of(a)).linked_to, 0u);
+}
+
+TEST_F(CodeCacheTest, AUnitThatLeadsToItselfCanBeKilled) {
+    const u32 a = add(page);
+    cache.link(exit_of(a), a, 0);
+    EXPECT_TRUE(cache.kill(PhysicalAddress(page), 1));
+    EXPECT_TRUE(cache.unit(a).incoming.empty());
+}
+
+TEST_F(CodeCacheTest, KillsOverPages) {
+    add(page + 0xFF8, true, 8);
+    add(page + 0x1000, true, 8);
+    const u32 beyond = add(page + 0x1008, true, 8);
+    EXPECT_TRUE(cache.kill(PhysicalAddress(page + 0xFFF), 2));
+    EXPECT_EQ(cache.counters().killed, 2u);
+    EXPECT_FALSE(cache.unit(beyond).dead);
+}
+
+TEST_F(CodeCacheTest, ATranslationAnewTakesThePlace) {
+    add(page);
+    cache.kill(PhysicalAddress(page), 1);
+    const u32 again = add(page);
+    EXPECT_EQ(cache.find({page, page, 0}), again);
+    EXPECT_TRUE(cache.kill(PhysicalAddress(page), 1));
+    EXPECT_FALSE(cache.find({page, page, 0}));
+}
+
+TEST_F(CodeCacheTest, FlushForgetsAllButTheThunks) {
+    const std::byte* const first = cache.next();
+    add(page);
+    cache.flush();
+    EXPECT_EQ(cache.next(), first);
+    EXPECT_EQ(cache.next_unit(), 0u);
+    EXPECT_FALSE(cache.find({page, page, 0}));
+    EXPECT_FALSE(cache.kill(PhysicalAddress(page), 1));
+    EXPECT_EQ(cache.find({page, page, 0}), std::nullopt);
+    EXPECT_EQ(cache.counters().flushes, 1u);
+}
+
+TEST_F(CodeCacheTest, IsFullWhenAUnitMayNotFit) {
+    EXPECT_FALSE(cache.full());
+    while (!cache.full()) {
+        EmittedUnit unit = jump_unit(cache.next_unit());
+        unit.code.resize(60'000);
+        cache.insert({page + cache.next_unit(), page, 0}, 1, 1, std::move(unit));
+    }
+    EXPECT_GT(cache.next_unit(), 10u);
+    cache.flush();
+    EXPECT_FALSE(cache.full());
+}
+
+TEST(CodeArena, IsWrittenAtOneAddressAndRunAtAnother) {
+    CodeArena arena(std::size_t{1} << 16);
+    const u8 code[] = {0xB8, 1, 0, 0, 0, 0xC3}; // MOV EAX, 1; RET
+    const std::byte* const at = arena.next();
+    EXPECT_EQ(arena.append(code), at);
+    EXPECT_EQ(std::memcmp(at, code, sizeof code), 0);
+    arena.patch(at + 1, 0x12345678);
+    u32 value;
+    std::memcpy(&value, at + 1, 4);
+    EXPECT_EQ(value, 0x12345678u);
+    EXPECT_TRUE(arena.contains(at));
+    EXPECT_FALSE(arena.contains(arena.next()));
+#if defined(__x86_64__)
+    EXPECT_EQ(reinterpret_cast<int (*)()>(reinterpret_cast<std::uintptr_t>(at))(), 0x12345678);
+#endif
+}
+
+TEST(CodeArena, PiecesDoNotOverlapAndAreCut) {
+    CodeArena arena(std::size_t{1} << 16);
+    const std::vector<u8> code(100, 0x90);
+    const std::byte* const first = arena.append(code);
+    const std::byte* const second = arena.append(code);
+    EXPECT_GE(second, first + 100);
+    EXPECT_TRUE(arena.has_room(arena.used()));
+    EXPECT_FALSE(arena.has_room(std::size_t{1} << 16));
+    arena.cut(second);
+    EXPECT_EQ(arena.next(), second);
+    EXPECT_FALSE(arena.contains(second));
+}
+
+} // namespace
+} // namespace calque::jit
