@@ -56,7 +56,7 @@ TEST(X87, TranslatedProgramsDoWhatInterpretedOnesDo) {
     if (!Engine::supported() || !__builtin_cpu_is("amd")) GTEST_SKIP() << "the undefined results are another host's";
     Pair pair;
     const u64 only = number_from("CALQUE_X87_PROGRAM", 0);
-    const u64 count = only ? only : number_from("CALQUE_X87_PROGRAMS", 3000);
+    const u64 count = only ? only : number_from("CALQUE_X87_PROGRAMS", 10000);
     for (u64 seed = only ? only : 1; seed <= count; ++seed) {
         X87Program program(seed);
         const std::string text = pair.compare(seed, program.make());

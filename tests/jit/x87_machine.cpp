@@ -13,6 +13,7 @@ namespace {
 
 constexpr u16 code_selector = 0x08, data_selector = 0x10;
 constexpr u64 idt_at = tables_at + 0x100;
+constexpr u64 used_bytes = testing::stack_top + page_size - testing::arena_base;
 
 EngineOptions hot_at_once(EngineOptions options) {
     options.hot_after = 1;
@@ -162,7 +163,9 @@ std::string difference(X87Machine& expected, X87Machine& got) {
     compare("FCS", a.x87.instruction_selector, b.x87.instruction_selector);
     compare("FDP", a.x87.data_pointer, b.x87.data_pointer);
     compare("FDS", a.x87.data_selector, b.x87.data_selector);
-    const auto memory_a = expected.machine().arena(), memory_b = got.machine().arena();
+    // Program, data, tables, log and stack.
+    const auto memory_a = expected.machine().arena().first(used_bytes);
+    const auto memory_b = got.machine().arena().first(used_bytes);
     const auto first = std::mismatch(memory_a.begin(), memory_a.end(), memory_b.begin()).first;
     if (first != memory_a.end()) {
         const auto at = static_cast<std::size_t>(first - memory_a.begin());
