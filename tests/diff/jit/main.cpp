@@ -141,6 +141,12 @@ cpu::ExitReason Runner::run(World& world, const Image& image, u64 budget) {
     return reason;
 }
 
+// A HLT of the program's own, met by a jump or a store into the blue: an interrupt may have come before it or after.
+bool waits(const Image& image, const World& world) {
+    return image.setting.interrupts && world.state().activity == cpu::Activity::halted
+           && (world.state().rflags & cpu::flag_if);
+}
+
 std::string Runner::compare(Image& image, const Program& program) {
     program.place(image, decoder_);
     const u64 before = interpreter_.cpu().instructions;
@@ -154,6 +160,7 @@ std::string Runner::compare(Image& image, const Program& program) {
     for (World* const world : {&jit_, &single_}) {
         const cpu::ExitReason reason = run(*world, image, ~u64{0});
         differs_ = world;
+        if (waits(image, interpreter_) || waits(image, *world)) continue;
         if (reason == cpu::ExitReason::stopped) return "  does not end\n";
         std::string text = difference(interpreter_, *world);
         if (!text.empty()) return text;
