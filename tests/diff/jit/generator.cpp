@@ -569,9 +569,11 @@ class Generator::Writer {
         const bool code = random_.one_in(3);
         const u64 page =
             code ? page::code + random_.below(page::code_count) : page::data + random_.below(page::data_count);
-        const u64 frame = code || random_.one_in(6) ? frame::code + random_.below(page::code_count)
-                                                    : frame::data + random_.below(frame::data_count);
-        const u64 rights = random_.one_in(8) ? random_.below(8) : setting_.ring == 3 ? 7 : 3;
+        const u64 frame = code || (random_.one_in(6) && !setting_.constant_code)
+                              ? frame::code + random_.below(page::code_count)
+                              : frame::data + random_.below(frame::data_count);
+        u64 rights = random_.one_in(8) ? random_.below(8) : setting_.ring == 3 ? 7 : 3;
+        if (code && setting_.constant_code) rights &= ~u64{2};
         const unsigned reg = random_.one_in(2) ? unsigned{rbx} : unsigned{rsi};
         move_immediate(reg, frame << page_shift | rights | 0x60);
         Item& item = add({0x48, 0x89, 0x05u | reg << 3}); // MOV [rip], reg

@@ -50,6 +50,7 @@ class Builder {
         image_.setting.base = top >= 256 ? address | 0xFFFF'0000'0000'0000 : address;
         image_.setting.ring = random_.one_in(2) ? 3 : 0;
         image_.setting.interrupts = wanted_.interrupts || random_.one_in(4);
+        image_.setting.constant_code = wanted_.interrupts;
         image_.setting.remaps = random_.one_in(2);
         slots_ = {top, third, second};
     }
@@ -57,7 +58,7 @@ class Builder {
     void control_registers() {
         CpuState& s = state();
         s.cr0 = cr0_pe | cr0_pg | cr0_et | cr0_ne | cr0_mp;
-        if (!random_.one_in(4)) s.cr0 |= cr0_wp;
+        if (!random_.one_in(4) || image_.setting.constant_code) s.cr0 |= cr0_wp;
         if (random_.one_in(2)) s.cr0 |= cr0_am;
         if (random_.one_in(24)) s.cr0 |= cr0_ts;
         if (random_.one_in(48)) s.cr0 |= cr0_em;
@@ -92,9 +93,11 @@ class Builder {
         for (u64 n = 0; n < page::code_count; ++n) {
             u64 rights = code_rights | (random_.one_in(2) ? writable : 0);
             if (random_.one_in(32)) rights ^= u64{1} << random_.below(3);
+            if (image_.setting.constant_code) rights &= ~writable;
             if (random_.one_in(32)) rights |= no_execute;
             map(page::code + n, frame::code + n, rights);
-            map(page::alias + n, frame::code + n, present | writable | (random_.one_in(4) ? 0 : user) | no_execute);
+            map(page::alias + n, (image_.setting.constant_code ? frame::data : frame::code) + n,
+                present | writable | (random_.one_in(4) ? 0 : user) | no_execute);
         }
         for (u64 n = 0; n < page::data_count; ++n)
             map_data(page::data + n);
@@ -125,7 +128,9 @@ class Builder {
         case 1: bits &= ~writable; break;
         case 2: bits ^= user; break;
         case 3: to = frame::device; break;
-        case 4: to = frame::code + random_.below(page::code_count); break;
+        case 4:
+            if (!image_.setting.constant_code) to = frame::code + random_.below(page::code_count);
+            break;
         case 5:
             if (random_.one_in(4)) bits |= u64{1} << 51; // Reserved.
             break;

@@ -17,7 +17,10 @@ struct Setting {
     u8 ring = 0;
     bool interrupts = false; // Stores to the device may raise an interrupt.
     bool code32 = false;     // Compatibility mode.
-    bool remaps = false;     // The page table is mapped.
+    // Nothing stores into the program's code: a REP that overwrites itself, or a store to code that another thread has
+    // dropped an instant before, shows when an interrupt came.
+    bool constant_code = false;
+    bool remaps = false; // The page table is mapped.
     cpu::DecodeMode decode() const { return {code32 ? cpu::CodeSize::bits32 : cpu::CodeSize::bits64, false, false}; }
     u64 linear(u64 page_number, u64 offset = 0) const { return base + (page_number << page_shift) + offset; }
 };
@@ -31,7 +34,7 @@ struct Image {
 };
 
 struct Wanted {
-    bool interrupts = false; // The program is to expect them.
+    bool interrupts = false; // The program is to expect them at any time.
     bool code32 = false;
 };
 Image make_image(Random& random, const Pools& pools, const Wanted& wanted);
