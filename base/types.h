@@ -29,7 +29,7 @@ template <class Tag> struct Address {
     constexpr Address() = default;
     constexpr explicit Address(u64 v) : value(v) {}
 
-    constexpr auto operator<=>(const Address&) const = default;
+    constexpr auto operator<=>(const Address&) const = default; // NOLINT(modernize-use-nullptr): takes its 0 for one.
     constexpr Address operator+(u64 n) const { return Address(value + n); }
     constexpr Address operator-(u64 n) const { return Address(value - n); }
     constexpr u64 operator-(Address other) const { return value - other.value; }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/cpu.h"
+#include "jit/ir/unit.h"
 
 #include <cstddef>
 #include <memory>
@@ -33,6 +34,7 @@ struct JitContext {
     u32 host_mxcsr = 0x1F80;
     u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     Engine* engine = nullptr;
+    u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
 };
 static_assert(sizeof(JitContext) % 16 == 0);
 

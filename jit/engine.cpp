@@ -213,7 +213,9 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         mmu::copy_from_guest(marked.data(), page.host, unit.bytes);
         if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())) continue;
         legalize(unit);
-        if (const std::string wrong = run_passes(unit, options_.switches); !wrong.empty()) {
+        Switches switches = options_.switches;
+        switches.check_elimination &= !mode.alone;
+        if (const std::string wrong = run_passes(unit, switches); !wrong.empty()) {
             log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
             return std::nullopt;
         }
@@ -232,7 +234,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             cache_.kill(page.address, unit.bytes);
             continue;
         }
-        cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
+        if (!mode.alone) cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
         return number;
     }
 }
@@ -319,8 +321,9 @@ u64 Engine::refill(u64 address) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
         }
-        // A page with code: the store may go ahead once it is told, unless it hits the unit that makes it.
-        if (site.write && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
+        // A page with code (not for a range, whose address lasts too long): the store may go ahead once it is told,
+        // unless it hits the unit that makes it.
+        if (site.write && !site.window && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
             u8* const host = cpu_->mmu.host_for_write(LinearAddress(address), site.access_bytes);
             if (host && !cache_.unit(site.unit).dead) {
                 ++counters_.code_stores;
@@ -335,6 +338,8 @@ u64 Engine::refill(u64 address) {
 const void* Engine::interpret() {
     Cpu& cpu = *cpu_;
     Site& site = cache_.site(context_.exit_site);
+    if (site.window && undisturbed(cpu))
+        if (const void* alone = continue_alone(cpu, site)) return alone;
     ++counters_.interpreted;
     ++interpreted_rows_[site.record[0].row];
     store_flags(cpu, site.flags, site.recipe);
@@ -352,12 +357,25 @@ const void* Engine::interpret() {
     case Flow::exit: ++cpu.instructions; return undisturbed(cpu) ? continue_at_rip(cpu) : nullptr;
     case Flow::again: return nullptr;
     }
-    if (!site.resumes || cpu.events.load(std::memory_order_relaxed) != 0 || flushes != cache_.counters().flushes)
+    if (!site.resumes || site.window || cpu.events.load(std::memory_order_relaxed) != 0 || flushes != cache_.counters().flushes)
         return nullptr;
     const TranslatedUnit& unit = cache_.unit(site.unit);
     if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
     load_context(cpu);
     return unit.at(site.resume);
+}
+
+// The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.
+const void* Engine::continue_alone(Cpu& cpu, const Site& site) {
+    ++counters_.ranges_refused;
+    store_flags(cpu, site.flags, site.recipe);
+    cpu.state.rip() = site.rip;
+    UnitMode mode = unit_mode();
+    mode.alone = true;
+    const auto unit = translate_at_rip(cpu, mode);
+    if (!unit) return nullptr;
+    load_context(cpu);
+    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
 }
 
 const void* Engine::trap_stub(const void* rip) const {
@@ -378,10 +396,10 @@ std::string Engine::describe() const {
                     "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
                     "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
                     "traps             {}\n"
-                    "  refused blocks    {}\n",
+                    "  refused blocks    {}\n  ranges refused    {}\n",
                     c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
                     counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses,
-                    counters_.code_stores, counters_.traps, counters_.refused);
+                    counters_.code_stores, counters_.traps, counters_.refused, counters_.ranges_refused);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

@@ -28,14 +28,15 @@ struct EngineOptions {
 };
 
 struct EngineCounters {
-    u64 entries = 0;       // From the engine into translated code.
-    u64 exits = 0;         // By an exit that was not linked (yet).
-    u64 interpreted = 0;   // Instructions of translated code done by their handlers.
-    u64 refills = 0;       // TLB misses that were filled.
-    u64 code_stores = 0;   // Stores to pages that hold code.
-    u64 slow_accesses = 0; // Accesses that their handlers did: devices, page crossings, faults, code pages.
-    u64 traps = 0;         // SIGFPE in translated code.
-    u64 refused = 0;       // Blocks that could not be translated.
+    u64 entries = 0;        // From the engine into translated code.
+    u64 exits = 0;          // By an exit that was not linked (yet).
+    u64 interpreted = 0;    // Instructions of translated code done by their handlers.
+    u64 refills = 0;        // TLB misses that were filled.
+    u64 code_stores = 0;    // Stores to pages that hold code.
+    u64 slow_accesses = 0;  // Accesses that their handlers did: devices, page crossings, faults, code pages.
+    u64 traps = 0;          // SIGFPE in translated code.
+    u64 ranges_refused = 0; // Checks of a range of accesses that failed: the unit went on with one for each.
+    u64 refused = 0;        // Blocks that could not be translated.
 };
 
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
@@ -79,6 +80,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     bool undisturbed(const cpu::Cpu& cpu) const;
     // Translated code for RIP, with the context loaded for it; null when there is none.
     const void* continue_at_rip(cpu::Cpu& cpu);
+    const void* continue_alone(cpu::Cpu& cpu, const Site& site);
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);

@@ -73,9 +73,7 @@ bool write_image(Cpu& cpu, u64 base, const Layout& l, u32 eflags) {
     for (int n = 0; n < 8; ++n)
         ok = ok && write_slot(cpu, base, l.gpr + n * width, l.width, static_cast<u32>(s.gpr[n]));
     for (int n = 0; n < static_cast<int>(l.segment_count); ++n)
-        ok = ok
-             && cpu.write_system(system_address(cpu, base, static_cast<u64>(l.selectors + n * width)),
-                                 s.segment[n].selector);
+        ok = ok && write_slot(cpu, base, l.selectors + n * width, 2, s.segment[n].selector);
     return ok;
 }
 

@@ -39,7 +39,8 @@ template <class Visit> void for_each_function(PciConfig& config, Visit visit) {
     constexpr u8 multifunction = 0x80;
     for (u8 device = 0; device < 32; ++device) {
         const bool several = config.read({device, 0}, pci_register::header_type, 1) & multifunction;
-        for (u8 function = 0; function < (several ? 8 : 1); ++function)
+        const u8 functions = several ? 8 : 1;
+        for (u8 function = 0; function < functions; ++function)
             if (config.read({device, function}, pci_register::vendor_id, 2) != 0xFFFF)
                 visit(PciFunction{device, function});
     }

@@ -21,13 +21,13 @@ Machine::~Machine() {
     vcpus_.clear(); // Their threads end before what they use goes.
 }
 
-Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log, ChipsetBackends backends) {
+Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log, const ChipsetBackends& backends) {
     std::unique_ptr<Machine> machine(new Machine(std::move(config), log));
-    if (auto built = machine->build(std::move(backends)); !built) return built.error();
+    if (auto built = machine->build(backends); !built) return built.error();
     return machine;
 }
 
-Result<void> Machine::build(ChipsetBackends backends) {
+Result<void> Machine::build(const ChipsetBackends& backends) {
     // What is typed now is for the machine as it will be, not for serial ports that are about to be loaded over.
     const auto held = backends.hold_input ? backends.hold_input() : std::unique_lock<std::mutex>();
     if (auto read = read_images(); !read) return read.error();

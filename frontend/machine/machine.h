@@ -29,7 +29,7 @@ struct Ending {
 class Machine {
   public:
     // Everything is checked before anything is built. The backends must outlive the machine.
-    static Result<std::unique_ptr<Machine>> create(MachineConfig config, Log& log, ChipsetBackends backends);
+    static Result<std::unique_ptr<Machine>> create(MachineConfig config, Log& log, const ChipsetBackends& backends);
     ~Machine();
 
     // Runs the machine on its threads, and its requests on the caller's, until it ends.
@@ -72,7 +72,7 @@ class Machine {
     };
 
     Machine(MachineConfig config, Log& log);
-    Result<void> build(ChipsetBackends backends);
+    Result<void> build(const ChipsetBackends& backends);
     Result<void> read_images();
     ChipsetEvents chipset_events();
     void add_vcpus();

@@ -44,7 +44,7 @@ Result<u64> sum(std::string_view text, const RegisterLookup& registers) {
     for (;;) {
         const std::size_t end = text.find_first_of("+-");
         const auto value = term(trim(text.substr(0, end)), registers);
-        if (!value) return value;
+        if (!value) return value.error();
         total = minus ? total - *value : total + *value;
         if (end == std::string_view::npos) return total;
         minus = text[end] == '-';

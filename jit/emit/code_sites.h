@@ -38,9 +38,10 @@ struct Site {
     std::array<cpu::Instruction, 2> record{}; // The instruction and the record that ends a block.
     FlagsIn flags = FlagsIn::packed;
     FlagRecipe recipe;
-    u8 access_bytes = 0;
+    u16 access_bytes = 0;
     bool write = false;
     bool aligned = false;
+    bool window = false;         // The check of a range: where it fails, the unit goes on without such ranges.
     bool resumes = false;        // Translated code goes on behind the instruction, at `resume`.
     u32 unit = 0;                // Index of the translated unit.
     u32 resume = 0;              // Offset in the unit's code.

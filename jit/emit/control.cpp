@@ -185,7 +185,7 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     poll_or(miss);
     if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
-        a_.mov(t0, x86::ptr(t1, t0));
+        a_.mov(t0, operand(8));
     } else {
         read_guest(t0, op.guest.dest);
     }
@@ -201,14 +201,14 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     poll_or(miss);
     if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
-        a_.mov(t0, x86::ptr(t1, t0));
+        a_.mov(t0, operand(8));
     } else {
         read_guest(t0, op.guest.dest);
     }
     probe_target(miss);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.mov(CALQUE_CONTEXT(scratch), t1);
-    check_push(op);
+    check_stack(op, host_gpq(cpu::rsp), -8, true);
     join_address();
     a_.mov(t0, Imm(op.next_rip()));
     a_.mov(x86::qword_ptr(t1), t0);
@@ -222,9 +222,8 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
     flags_to_packed();
     const Label miss = a_.newLabel();
     poll_or(miss);
-    a_.mov(t0, host_gpq(cpu::rsp));
-    check_memory(op, false, 8, false);
-    a_.mov(t0, x86::ptr(t1, t0));
+    check_stack(op, host_gpq(cpu::rsp), 0, false);
+    a_.mov(t0, operand(8));
     probe_target(miss);
     advance_stack(8 + static_cast<i32>(op.guest.immediate & 0xFFFF));
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
@@ -233,11 +232,11 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_call(const ir::Op& op) {
-    before_clobber(op);
-    check_push(op);
+    before_access(op);
+    check_stack(op, host_gpq(cpu::rsp), -8, true);
     const i64 back = static_cast<i64>(op.next_rip());
     if (back == static_cast<i32>(back)) {
-        a_.mov(x86::qword_ptr(t1, t0), Imm(back));
+        a_.mov(operand(8), Imm(back));
     } else {
         join_address();
         a_.mov(t0, Imm(back));
@@ -255,14 +254,14 @@ void UnitEmitter::emit_call(const ir::Op& op) {
 void UnitEmitter::advance_stack(i32 bytes) { a_.lea(host_gpq(cpu::rsp), x86::ptr(host_gpq(cpu::rsp), bytes)); }
 
 void UnitEmitter::emit_push_register(const ir::Op& op) {
-    before_clobber(op);
-    check_push(op);
+    before_access(op);
+    check_stack(op, host_gpq(cpu::rsp), -8, true);
     const bool flags = needs_host_flags(op);
     const unsigned guest = op.guest.dest;
     if (flags || !pinned(guest)) join_address();
     if (flags) flags_to_host();
     if (pinned(guest)) {
-        a_.mov(flags ? x86::qword_ptr(t1) : x86::qword_ptr(t1, t0), host_gpq(guest));
+        a_.mov(operand(8), host_gpq(guest));
     } else {
         a_.mov(t0, spilled_slot(guest));
         a_.mov(x86::qword_ptr(t1), t0);
@@ -272,8 +271,8 @@ void UnitEmitter::emit_push_register(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_push_immediate(const ir::Op& op) {
-    before_clobber(op);
-    check_push(op);
+    before_access(op);
+    check_stack(op, host_gpq(cpu::rsp), -8, true);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     a_.mov(x86::qword_ptr(t1), Imm(static_cast<i64>(op.guest.immediate)));
@@ -285,9 +284,9 @@ void UnitEmitter::emit_push_memory(const ir::Op& op) {
     before_clobber(op);
     address_to_t0(op);
     check_memory(op, false, 8, false);
-    a_.mov(t0, x86::ptr(t1, t0));
+    a_.mov(t0, operand(8));
     a_.mov(CALQUE_CONTEXT(scratch), t0);
-    check_push(op);
+    check_stack(op, host_gpq(cpu::rsp), -8, true);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     a_.mov(t0, CALQUE_CONTEXT(scratch));
@@ -297,9 +296,8 @@ void UnitEmitter::emit_push_memory(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_pop_register(const ir::Op& op) {
-    before_clobber(op);
-    a_.mov(t0, host_gpq(cpu::rsp));
-    check_memory(op, false, 8, false);
+    before_access(op);
+    check_stack(op, host_gpq(cpu::rsp), 0, false);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     advance_stack(8); // First: POP RSP loads what it popped.
@@ -314,10 +312,9 @@ void UnitEmitter::emit_pop_register(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_leave_frame(const ir::Op& op) {
-    before_clobber(op);
+    before_access(op);
     const x86::Gpq frame = host_gpq(cpu::rbp);
-    a_.mov(t0, frame);
-    check_memory(op, false, 8, false);
+    check_stack(op, frame, 0, false);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     a_.lea(host_gpq(cpu::rsp), x86::ptr(frame, 8));

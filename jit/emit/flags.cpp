@@ -93,42 +93,8 @@ void UnitEmitter::recompute_recipe() {
     }
 }
 
-u32 UnitEmitter::written_registers(const ir::Op& op) {
-    constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,
-                  bp = 1u << cpu::rbp;
-    switch (op.kind) {
-    case Kind::host: {
-        const ParsedInstruction& p = op.parsed;
-        u32 written = 0;
-        const auto add = [&](FieldClass field, unsigned number) {
-            if (field == FieldClass::gpr || field == FieldClass::gpr8) written |= 1u << number;
-        };
-        if (op.written_gprs == 0) return op.vectors ? c : 0; // PCMPISTRI's index.
-        add(p.reg_class, p.modrm_reg);
-        if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm);
-        add(p.vvvv_class, p.vvvv);
-        return written;
-    }
-    case Kind::multiply_divide: return a | d;
-    case Kind::compare_exchange: {
-        const ParsedInstruction& p = op.parsed;
-        u32 written = a | d | b;
-        if (!p.memory && (p.rm_class == FieldClass::gpr || p.rm_class == FieldClass::gpr8)) written |= 1u << p.modrm_rm;
-        return written;
-    }
-    case Kind::widen: return a | d;
-    case Kind::load_address:
-    case Kind::pop_register: return sp | 1u << (op.guest.dest & 15);
-    case Kind::push_register:
-    case Kind::push_immediate:
-    case Kind::push_memory: return sp;
-    case Kind::leave_frame: return sp | bp;
-    default: return 0;
-    }
-}
-
 bool UnitEmitter::invalidates_recipe(const ir::Op& op) const {
-    const u32 written = written_registers(op);
+    const u32 written = ir::written_registers(op);
     for (unsigned guest = 0; guest < 16; ++guest)
         if ((written >> guest & 1) && recipe_.uses(guest)) return true;
     return false;

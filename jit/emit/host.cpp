@@ -67,10 +67,10 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         operands.opcode_register = place(p.rm_class, p.opcode_register, p.rm_high);
     else if (!p.memory)
         operands.rm = place(p.rm_class, p.modrm_rm, p.rm_high);
-    const bool join = access && (count > 0 || needs_host_flags(op));
-    if (join) join_address();
+    if (access && split_ && (count > 0 || needs_host_flags(op))) join_address();
     operands.memory.base = t1.id() & 0xF;
-    operands.memory.index = join ? no_register : static_cast<u8>(t0.id());
+    operands.memory.index = split_ ? static_cast<u8>(t0.id()) : no_register;
+    operands.memory.displacement = split_ ? 0 : distance_;
     if (needs_host_flags(op)) flags_to_host();
     for (unsigned n = 0; n < count; ++n) {
         read_guest(temporaries[n].host, temporaries[n].guest);
@@ -93,7 +93,7 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
 void UnitEmitter::emit_host(const ir::Op& op) {
     if (op.vectors) need_vectors();
     if (op.access != ir::MemoryAccess::none) {
-        before_clobber(op);
+        before_access(op);
         check_operand(op);
     }
     host_instruction(op);

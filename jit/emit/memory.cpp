@@ -50,14 +50,14 @@ void UnitEmitter::address_to_t0(const ir::Op& op) {
 
 // T0: the linear address. Falls through with the page in T1 and the offset in T0; what is no plain hit goes to the
 // refill thunk, which comes back with an address, or to the interpreter.
-void UnitEmitter::check_memory(const ir::Op& op, bool write, u8 bytes, bool aligned) {
+void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned) {
     const u64 tag = write ? write_tag : read_tag;
     const Label slow = a_.newLabel(), found = a_.newLabel();
     a_.rorx(t1, t0, mmu::tlb_index_shift);
     a_.and_(t1d, table_at(mmu::tlb_index_mask_offset, 4));
     a_.xor_(t0, table_at(t1, tag, 8));
     if (aligned && bytes > 1) {
-        a_.test(x86::al, bytes - 1);
+        a_.test(x86::al, static_cast<i32>(bytes - 1));
         a_.long_().jnz(slow);
     }
     a_.cmp(t0, static_cast<i32>(page_size - bytes));
@@ -65,9 +65,11 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u8 bytes, bool alig
     a_.mov(t1, table_at(t1, host_page, 8));
     a_.bind(found);
     Site& site = new_site(op);
-    site.access_bytes = bytes;
+    site.access_bytes = static_cast<u16>(bytes);
+    site.window = op.window.used();
     site.write = write;
     site.aligned = aligned;
+    split_ = true;
     const u32 number = site_number(site);
     later([this, slow, found, tag, number] {
         a_.bind(slow);
@@ -78,16 +80,71 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u8 bytes, bool alig
     });
 }
 
+void UnitEmitter::before_access(const ir::Op& op) {
+    if (!op.window.used() || op.window.first || op.aligned) before_clobber(op);
+}
+
+// T0: the address of this access. The whole range is checked, and found by the others in the context.
+void UnitEmitter::open_window(const ir::Op& op) {
+    if (op.window.distance != 0) a_.lea(t0, x86::ptr(t0, -op.window.distance));
+    check_memory(op, op.window.write, op.window.span, false);
+    join_address();
+    a_.mov(context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8), t1);
+    distance_ = op.window.distance;
+}
+
+void UnitEmitter::use_window(const ir::Op& op) {
+    a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
+    split_ = false;
+    distance_ = op.window.distance;
+}
+
 void UnitEmitter::check_operand(const ir::Op& op) {
-    address_to_t0(op);
-    check_memory(op, op.access != ir::MemoryAccess::read, op.access_bytes, op.aligned);
+    if (!op.window.used()) {
+        address_to_t0(op);
+        return check_memory(op, op.access != ir::MemoryAccess::read, op.access_bytes, op.aligned);
+    }
+    if (op.window.first) {
+        address_to_t0(op);
+        open_window(op);
+    } else {
+        use_window(op);
+    }
+    if (!op.aligned || op.access_bytes == 1) return;
+    // Pages are aligned as the guest's are.
+    const Label misaligned = a_.newLabel();
+    a_.lea(t0, operand(8));
+    a_.test(x86::al, op.access_bytes - 1);
+    a_.long_().jnz(misaligned);
+    const u32 number = site_number(new_site(op));
+    later([this, misaligned, number] {
+        a_.bind(misaligned);
+        set_site(number);
+        a_.jmp(thunk(request_.thunks.interpret));
+    });
 }
 
-void UnitEmitter::check_push(const ir::Op& op) {
-    a_.lea(t0, x86::ptr(host_gpq(cpu::rsp), -8));
-    check_memory(op, true, 8, false);
+void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write) {
+    if (op.window.used() && !op.window.first) return use_window(op);
+    if (offset != 0)
+        a_.lea(t0, x86::ptr(pointer, offset));
+    else
+        a_.mov(t0, pointer);
+    if (op.window.used()) return open_window(op);
+    check_memory(op, write, 8, false);
 }
 
-void UnitEmitter::join_address() { a_.lea(t1, x86::ptr(t1, t0)); }
+x86::Mem UnitEmitter::operand(u32 size) const {
+    return split_ ? x86::ptr(t1, t0, 0, 0, size) : x86::ptr(t1, distance_, size);
+}
+
+void UnitEmitter::join_address() {
+    if (split_)
+        a_.lea(t1, x86::ptr(t1, t0));
+    else if (distance_ != 0)
+        a_.lea(t1, x86::ptr(t1, distance_));
+    split_ = false;
+    distance_ = 0;
+}
 
 } // namespace calque::jit

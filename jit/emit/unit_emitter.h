@@ -35,12 +35,17 @@ class UnitEmitter {
 #include "jit/ir/ops.inc"
 #undef OP
 
-    // --- Memory (memory.cpp). Leaves the host page in T1 and the offset in T0.
+    // --- Memory (memory.cpp). After a check the operand is at operand(); T1, and T0 unless join_address() followed or
+    // another operation had checked it, are in use.
     void address_to_t0(const ir::Op& op);
-    void check_memory(const ir::Op& op, bool write, u8 bytes, bool aligned);
+    void before_access(const ir::Op& op); // before_clobber(), where the check will change the flags.
+    void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned);
     void check_operand(const ir::Op& op);
-    void check_push(const ir::Op& op); // Eight bytes below the stack pointer.
-    void join_address();               // The sum in T1; T0 is free.
+    void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // Eight bytes.
+    void open_window(const ir::Op& op);
+    void use_window(const ir::Op& op);
+    x86::Mem operand(u32 size) const;
+    void join_address(); // The sum in T1; T0 is free.
 
     // --- Flags (flags.cpp)
     FlagsIn entry_preference() const;
@@ -52,7 +57,6 @@ class UnitEmitter {
     bool invalidates_recipe(const ir::Op& op) const;
     void after_execution(const ir::Op& op);
     FlagRecipe recipe_of(const ir::Op& op) const;
-    static u32 written_registers(const ir::Op& op); // A bit each.
 
     // --- Host instructions (host.cpp)
     void emit_encoded(const ParsedInstruction& parsed, const HostOperands& operands);
@@ -84,6 +88,8 @@ class UnitEmitter {
     asmjit::CodeHolder code_;
     x86::Assembler a_;
     std::vector<std::function<void()>> cold_;
+    bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
+    i32 distance_ = 0;
     FlagsIn flags_ = FlagsIn::packed;
     FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
     bool interrupts_on_ = false; // The operation before was STI.

@@ -18,8 +18,13 @@ std::string_view name_of(OpKind kind) {
 }
 
 bool Op::observes_flags() const {
+    const bool checked = window.used() && !window.first && !aligned; // By an operation before it.
     switch (kind) {
-    case OpKind::host:
+    case OpKind::push_register:
+    case OpKind::push_immediate:
+    case OpKind::pop_register:
+    case OpKind::leave_frame: return !checked;
+    case OpKind::host: return (access != MemoryAccess::none && !checked) || may_trap;
     case OpKind::multiply_divide:
     case OpKind::compare_exchange: return access != MemoryAccess::none || may_trap;
     case OpKind::widen:
@@ -38,6 +43,48 @@ void interpret_instead(Op& op) {
     op = interpreted;
 }
 
+u32 written_registers(const Op& op) {
+    using Kind = OpKind;
+    constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,
+                  bp = 1u << cpu::rbp;
+    switch (op.kind) {
+    case Kind::host: {
+        const ParsedInstruction& p = op.parsed;
+        u32 written = 0;
+        const auto add = [&](FieldClass field, unsigned number) {
+            if (field == FieldClass::gpr || field == FieldClass::gpr8) written |= 1u << number;
+        };
+        if (op.written_gprs == 0) return op.vectors ? c : 0; // PCMPISTRI's index.
+        add(p.reg_class, p.modrm_reg);
+        if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm);
+        add(p.vvvv_class, p.vvvv);
+        return written;
+    }
+    case Kind::multiply_divide: return a | d;
+    case Kind::compare_exchange: {
+        const ParsedInstruction& p = op.parsed;
+        u32 written = a | d | b;
+        if (!p.memory && (p.rm_class == FieldClass::gpr || p.rm_class == FieldClass::gpr8)) written |= 1u << p.modrm_rm;
+        return written;
+    }
+    case Kind::widen: return a | d;
+    case Kind::load_address:
+    case Kind::pop_register: return sp | 1u << (op.guest.dest & 15);
+    case Kind::push_register:
+    case Kind::push_immediate:
+    case Kind::push_memory: return sp;
+    case Kind::leave_frame: return sp | bp;
+    case Kind::interpret:
+    case Kind::interpret_and_leave: return 0xFFFF;
+    case Kind::push_flags:
+    case Kind::call:
+    case Kind::call_indirect:
+    case Kind::return_near: return sp;
+    case Kind::read_timestamp: return a | d;
+    default: return 0;
+    }
+}
+
 std::string print(const Unit& unit) {
     std::string text =
         fmt::format("unit {:x} (physical {:x}, {} bytes)\n", unit.linear, unit.physical.value, unit.bytes);
@@ -47,6 +94,9 @@ std::string print(const Unit& unit) {
             fmt::format("  {:x} {:<20} {:<12}", op.rip, name_of(op.kind), cpu::instruction_table()[op.guest.row].name);
         if (op.access != MemoryAccess::none)
             text += fmt::format(" {} {}", accesses[static_cast<unsigned>(op.access)], op.access_bytes);
+        if (op.window.used())
+            text += fmt::format(" window {}{} {:+}", op.window.slot,
+                                op.window.first ? fmt::format(" of {}", op.window.span) : "", op.window.distance);
         if (op.target) text += fmt::format(" -> {:x}", op.target);
         if (op.flags_needed) text += " [flags]";
         text += '\n';

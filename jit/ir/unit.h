@@ -24,6 +24,20 @@ inline constexpr Flags all_flags = static_cast<Flags>(cpu::arithmetic_flags);
 
 enum class MemoryAccess : u8 { none, read, write, modify };
 
+// Accesses off the same unchanged registers that share one check: the first finds the whole range of them in one page
+// and keeps its host address in JitContext::windows; the others only add their distance to it.
+inline constexpr unsigned windows = 8;
+struct Window {
+    static constexpr u8 none = 0xFF;
+    u8 slot = none;
+    bool first = false;
+    bool write = false; // The first access writes; only then may others of the range.
+    u16 span = 0;       // Bytes of the range.
+    i32 distance = 0;   // Of this access from the range's first byte.
+
+    bool used() const { return slot != none; }
+};
+
 struct Op {
     OpKind kind = OpKind::nothing;
     MemoryAccess access = MemoryAccess::none;
@@ -40,6 +54,7 @@ struct Op {
     ParsedInstruction parsed;
 
     // --- Set by jit/opt
+    Window window;
     bool flags_needed = true; // The flags as they are before this operation may be looked at, by it or later.
     bool flags_needed_after = true;
 
@@ -56,6 +71,9 @@ struct Unit {
     u32 bytes = 0;
     std::vector<Op> ops;
 };
+
+// The general-purpose registers that it writes, a bit each; all of them when a handler does it.
+u32 written_registers(const Op& op);
 
 std::string print(const Unit& unit);
 // What is wrong with the unit, or nothing. Run after each pass when verification is on.

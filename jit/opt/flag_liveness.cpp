@@ -14,6 +14,7 @@ void find_dead_flags(ir::Unit& unit) {
 }
 
 std::string run_passes(ir::Unit& unit, const Switches& switches) {
+    if (switches.check_elimination) share_checks(unit);
     if (switches.flag_liveness) find_dead_flags(unit);
     return switches.verify ? ir::verify(unit) : std::string();
 }

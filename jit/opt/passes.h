@@ -6,10 +6,13 @@
 namespace calque::jit {
 
 struct Switches {
+    bool check_elimination = true;
     bool flag_liveness = true;
     bool verify = false; // After translation and each pass.
 };
 
+// Accesses off the same unchanged registers share one check (ir::Window).
+void share_checks(ir::Unit& unit);
 // Where the flags are dead: overwritten before anything can see them.
 void find_dead_flags(ir::Unit& unit);
 

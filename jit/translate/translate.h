@@ -14,10 +14,12 @@ struct UnitMode {
     bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
     bool float_traps = false;              // MXCSR unmasks an exception.
     bool ring0 = false;                    // CPL 0 in protected mode.
+    bool alone = false;                    // Each access has a check of its own (no ir::Window).
     bool timestamp_off = false;            // RDTSC is not allowed (CR4.TSD).
 
     u64 key() const {
-        return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u);
+        return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
+               | (ring0 ? 0x800u : 0u) | (timestamp_off ? 0x1000u : 0u) | (alone ? 0x2000u : 0u);
     }
 };
 

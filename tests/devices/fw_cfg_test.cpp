@@ -159,7 +159,7 @@ TEST_F(FwCfgTest, RoundTripKeepsThePlace) {
     const auto saved = test::save(device);
     device.reset();
     EXPECT_EQ(read(1), "Q");
-    test::load(device, saved);
+    EXPECT_TRUE(test::load(device, saved).ok());
     EXPECT_EQ(read(2), "MU");
 }
 

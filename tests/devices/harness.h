@@ -1,12 +1,12 @@
 // What device tests drive a device with: a port bus, recorded lines, memory, a backend at hand.
 #pragma once
 
-#include "base/archive.h"
 #include "base/log.h"
 #include "devices/bus/bus.h"
 #include "devices/char_backend.h"
 #include "devices/dma.h"
 #include "devices/irq_line.h"
+#include "tests/devices/saving.h"
 
 #include <algorithm>
 #include <array>
@@ -76,17 +76,5 @@ class TypedBackend final : public CharBackend {
   private:
     Receiver receiver_;
 };
-
-inline std::vector<u8> save(Device& device) {
-    Archive archive = Archive::saver();
-    device.serialize(archive);
-    return archive.take();
-}
-
-inline void load(Device& device, std::vector<u8> bytes) {
-    Archive archive = Archive::loader(std::move(bytes));
-    device.serialize(archive);
-    ASSERT_TRUE(archive.ok()) << archive.result().error().message;
-}
 
 } // namespace calque::devices::test

@@ -1,12 +1,12 @@
 // Stand-ins for what interrupt controllers and timers are wired to.
 #pragma once
 
-#include "base/archive.h"
 #include "base/manual_clock.h"
 #include "devices/bus/bus.h"
 #include "devices/device.h"
 #include "devices/irq_line.h"
 #include "devices/lapic/vcpu_port.h"
+#include "tests/devices/saving.h"
 
 #include <gtest/gtest.h>
 #include <map>
@@ -57,18 +57,6 @@ class RecordingVcpu final : public VcpuPort {
     u64 base = 0;
     bool mmio = false;
 };
-
-inline std::vector<u8> save(Device& device) {
-    Archive archive = Archive::saver();
-    device.serialize(archive);
-    return archive.take();
-}
-
-inline Result<void> load(Device& device, std::vector<u8> data) {
-    Archive archive = Archive::loader(std::move(data));
-    device.serialize(archive);
-    return archive.result();
-}
 
 // Loads what `from` saves into `to`, and checks that `to` then saves the same bytes.
 inline void expect_round_trip(Device& from, Device& to) {

@@ -202,7 +202,7 @@ TEST_F(PciTest, PowerManagementBlockIsPlacedByItsRegisters) {
     const auto saved = test::save(pm);
     pm.reset();
     EXPECT_FALSE(pm.pm_base());
-    test::load(pm, saved);
+    EXPECT_TRUE(test::load(pm, saved).ok());
     EXPECT_EQ(ports.read(0xB000, 1), 0x50u);
 }
 
@@ -365,7 +365,7 @@ TEST_F(PciTest, HostBridgeRoundTrip) {
     write(0, 0, 0x72, 0x1A, 1);
     const auto saved = test::save(host);
     host.reset();
-    test::load(host, saved);
+    EXPECT_TRUE(test::load(host, saved).ok());
     EXPECT_TRUE(shaper.shape.segments[12].write_ram);
     write(0, 0, 0x72, 0x4A, 1);
     EXPECT_EQ(read(0, 0, 0x72, 1), 0x1Au) << "the lock was loaded";

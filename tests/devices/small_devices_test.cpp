@@ -33,7 +33,7 @@ TEST_F(SmallDevices, Port92GatesA20AndPulsesReset) {
     device.reset();
     EXPECT_FALSE(a20.back());
     EXPECT_EQ(ports.read(0x92, 1), 0u);
-    test::load(device, saved);
+    EXPECT_TRUE(test::load(device, saved).ok());
     EXPECT_TRUE(a20.back());
     EXPECT_EQ(ports.read(0x92, 1), 3u);
     ports.write(0x92, 0x00, 1);
@@ -48,7 +48,7 @@ TEST_F(SmallDevices, DebugconPassesBytesOn) {
     for (const char c : std::string("POST\n"))
         ports.write(0xE9, static_cast<u8>(c), 1);
     EXPECT_EQ(backend.sent, "POST\n");
-    test::load(device, test::save(device));
+    EXPECT_TRUE(test::load(device, test::save(device)).ok());
 }
 
 TEST_F(SmallDevices, DebugExitGivesTheStatus) {
@@ -60,7 +60,7 @@ TEST_F(SmallDevices, DebugExitGivesTheStatus) {
     ports.write(0xF6, 0, 2);
     EXPECT_EQ(statuses, (std::vector<u32>{0x21, 0x21, 0x01}));
     EXPECT_EQ(ports.read(0xF4, 4), 0u);
-    test::load(device, test::save(device));
+    EXPECT_TRUE(test::load(device, test::save(device)).ok());
 }
 
 TEST_F(SmallDevices, ResetControlRoundTrip) {
@@ -71,7 +71,7 @@ TEST_F(SmallDevices, ResetControlRoundTrip) {
     const auto saved = test::save(device);
     device.reset();
     EXPECT_EQ(ports.read(0xCF9, 1), 0u);
-    test::load(device, saved);
+    EXPECT_TRUE(test::load(device, saved).ok());
     EXPECT_EQ(ports.read(0xCF9, 1), 0x02u);
 }
 
@@ -84,7 +84,7 @@ TEST_F(SmallDevices, PostPortKeepsTheLastCode) {
     const auto saved = test::save(device);
     device.reset();
     EXPECT_EQ(device.code(), 0);
-    test::load(device, saved);
+    EXPECT_TRUE(test::load(device, saved).ok());
     EXPECT_EQ(device.code(), 0x5A);
 }
 
@@ -192,7 +192,7 @@ TEST_F(I8237Test, RoundTrip) {
     const auto saved = test::save(dma);
     dma.reset();
     EXPECT_EQ(in(0x81), 0);
-    test::load(dma, saved);
+    EXPECT_TRUE(test::load(dma, saved).ok());
     EXPECT_EQ(in(0x04), 0x23);
     EXPECT_EQ(in(0x81), 0x01);
 }

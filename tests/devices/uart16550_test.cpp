@@ -300,7 +300,7 @@ TEST_F(UartTest, RoundTripInMidstream) {
     const auto saved = test::save(uart);
     uart.reset();
     EXPECT_EQ(in(LSR), 0x60);
-    test::load(uart, saved);
+    EXPECT_TRUE(test::load(uart, saved).ok());
     EXPECT_EQ(in(LSR), 0x61);
     clock.advance(2 * character_9600_8n1);
     EXPECT_EQ(in(IIR), 0xC2);
