@@ -96,7 +96,25 @@ class Generator::Writer {
         }
     }
 
+    // Accesses near each other off one register: fields of a structure, perhaps over the end of a page.
+    void structure() {
+        static constexpr u8 opcodes[] = {0x8B, 0x89, 0x03, 0x01, 0x3B, 0x88, 0x8A, 0x11, 0x85, 0x87, 0x63};
+        const unsigned base = static_cast<unsigned>(random_.below(16));
+        move_immediate(base, target());
+        const bool wide = random_.one_in(3);
+        for (u64 n = 2 + random_.below(6); n; --n) {
+            const unsigned reg = static_cast<unsigned>(random_.below(16));
+            if (random_.one_in(8)) instruction(g_.common_);
+            Item& item =
+                add({0x40u | (random_.one_in(2) ? 8 : 0) | (reg >= 8 ? 4 : 0) | (base >= 8),
+                     opcodes[random_.below(std::size(opcodes))], (wide ? 0x80u : 0x40u) | (reg & 7) << 3 | (base & 7)});
+            if ((base & 7) == rsp) value(item, 0x24, 1);
+            value(item, random_.below(wide ? 600 : 256) - (wide ? 300 : 0), wide ? 4 : 1);
+        }
+    }
+
     void piece(unsigned depth) {
+        if (random_.one_in(20)) return structure();
         if (setting_.code32 && random_.one_in(12)) return legacy();
         u64 r = random_.below(total_);
         unsigned kind = 0;
