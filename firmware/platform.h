@@ -74,7 +74,7 @@ struct Platform {
     u8 physical_address_bits = 40;
     u32 cpuid_signature = 0; // CPUID.1:EAX and EDX, for the MP table and SMBIOS.
     u32 cpuid_features = 0;  //
-    u8 local_apic_version = 0x14;
+    u8 local_apic_version = 0x15;
 
     u32 local_apic_base = 0xFEE00000;
     u32 ioapic_base = 0xFEC00000;

@@ -1,5 +1,6 @@
 #include "frontend/machine/machine.h"
 
+#include "devices/lapic/lapic_registers.h"
 #include "firmware/direct_boot.h"
 #include "firmware/fw_cfg/files.h"
 #include "firmware/post/post.h"
@@ -156,6 +157,7 @@ firmware::Platform Machine::platform() const {
     platform.cpuid_signature = leaf1.eax;
     platform.cpuid_features = leaf1.edx;
     platform.physical_address_bits = mmu::physical_address_bits;
+    platform.local_apic_version = static_cast<u8>(devices::lapic_version); // Linux compares the two.
     platform.ioapic_version = 0x20;
     platform.hpet = config_.hpet;
     platform.hpet_id = devices::Hpet::block_id;
