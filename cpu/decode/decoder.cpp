@@ -96,7 +96,8 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
     const ZyanStatus status = ZydisDecoderDecodeInstruction(&decoder, &context, bytes.data(), available, &in);
     if (!ZYAN_SUCCESS(status)) {
         if (status == ZYDIS_STATUS_NO_MORE_DATA && available < longest_instruction) return DecodeStatus::need_more;
-        impl.fill_undefined(out, 1);
+        // Any of the bytes may have made it undefined: a store to one of them must be seen as a store to this code.
+        impl.fill_undefined(out, static_cast<u8>(available));
         if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA)
             out.handler = threaded<too_long>;
         return DecodeStatus::ok;

@@ -48,7 +48,7 @@ class Writer {
     unsigned size_ = 0;
 };
 
-void random_prefixes(const Pattern& p, Random& random, Writer& w) {
+void random_prefixes(const Pattern& p, bool rex, Random& random, Writer& w) {
     static constexpr u8 segments[] = {0x26, 0x2E, 0x36, 0x3E, 0x65, 0x65};
     const bool repeat_wanted = !p.vex && p.prefix == 0 && p.map == 0;
     if (random.one_in(12)) w.byte(0x67);
@@ -60,7 +60,7 @@ void random_prefixes(const Pattern& p, Random& random, Writer& w) {
     if (p.vex) return;
     if (p.size_too) w.byte(0x66);
     if (p.prefix) w.byte(p.prefix);
-    if (random.one_in(48)) w.byte(0x40 | random.below(16)); // REX before a prefix or another REX: ignored.
+    if (rex && random.one_in(48)) w.byte(0x40 | random.below(16)); // REX before a prefix or another REX: ignored.
     if (random.one_in(96)) w.byte(segments[random.below(6)]);
 }
 
@@ -83,7 +83,7 @@ void random_memory(const Pattern& p, unsigned reg, Random& random, Writer& w) {
 
 bool Encoding::decode(const Decoder& decoder) {
     const u16 before = record.row;
-    return decoder.decode(bytes, DecodeMode{}, record, &form) == DecodeStatus::ok && record.row == before;
+    return decoder.decode(bytes, mode, record, &form) == DecodeStatus::ok && record.row == before;
 }
 
 Encoding plain_encoding(const Pattern& p) {
@@ -125,17 +125,22 @@ Patterns::Patterns(const Decoder& decoder) : by_row_(cpu::instruction_table().si
         if (!by_row_[row].empty()) rows_.push_back(row);
 }
 
-bool random_encoding(const Pattern& p, const Decoder& decoder, Random& random, Encoding& e) {
+bool random_encoding(const Pattern& p, const Decoder& decoder, Random& random, Encoding& e,
+                     const cpu::DecodeMode& mode) {
+    const bool code64 = mode.code_size == cpu::CodeSize::bits64;
+    if (!code64 && p.w && !p.vex) return false;
     e.pattern = &p;
+    e.mode = mode;
     e.has_displacement32 = false;
     Writer w(e);
-    random_prefixes(p, random, w);
-    const unsigned extend = static_cast<unsigned>(random.below(8));
+    random_prefixes(p, code64, random, w);
+    const unsigned extend = code64 ? static_cast<unsigned>(random.below(8)) : 0;
     if (p.vex) {
         const bool two = p.map == 1 && !p.w && !(extend & 3) && random.one_in(2);
-        w.vex(p, extend & 4, extend & 2, extend & 1, p.vvvv ? static_cast<unsigned>(random.below(16)) : 0, two);
+        w.vex(p, extend & 4, extend & 2, extend & 1, p.vvvv ? static_cast<unsigned>(random.below(code64 ? 16 : 8)) : 0,
+              two);
     } else {
-        if (p.w || random.one_in(2)) w.byte(0x40u | (p.w ? 8u : 0u) | extend);
+        if (code64 && (p.w || random.one_in(2))) w.byte(0x40u | (p.w ? 8u : 0u) | extend);
         w.escape(p.map);
     }
     w.byte(p.opcode);
@@ -150,7 +155,7 @@ bool random_encoding(const Pattern& p, const Decoder& decoder, Random& random, E
     if (random.one_in(3)) tail &= 0x1F; // Small counts and selections.
     for (unsigned n = w.size(); n < e.bytes.size(); ++n, tail >>= 8)
         e.bytes[n] = static_cast<u8>(tail);
-    if (decoder.decode(e.bytes, DecodeMode{}, e.record, &e.form) != DecodeStatus::ok) return false;
+    if (decoder.decode(e.bytes, mode, e.record, &e.form) != DecodeStatus::ok) return false;
     e.length = e.record.length;
     return left_out(e.record.row).empty() && form_left_out(e.record, e.form).empty();
 }

@@ -35,6 +35,7 @@ struct Encoding {
     cpu::Instruction record;
     cpu::Form form;
     const Pattern* pattern = nullptr;
+    cpu::DecodeMode mode;
 
     std::span<const u8> code() const { return {bytes.data(), length}; }
     // Decodes anew after bytes were changed. False when that is not an instruction of the same row.
@@ -61,7 +62,8 @@ class Patterns {
 // The encoding with the least in it: registers 0, base RBX, no displacement.
 Encoding plain_encoding(const Pattern& pattern);
 // An instance at random; false when it did not decode to a row that is compared.
-bool random_encoding(const Pattern& pattern, const cpu::Decoder& decoder, Random& random, Encoding& out);
+bool random_encoding(const Pattern& pattern, const cpu::Decoder& decoder, Random& random, Encoding& out,
+                     const cpu::DecodeMode& mode = {});
 
 template <class F> void Patterns::every(F visit) {
     const auto has_modrm = [](unsigned map, unsigned op) {

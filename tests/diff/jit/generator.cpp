@@ -81,7 +81,41 @@ class Generator::Writer {
             piece(depth);
     }
 
+    // What 64-bit code does not have: INC and DEC of a byte, PUSHA and POPA, decimal adjustment, segment registers on
+    // the stack, INTO, BOUND, LES and LDS.
+    void legacy() {
+        static constexpr u8 one_byte[] = {0x60, 0x61, 0x27, 0x2F, 0x37, 0x3F, 0x06, 0x07, 0x0E, 0x16, 0x1E, 0x1F, 0xCE};
+        static constexpr u8 with_modrm[] = {0x62, 0x63, 0xC4, 0xC5};
+        Item& item = add({});
+        switch (random_.below(4)) {
+        case 0: return value(item, one_byte[random_.below(std::size(one_byte))], 1);
+        case 1: return value(item, 0xD4 | random_.below(2) | random_.below(256) << 8, 2); // AAM, AAD
+        case 2: // Base and displacement of a byte.
+            return value(item, with_modrm[random_.below(4)] | (0x40 | (random_.below(64) & 0x3B)) << 8 | 0x10 << 16, 3);
+        default: return value(item, 0x40 | random_.below(16), 1);
+        }
+    }
+
+    // Accesses near each other off one register: fields of a structure, perhaps over the end of a page.
+    void structure() {
+        static constexpr u8 opcodes[] = {0x8B, 0x89, 0x03, 0x01, 0x3B, 0x88, 0x8A, 0x11, 0x85, 0x87, 0x63};
+        const unsigned base = static_cast<unsigned>(random_.below(16));
+        move_immediate(base, target());
+        const bool wide = random_.one_in(3);
+        for (u64 n = 2 + random_.below(6); n; --n) {
+            const unsigned reg = static_cast<unsigned>(random_.below(16));
+            if (random_.one_in(8)) instruction(g_.common_);
+            Item& item =
+                add({0x40u | (random_.one_in(2) ? 8 : 0) | (reg >= 8 ? 4 : 0) | (base >= 8),
+                     opcodes[random_.below(std::size(opcodes))], (wide ? 0x80u : 0x40u) | (reg & 7) << 3 | (base & 7)});
+            if ((base & 7) == rsp) value(item, 0x24, 1);
+            value(item, random_.below(wide ? 600 : 256) - (wide ? 300 : 0), wide ? 4 : 1);
+        }
+    }
+
     void piece(unsigned depth) {
+        if (random_.one_in(20)) return structure();
+        if (setting_.code32 && random_.one_in(12)) return legacy();
         u64 r = random_.below(total_);
         unsigned kind = 0;
         while (r >= weight_[kind])
@@ -104,8 +138,13 @@ class Generator::Writer {
 
     Item& add(std::initializer_list<unsigned> bytes) {
         Item& item = program_.items.emplace_back();
-        for (const unsigned byte : bytes)
-            item.bytes[item.length++] = static_cast<u8>(byte);
+        bool first = true;
+        for (const unsigned byte : bytes) {
+            // Written for 64-bit code: in 32-bit code a REX prefix would be another instruction.
+            const bool rex = setting_.code32 && (byte & 0xF0) == 0x40 && first;
+            first = first && (byte == 0xF3 || byte == 0x66);
+            if (!rex) item.bytes[item.length++] = static_cast<u8>(byte);
+        }
         return item;
     }
     int next_item() const { return static_cast<int>(program_.items.size()); }
@@ -119,12 +158,26 @@ class Generator::Writer {
         value(item, 0, bytes);
         item.fixups.push_back({at, static_cast<u8>(bytes), static_cast<u8>(at + bytes + after), to, offset});
     }
+    // A field of four bytes that ends the ModRM of an operand, `after` bytes before the instruction's end: the address
+    // of the item `to` plus `offset`, relative to RIP where that exists.
+    void address_field(Item& item, int to, i64 offset = 0, unsigned after = 0) {
+        if (!setting_.code32) return relative(item, to, offset, 4, after);
+        item.fixups.push_back({item.length, 4, 0, to, offset});
+        value(item, 0, 4);
+    }
     void move_immediate(unsigned reg, u64 v) {
+        if (setting_.code32) return value(add({0xB8u | (reg & 7)}), v, 4);
         Item& item = add({0x48u | (reg >= 8), 0xB8 | (reg & 7)});
         value(item, v, 8);
     }
     // MOV reg, the address of an item.
     int move_item_address(unsigned reg, int to) {
+        if (setting_.code32) {
+            Item& item = add({0xB8u | (reg & 7)});
+            value(item, 0, 4);
+            item.fixups.push_back({1, 4, 0, to, 0});
+            return next_item() - 1;
+        }
         Item& item = add({0x48u | (reg >= 8), 0xB8 | (reg & 7)});
         value(item, 0, 8);
         item.fixups.push_back({2, 8, 0, to, 0});
@@ -171,7 +224,8 @@ class Generator::Writer {
         Encoding e;
         for (unsigned attempt = 0; attempt < 32; ++attempt) {
             const auto& patterns = g_.patterns_.of(rows[random_.below(rows.size())]);
-            if (!random_encoding(patterns[random_.below(patterns.size())], g_.decoder_, random_, e)) continue;
+            if (!random_encoding(patterns[random_.below(patterns.size())], g_.decoder_, random_, e, setting_.decode()))
+                continue;
             if (random_.one_in(20)) add_segment(e);
             return place(e);
         }
@@ -200,7 +254,8 @@ class Generator::Writer {
                 {e.tail_at, static_cast<u8>(size), e.length, next_item() + static_cast<int>(random_.below(4)), 0});
             jumps_.push_back(next_item() - 1);
         }
-        const bool relative = e.pattern->memory && e.has_displacement32 && e.record.base == rip_slot;
+        const bool relative =
+            !setting_.code32 && e.pattern->memory && e.has_displacement32 && e.record.base == rip_slot;
         if (relative && !random_.one_in(16))
             item.fixups.push_back({e.displacement_at, 4, e.length, -1, static_cast<i64>(target() - setting_.base)});
     }
@@ -373,27 +428,27 @@ class Generator::Writer {
         switch (random_.below(5)) {
         case 0: { // MOV BYTE [rip], a one-byte instruction or anything
             Item& item = add({0xC6, 0x05});
-            relative(item, to, into, 4, 1);
+            address_field(item, to, into, 1);
             static constexpr u8 some[] = {0x90, 0x48, 0x50, 0x58, 0xC3, 0x74, 0x01, 0xF8, 0xF9, 0x0F};
             value(item, random_.one_in(2) ? some[random_.below(10)] : random_.byte(), 1);
             return;
         }
         case 1: { // MOV DWORD [rip], imm
             Item& item = add({0xC7, 0x05});
-            relative(item, to, into, 4, 4);
+            address_field(item, to, into, 4);
             value(item, random_.one_in(2) ? 0x90909090 : random_.next(), 4);
             return;
         }
         case 2: { // ADD BYTE [rip], imm
             Item& item = add({0x80, 0x05});
-            relative(item, to, into, 4, 1);
+            address_field(item, to, into, 1);
             value(item, random_.below(4), 1);
             return;
         }
         case 3: { // Patches the immediate of an instruction that follows: MOV r32, imm32
             Item& item = add({0xC7, 0x05});
             const int gap = static_cast<int>(random_.below(4));
-            relative(item, next_item() + gap, 1 + shift, 4, 4);
+            address_field(item, next_item() + gap, 1 + shift, 4);
             value(item, random_.next(), 4);
             body_plain(gap);
             Item& patched = add({0xB8u | static_cast<unsigned>(random_.below(8))});
@@ -402,7 +457,7 @@ class Generator::Writer {
         }
         default: { // MOVUPS [rip], xmm
             Item& item = add({0x0F, 0x11, 0x05u | static_cast<unsigned>(random_.below(8)) << 3});
-            relative(item, to, into);
+            address_field(item, to, into);
             return;
         }
         }
@@ -464,8 +519,7 @@ class Generator::Writer {
         case 12: { // INVLPG
             Item& item = add({0x0F, 0x01, 0x3D});
             const u64 at = target() - setting_.base;
-            value(item, 0, 4);
-            item.fixups.push_back({3, 4, 7, -1, static_cast<i64>(at)});
+            address_field(item, -1, static_cast<i64>(at));
             return;
         }
         case 13: add({0x8E, 0xD0 | (random_.one_in(2) ? 0u : reg)}); return;                     // MOV SS, r
@@ -510,6 +564,7 @@ class Generator::Writer {
     }
     // IRETQ to what follows, in ring 0 to ring 3 at times.
     void interrupt_return() {
+        if (setting_.code32) return; // Its frame is another.
         const bool to_user = random_.one_in(2) || setting_.ring == 3;
         stack_pointer();
         add({0x6A, to_user ? user_data : u16{0}});
@@ -532,20 +587,22 @@ class Generator::Writer {
         const bool code = random_.one_in(3);
         const u64 page =
             code ? page::code + random_.below(page::code_count) : page::data + random_.below(page::data_count);
-        const u64 frame = code || random_.one_in(6) ? frame::code + random_.below(page::code_count)
-                                                    : frame::data + random_.below(frame::data_count);
-        const u64 rights = random_.one_in(8) ? random_.below(8) : setting_.ring == 3 ? 7 : 3;
+        const u64 frame = code || (random_.one_in(6) && !setting_.constant_code)
+                              ? frame::code + random_.below(page::code_count)
+                              : frame::data + random_.below(frame::data_count);
+        u64 rights = random_.one_in(8) ? random_.below(8) : setting_.ring == 3 ? 7 : 3;
+        if (code && setting_.constant_code) rights &= ~u64{2};
         const unsigned reg = random_.one_in(2) ? unsigned{rbx} : unsigned{rsi};
         move_immediate(reg, frame << page_shift | rights | 0x60);
         Item& item = add({0x48, 0x89, 0x05u | reg << 3}); // MOV [rip], reg
-        relative(item, -1, static_cast<i64>((page::page_table << page_shift) + page * 8));
+        address_field(item, -1, static_cast<i64>((page::page_table << page_shift) + page * 8));
         if (random_.one_in(4)) {
             add({0x0F, 0x20, 0xD8});
             add({0x0F, 0x22, 0xD8});
             return;
         }
         Item& flush = add({0x0F, 0x01, 0x3D}); // INVLPG [rip]
-        relative(flush, -1, static_cast<i64>(page << page_shift));
+        address_field(flush, -1, static_cast<i64>(page << page_shift));
     }
     void junk() {
         const unsigned count = 1 + static_cast<unsigned>(random_.below(6));

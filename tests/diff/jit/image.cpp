@@ -18,8 +18,8 @@ constexpr u64 present = 1, writable = 2, user = 4, accessed = 0x20, dirty = 0x40
 
 class Builder {
   public:
-    Builder(Image& image, Random& random, const Pools& pools, bool interrupts)
-        : image_(image), random_(random), pools_(pools), always_interrupts_(interrupts) {}
+    Builder(Image& image, Random& random, const Pools& pools, const Wanted& wanted)
+        : image_(image), random_(random), pools_(pools), wanted_(wanted) {}
 
     void build() {
         choose_setting();
@@ -41,11 +41,16 @@ class Builder {
     u64 pick(std::initializer_list<u64> values) { return values.begin()[random_.below(values.size())]; }
 
     void choose_setting() {
-        const u64 top = pick({0, 0, 1, 255, 256, 511}), third = pick({0, 0, 1, 3, 511}), second = pick({2, 2, 7, 511});
+        u64 top = pick({0, 0, 1, 255, 256, 511}), third = pick({0, 0, 1, 3, 511}), second = pick({2, 2, 7, 511});
+        if (wanted_.code32) {
+            image_.setting.code32 = true;
+            top = 0, third &= 3;
+        }
         const u64 address = top << 39 | third << 30 | second << 21;
         image_.setting.base = top >= 256 ? address | 0xFFFF'0000'0000'0000 : address;
         image_.setting.ring = random_.one_in(2) ? 3 : 0;
-        image_.setting.interrupts = always_interrupts_ || random_.one_in(4);
+        image_.setting.interrupts = wanted_.interrupts || random_.one_in(4);
+        image_.setting.constant_code = wanted_.interrupts;
         image_.setting.remaps = random_.one_in(2);
         slots_ = {top, third, second};
     }
@@ -53,7 +58,7 @@ class Builder {
     void control_registers() {
         CpuState& s = state();
         s.cr0 = cr0_pe | cr0_pg | cr0_et | cr0_ne | cr0_mp;
-        if (!random_.one_in(4)) s.cr0 |= cr0_wp;
+        if (!random_.one_in(4) || image_.setting.constant_code) s.cr0 |= cr0_wp;
         if (random_.one_in(2)) s.cr0 |= cr0_am;
         if (random_.one_in(24)) s.cr0 |= cr0_ts;
         if (random_.one_in(48)) s.cr0 |= cr0_em;
@@ -88,9 +93,11 @@ class Builder {
         for (u64 n = 0; n < page::code_count; ++n) {
             u64 rights = code_rights | (random_.one_in(2) ? writable : 0);
             if (random_.one_in(32)) rights ^= u64{1} << random_.below(3);
+            if (image_.setting.constant_code) rights &= ~writable;
             if (random_.one_in(32)) rights |= no_execute;
             map(page::code + n, frame::code + n, rights);
-            map(page::alias + n, frame::code + n, present | writable | (random_.one_in(4) ? 0 : user) | no_execute);
+            map(page::alias + n, (image_.setting.constant_code ? frame::data : frame::code) + n,
+                present | writable | (random_.one_in(4) ? 0 : user) | no_execute);
         }
         for (u64 n = 0; n < page::data_count; ++n)
             map_data(page::data + n);
@@ -121,7 +128,9 @@ class Builder {
         case 1: bits &= ~writable; break;
         case 2: bits ^= user; break;
         case 3: to = frame::device; break;
-        case 4: to = frame::code + random_.below(page::code_count); break;
+        case 4:
+            if (!image_.setting.constant_code) to = frame::code + random_.below(page::code_count);
+            break;
         case 5:
             if (random_.one_in(4)) bits |= u64{1} << 51; // Reserved.
             break;
@@ -160,17 +169,36 @@ class Builder {
             set_gate(vector, at.linear(page::stubs, vector * 16), vector == vector_interrupt ? 2 : fault_ist, dpl);
         }
         CpuState& s = state();
-        s.gdtr = {at.linear(page::tables, gdt_at), 0x37};
+        constexpr u64 code32 = 0x00CF9B000000FFFF;
+        put<u64>(frame::tables, gdt_at + kernel_code32, code32);
+        put<u64>(frame::tables, gdt_at + (user_code32 & ~7), code32 | dpl3);
+        s.gdtr = {at.linear(page::tables, gdt_at), 0x47};
         s.idtr = {at.linear(page::tables, idt_at), 129 * 16 - 1};
         s.segment[tr] = segment(tss_selector, 0x8B, 0x67, at.linear(page::tables, tss_at));
         s.segment[ldtr] = segment(0, 0x82, 0);
         const bool ring3 = at.ring == 3;
         s.segment[cs] = segment(ring3 ? user_code : kernel_code, ring3 ? 0xA0FB : 0xA09B);
+        if (at.code32) {
+            s.segment[cs] = segment(ring3 ? user_code32 : kernel_code32, ring3 ? 0xC0FB : 0xC09B);
+            if (random_.one_in(4)) s.segment[cs].limit = static_cast<u32>(at.linear(page::code + page::code_count) - 1);
+        }
         // Data segments of ring 3 also in ring 0: an interrupt that returns to ring 3 after SYSRET would take others
         // away.
         for (const unsigned n : {es, ds, fs, gs})
             s.segment[n] = segment(user_data, 0xC0F3);
+        if (at.code32) data_segments();
         s.segment[ss] = segment(ring3 ? user_data : kernel_data, ring3 ? 0xC0F3 : 0xC093);
+    }
+
+    // Bases and limits, which count in compatibility mode.
+    void data_segments() {
+        for (const unsigned n : {es, ds}) {
+            if (!random_.one_in(6)) continue;
+            SegmentRegister& s = image_.state.segment[n];
+            s.base = random_.one_in(2) ? random_.below(4096) : static_cast<u32>(random_.next());
+            if (random_.one_in(2)) s.limit = static_cast<u32>(random_.next());
+            if (random_.one_in(8)) s.rights ^= static_cast<u16>(1u << random_.below(8));
+        }
     }
 
     void handlers();
@@ -193,6 +221,9 @@ class Builder {
             random_.one_in(4) ? random_.next() >> random_.below(64) : at.linear(page::data, random_.below(8192));
         s.segment[gs].base = random_.one_in(4) ? 0 : at.linear(page::data + 4, random_.below(8192));
         if (!canonical(s.segment[fs].base)) s.segment[fs].base = 0;
+        if (at.code32) // No registers past RDI, and halves of those.
+            for (unsigned n = 0; n < 16; ++n)
+                if (!random_.one_in(32)) s.gpr[n] = static_cast<u32>(s.gpr[n]);
         s.kernel_gs_base = at.linear(page::data + 6);
         s.star = u64{kernel_code} << 32 | u64{kernel_data} << 48;
         s.lstar = at.linear(page::handler, 0xF00);
@@ -227,7 +258,7 @@ class Builder {
     Image& image_;
     Random& random_;
     const Pools& pools_;
-    bool always_interrupts_;
+    Wanted wanted_;
     std::array<u64, 3> slots_{};
 };
 
@@ -306,10 +337,10 @@ void Builder::handlers() {
 
 } // namespace
 
-Image make_image(Random& random, const Pools& pools, bool interrupts) {
+Image make_image(Random& random, const Pools& pools, const Wanted& wanted) {
     Image image;
     image.ram.resize(ram_bytes);
-    Builder(image, random, pools, interrupts).build();
+    Builder(image, random, pools, wanted).build();
     return image;
 }
 

@@ -48,7 +48,7 @@ void Program::place(Image& image, const cpu::Decoder& decoder) const {
         std::copy(bytes.begin(), bytes.end(), code.begin() + static_cast<i64>(offset));
         for (u64 at = 0; at < bytes.size();) {
             cpu::Instruction record;
-            if (decoder.decode(std::span(bytes).subspan(at), {}, record) != cpu::DecodeStatus::ok) break;
+            if (decoder.decode(std::span(bytes).subspan(at), s.decode(), record) != cpu::DecodeStatus::ok) break;
             lengths[offset + at] = record.length;
             at += record.length;
         }
@@ -64,7 +64,7 @@ std::string Program::list(const Image& image) const {
         const std::vector<u8> bytes = code_of(items[n], all[n], all, image.setting);
         for (u64 at = 0; at < bytes.size();) {
             const auto rest = std::span(bytes).subspan(at);
-            const auto lines = jit::disassemble(rest, cpu::CodeSize::bits64, all[n] + at, 1);
+            const auto lines = jit::disassemble(rest, image.setting.decode().code_size, all[n] + at, 1);
             if (lines.empty()) break;
             text += fmt::format("{:4} {}\n", n, lines[0].line());
             at += lines[0].bytes.size();

@@ -58,6 +58,7 @@ World::World(EngineKind kind, jit::EngineOptions options) : kind_(kind) {
         if (interrupts_) platform_.raise();
     };
     device_.dma = [this](u64 value) {
+        if (constant_code_) return;
         const u64 at = (frame::code << page_shift) + value % (page::code_count * page_size - 8);
         memory_.dma_write(PhysicalAddress(at), std::span(reinterpret_cast<const u8*>(&value), 4));
     };
@@ -76,9 +77,9 @@ void World::disturb(Random& random) {
     case 3:
     case 4:
     case 5: {
-        // The handlers' code. Not the program's own: what it stores there itself it must see at once, which it does not
-        // when another thread has dropped the code an instant before (PhysicalMap::mark_code).
-        const u64 at = (frame::stubs << page_shift) + random.below(2 * page_size - 256);
+        const bool program = constant_code_ && random.one_in(2);
+        const u64 first = program ? frame::code : frame::stubs, pages = program ? page::code_count : 2;
+        const u64 at = (first << page_shift) + random.below(pages * page_size - 256);
         return memory_.before_code_write(PhysicalAddress(at), 1 + random.below(256));
     }
     default:
@@ -107,6 +108,7 @@ void World::load(const Image& image) {
     platform_.time = 0;
     platform_.priority = 0;
     remaps_ = image.setting.remaps;
+    constant_code_ = image.setting.constant_code;
     interrupts_ = image.setting.interrupts;
     cpu_->reset();
     cpu_->withdraw(~(event_mmu | event_code));

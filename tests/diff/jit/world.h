@@ -99,7 +99,7 @@ class World {
     std::unique_ptr<cpu::Cpu> cpu_;
     std::unique_ptr<cpu::ExecutionEngine> engine_;
     jit::Engine* jit_ = nullptr;
-    std::atomic<bool> interrupts_{false}, remaps_{false};
+    std::atomic<bool> interrupts_{false}, remaps_{false}, constant_code_{false};
 };
 
 // What differs between two worlds after a run, one line each; empty when nothing does.

@@ -109,6 +109,18 @@ TEST(JitRegressions, ByteShiftByThirtyTwoKeepsTheFlags) {
     EXPECT_EQ(b.cpu().rflags() & all_set, all_set);
 }
 
+TEST(JitRegressions, ByteThatMakesAnInstructionUndefinedBelongsToItsBlock) {
+    Board b(Board::Mode::long64);
+    b.gpr(rax) = 0;
+    // MOV BYTE [6080h], C0h; seven NOPs; FFh FFh, which becomes INC EAX; HLT
+    b.program(
+        {0xC6, 0x04, 0x25, 0x80, 0x60, 0x00, 0x00, 0xC0, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xFF, 0xFF, 0xF4},
+        0x6070);
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax), 1u);
+    EXPECT_EQ(b.state().rip(), 0x6082u);
+}
+
 // Device memory from which code is fetched.
 class CodeDevice final : public mmu::IoTarget {
   public:
