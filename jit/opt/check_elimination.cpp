@@ -146,8 +146,9 @@ std::optional<Access> access_of(const Op& op, const Registers& registers) {
     return access;
 }
 
-// Adds the access to a range of its place that stays short enough, or begins one.
-void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Access& access) {
+// Adds the access to a range of its place that stays short enough, or begins one. One that has to be aligned begins
+// none: its #GP comes before its page is looked at.
+void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Access& access, bool aligned) {
     const i64 end = access.offset + access.bytes;
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
@@ -160,6 +161,7 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
         range.offsets.push_back(access.offset);
         return;
     }
+    if (aligned) return;
     ranges.push_back({access.place, access.offset, end, access.write, {n}, {access.offset}});
 }
 
@@ -173,7 +175,7 @@ void share_checks(ir::Unit& unit) {
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.kind == OpKind::interpret) closed = ranges.size();
-        if (const auto access = access_of(op, registers)) add(ranges, closed, n, *access);
+        if (const auto access = access_of(op, registers)) add(ranges, closed, n, *access, op.aligned);
         registers.follow(op);
     }
     std::array<std::size_t, ir::windows> busy_until{};
