@@ -24,8 +24,10 @@ inline constexpr u32 exit_bit = u32{1} << 31;
 struct JitContext {
     u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
     PackedFlags flags = 0;
-    u8 vectors_absent = 1; // 1: the guest's vector registers and MXCSR are in CpuState; 0: in the host's.
-    u8 reserved[3] = {};
+    u8 vectors_absent = 1;   // 1: the guest's vector registers and MXCSR are in CpuState; 0: in the host's.
+    u8 x87_absent = 1;       // The same of the x87 state (jit/x87.h).
+    u8 x87_data_segment = 0; // cpu::Segment plus one of the operand at `x87_data`; 0: nothing is noted there.
+    u8 reserved = 0;
     cpu::CpuState* state = nullptr;
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
@@ -35,8 +37,12 @@ struct JitContext {
     u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
+    u64 x87_instruction = 0;       // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
+    u64 x87_data = 0;              // Offset of the last x87 memory operand.
+    // What XRSTOR loads the x87 state from: legacy area and header.
+    alignas(64) std::byte x87_image[576] = {};
 };
-static_assert(sizeof(JitContext) % 16 == 0);
+static_assert(sizeof(JitContext) % 64 == 0);
 
 // The context at the end of its own stack mapping.
 class ContextMemory {

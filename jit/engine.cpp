@@ -6,6 +6,7 @@
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
+#include "jit/x87.h"
 #include "mmu/guest_copy.h"
 #include "mmu/tlb_table.h"
 
@@ -20,7 +21,7 @@ using cpu::Flow;
 
 namespace {
 
-constexpr u32 mxcsr_masks = 0x1F80;
+constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
 const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
@@ -170,8 +171,17 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             }
             code = continue_at_rip(cpu);
         }
-        if (code) execute(cpu, code);
+        if (!code) continue;
+        execute(cpu, code);
+        take_x87_notes(context_, cpu.state);
+        leave_x87();
     }
+}
+
+void Engine::leave_x87() {
+    if (context_.x87_absent) return;
+    store_x87(context_, cpu_->state);
+    ++counters_.x87_stores;
 }
 
 UnitMode Engine::unit_mode() const {
@@ -182,6 +192,13 @@ UnitMode Engine::unit_mode() const {
     mode.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
     mode.timestamp_off = !mode.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
     mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
+    // While the state is in the host's unit, these are those it was fetched with.
+    const cpu::X87State& x87 = cpu_->state.x87;
+    mode.x87_traps = (~x87.control & x87_masks) != 0 || (x87.status & x87_error_summary) != 0;
+    mode.x87_off = cpu_->mode.x87_fault != 0 || !options_.switches.x87;
+    mode.mmx_off = cpu_->mode.mmx_fault != 0 || !options_.switches.x87;
+    mode.wait_off = cpu_->mode.wait_fault != 0;
+    mode.x87_transcendentals = options_.switches.x87_transcendentals;
     return mode;
 }
 
@@ -338,12 +355,15 @@ u64 Engine::refill(u64 address) {
 const void* Engine::interpret() {
     Cpu& cpu = *cpu_;
     Site& site = cache_.site(context_.exit_site);
+    take_x87_notes(context_, cpu.state);
+    if (site.x87_note) take_x87_note(*site.x87_note, cpu.state);
     if (site.window && undisturbed(cpu))
         if (const void* alone = continue_alone(cpu, site)) return alone;
     ++counters_.interpreted;
     ++interpreted_rows_[site.record[0].row];
     store_flags(cpu, site.flags, site.recipe);
     const cpu::Instruction* const record = site.record.data();
+    if (site.x87_state) leave_x87();
     cpu.state.rip() = site.rip;
     cpu.dispatch.first = record;
     cpu.dispatch.limit = 0;
@@ -357,7 +377,8 @@ const void* Engine::interpret() {
     case Flow::exit: ++cpu.instructions; return undisturbed(cpu) ? continue_at_rip(cpu) : nullptr;
     case Flow::again: return nullptr;
     }
-    if (!site.resumes || site.window || cpu.events.load(std::memory_order_relaxed) != 0 || flushes != cache_.counters().flushes)
+    if (!site.resumes || site.window || cpu.events.load(std::memory_order_relaxed) != 0
+        || flushes != cache_.counters().flushes)
         return nullptr;
     const TranslatedUnit& unit = cache_.unit(site.unit);
     if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
@@ -391,15 +412,15 @@ const void* Engine::trap_stub(const void* rip) const {
 
 std::string Engine::describe() const {
     const auto& c = cache_.counters();
-    std::string text =
-        fmt::format("  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
-                    "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
-                    "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
-                    "traps             {}\n"
-                    "  refused blocks    {}\n  ranges refused    {}\n",
-                    c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries,
-                    counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses,
-                    counters_.code_stores, counters_.traps, counters_.refused, counters_.ranges_refused);
+    std::string text = fmt::format(
+        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+        "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
+        "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
+        "traps             {}\n  x87 put back      {}\n"
+        "  refused blocks    {}\n  ranges refused    {}\n",
+        c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
+        counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores, counters_.traps,
+        counters_.x87_stores, counters_.refused, counters_.ranges_refused);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

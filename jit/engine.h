@@ -36,6 +36,7 @@ struct EngineCounters {
     u64 slow_accesses = 0;  // Accesses that their handlers did: devices, page crossings, faults, code pages.
     u64 traps = 0;          // SIGFPE in translated code.
     u64 ranges_refused = 0; // Checks of a range of accesses that failed: the unit went on with one for each.
+    u64 x87_stores = 0;     // Of the x87 state, out of the host's unit.
     u64 refused = 0;        // Blocks that could not be translated.
 };
 
@@ -71,6 +72,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void serve_code_events();
     void forget_all();
 
+    void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode() const;
     u64 mode_key() const { return unit_mode().key(); }
     // The unit at RIP, when it is translated.

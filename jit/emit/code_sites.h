@@ -5,9 +5,12 @@
 #include "jit/ir/unit.h"
 
 #include <array>
+#include <memory>
 #include <vector>
 
 namespace calque::jit {
+
+struct X87Note;
 
 // Where the arithmetic flags are at a point in translated code.
 enum class FlagsIn : u8 {
@@ -42,10 +45,12 @@ struct Site {
     bool write = false;
     bool aligned = false;
     bool window = false;         // The check of a range: where it fails, the unit goes on without such ranges.
+    bool x87_state = false;      // Its handler looks at the x87 state, or changes it.
     bool resumes = false;        // Translated code goes on behind the instruction, at `resume`.
     u32 unit = 0;                // Index of the translated unit.
     u32 resume = 0;              // Offset in the unit's code.
     u32 trap = 0, trap_stub = 0; // Offsets: a host instruction that may raise SIGFPE, and what does it instead; or 0.
+    std::shared_ptr<const X87Note> x87_note; // What the unit has not noted yet; null: nothing.
 };
 
 // A place where translated code leaves for a known address.

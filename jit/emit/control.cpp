@@ -17,6 +17,8 @@ Site& UnitEmitter::new_site(const ir::Op& op) {
     site.unit = request_.unit_index;
     site.flags = flags_ == FlagsIn::host ? FlagsIn::packed : flags_;
     site.recipe = recipe_;
+    site.x87_state = op.x87_state;
+    site.x87_note = x87_note_;
     return site;
 }
 
@@ -38,6 +40,7 @@ void UnitEmitter::emit_interpret(const ir::Op& op) {
     flags_ = FlagsIn::packed;
     recipe_.kind = FlagRecipe::Kind::none;
     vectors_here_ = false;
+    if (op.x87_state) x87_here_ = false;
 }
 
 void UnitEmitter::emit_interpret_and_leave(const ir::Op& op) {

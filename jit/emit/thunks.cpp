@@ -1,6 +1,7 @@
 #include "jit/emit/thunks.h"
 
 #include "jit/emit/assembler.h"
+#include "jit/emit/x87_thunk.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +29,7 @@ class ThunkEmitter {
         refill();
         read_timestamp();
         load_vectors();
+        out_.load_x87 = emit_load_x87(a_);
         code_.flatten();
         code_.resolveUnresolvedLinks();
         const auto& buffer = code_.textSection()->buffer();

@@ -27,6 +27,7 @@ struct Thunks {
     u32 leave = 0;     // JMPed to, with the exit in the context and flags packed.
     u32 read_timestamp = 0; // CALLed; the time-stamp counter in RAX; T1 and the flags change.
     u32 load_vectors = 0;   // CALLed; the guest's vectors and MXCSR into the host's. Flags are kept.
+    u32 load_x87 = 0;       // CALLed; the guest's x87 state into the host's unit, unless it is there. Flags are kept.
 };
 
 // For the address that the code will run at.

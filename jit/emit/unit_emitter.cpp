@@ -45,23 +45,29 @@ EmittedUnit UnitEmitter::run() {
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;
         interrupts_on_ = false;
+        keep_x87_notes(op);
         emit(op);
-        if (shadow && !ends_unit(op.kind)) poll_before(op.next_rip());
+        note_x87(op);
+        if (shadow && !ends_unit(op.kind)) {
+            if (x87_note_) write_x87_notes();
+            poll_before(op.next_rip());
+        }
         if (op.access == ir::MemoryAccess::none && !op.may_trap) continue;
         // Where a handler did the instruction, translated code goes on with things as they are here.
         const FlagsIn flags = flags_;
-        const bool vectors = vectors_here_;
-        const bool continues = op.kind == Kind::host || op.kind == Kind::multiply_divide
-                               || op.kind == Kind::compare_exchange || op.kind == Kind::push_register
-                               || op.kind == Kind::push_immediate || op.kind == Kind::push_memory
-                               || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
+        const bool vectors = vectors_here_, x87 = x87_here_;
+        const bool continues =
+            op.kind == Kind::host || op.kind == Kind::x87_load_control || op.kind == Kind::multiply_divide
+            || op.kind == Kind::compare_exchange || op.kind == Kind::push_register || op.kind == Kind::push_immediate
+            || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
         const std::size_t last_site = out_.sites.size();
-        later([this, first_site, last_site, flags, vectors, back] {
+        later([this, first_site, last_site, flags, vectors, x87, back] {
             const u32 resume = here();
             if (vectors) a_.call(thunk(request_.thunks.load_vectors));
+            if (x87) a_.call(thunk(request_.thunks.load_x87));
             if (flags == FlagsIn::host) unpack_flags(a_);
             a_.jmp(back);
             for (std::size_t n = first_site; n < last_site; ++n) {

@@ -65,6 +65,13 @@ class UnitEmitter {
     void read_guest(const x86::Gpq& to, unsigned guest);
     void write_guest(unsigned guest, const x86::Gpq& from);
 
+    // --- The x87 unit (x87.cpp)
+    void need_x87();
+    void keep_x87_notes(const ir::Op& op);
+    void note_x87(const ir::Op& op);
+    void write_x87_data(); // Changes T0 and T1, as does the next; EFLAGS are kept.
+    void write_x87_notes();
+
     // --- Leaving (control.cpp)
     Site& new_site(const ir::Op& op);
     u32 site_number(const Site& site) const;
@@ -95,6 +102,9 @@ class UnitEmitter {
     FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
     bool interrupts_on_ = false; // The operation before was STI.
     bool vectors_here_ = false;  // The guest's vectors are in the host's registers for sure.
+    bool x87_here_ = false;      // The guest's x87 state is in the host's unit for sure.
+    std::shared_ptr<const X87Note> x87_note_; // What has to be written before the unit is left.
+    const ir::Op* x87_data_op_ = nullptr;     // Its data pointer's operation.
 };
 
 } // namespace calque::jit

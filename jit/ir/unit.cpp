@@ -25,6 +25,8 @@ bool Op::observes_flags() const {
     case OpKind::pop_register:
     case OpKind::leave_frame: return !checked;
     case OpKind::host: return (access != MemoryAccess::none && !checked) || may_trap;
+    case OpKind::x87_status:
+    case OpKind::x87_load_control:
     case OpKind::multiply_divide:
     case OpKind::compare_exchange: return access != MemoryAccess::none || may_trap;
     case OpKind::widen:
@@ -39,6 +41,7 @@ void interpret_instead(Op& op) {
     interpreted.kind = OpKind::interpret;
     interpreted.rip = op.rip;
     interpreted.guest = op.guest;
+    interpreted.x87_state = op.x87_state;
     interpreted.reads = interpreted.writes = all_flags;
     op = interpreted;
 }
@@ -68,6 +71,7 @@ u32 written_registers(const Op& op) {
         return written;
     }
     case Kind::widen: return a | d;
+    case Kind::x87_status: return a;
     case Kind::load_address:
     case Kind::pop_register: return sp | 1u << (op.guest.dest & 15);
     case Kind::push_register:

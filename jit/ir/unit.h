@@ -22,6 +22,14 @@ std::string_view name_of(OpKind kind);
 using Flags = u32;
 inline constexpr Flags all_flags = static_cast<Flags>(cpu::arithmetic_flags);
 
+// What an operation that runs on the host's x87 unit is to it.
+enum class X87Use : u8 {
+    none,
+    noted,   // FOP and FIP name it from then on, and FDP its memory operand.
+    control, // They do not.
+    mmx,
+};
+
 enum class MemoryAccess : u8 { none, read, write, modify };
 
 // Accesses off the same unchanged registers that share one check: the first finds the whole range of them in one page
@@ -45,8 +53,10 @@ struct Op {
     bool aligned = false;  // #GP where the operand is not aligned to its size.
     bool vectors = false;  // Uses XMM or YMM registers or MXCSR.
     bool may_trap = false; // The host may raise SIGFPE in its place.
-    u8 condition = 0;      // Of a branch, as in its opcode.
-    u8 written_gprs = 0;   // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
+    X87Use x87 = X87Use::none;
+    bool x87_state = false; // The handler looks at the x87 state, or changes it.
+    u8 condition = 0;       // Of a branch, as in its opcode.
+    u8 written_gprs = 0;    // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
     Flags reads = 0, writes = 0;
     u64 target = 0;         // Linear address.
     u64 rip = 0;            // Of the guest instruction.

@@ -125,7 +125,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers) {
     case OpKind::jump_indirect: break;
     default: return std::nullopt;
     }
-    if (op.access == ir::MemoryAccess::none) return std::nullopt;
+    if (op.access == ir::MemoryAccess::none || op.x87 != ir::X87Use::none) return std::nullopt;
     const cpu::Instruction& i = op.guest;
     Access access;
     access.bytes = op.access_bytes;

@@ -5,10 +5,13 @@
 
 namespace calque::jit {
 
+// And what the translator may do.
 struct Switches {
     bool check_elimination = true;
     bool flag_liveness = true;
-    bool verify = false; // After translation and each pass.
+    bool x87 = true;                  // x87 and MMX instructions on the host's unit.
+    bool x87_transcendentals = false; // FSIN and its like too, whose last bit is then the host's.
+    bool verify = false;              // After translation and each pass.
 };
 
 // Accesses off the same unchanged registers share one check (ir::Window).

@@ -92,6 +92,18 @@ constexpr Named kinds[] = {
      "VFNMSUB231PD VFNMSUB231SS VFNMSUB231SD VFMADDSUB132PS VFMADDSUB132PD VFMADDSUB213PS VFMADDSUB213PD "
      "VFMADDSUB231PS "
      "VFMADDSUB231PD VFMSUBADD132PS VFMSUBADD132PD VFMSUBADD213PS VFMSUBADD213PD VFMSUBADD231PS VFMSUBADD231PD"},
+    // MMX alone, or with vectors.
+    {RowKind::host, "PSHUFW MOVNTQ MOVQ2DQ MOVDQ2Q EMMS"},
+    {RowKind::host_float, "CVTPI2PS CVTPS2PI CVTTPS2PI CVTPI2PD CVTPD2PI CVTTPD2PI"},
+    {RowKind::x87,
+     "FADD FMUL FSUB FSUBR FDIV FDIVR FADDP FMULP FSUBP FSUBRP FDIVP FDIVRP FIADD FIMUL FISUB FISUBR FIDIV FIDIVR FCOM "
+     "FCOMP FCOMPP FUCOM FUCOMP FUCOMPP FICOM FICOMP FCOMI FCOMIP FUCOMI FUCOMIP FTST FXAM FLD FILD FBLD FLD1 FLDL2T "
+     "FLDL2E FLDPI FLDLG2 FLDLN2 FLDZ FST FSTP FSTPNCE FIST FISTP FISTTP FBSTP FXCH FCMOVB FCMOVE FCMOVBE FCMOVU "
+     "FCMOVNB FCMOVNE FCMOVNBE FCMOVNU FFREE FFREEP FINCSTP FDECSTP FABS FCHS FNOP FSQRT FRNDINT FSCALE FXTRACT FPREM "
+     "FPREM1"},
+    {RowKind::x87_transcendental, "F2XM1 FYL2X FYL2XP1 FPATAN FPTAN FSIN FCOS FSINCOS"},
+    {RowKind::x87_control, "FNCLEX FLDCW FNSTCW FNSTSW"},
+    {RowKind::x87_wait, "FWAIT"},
     {RowKind::move, "MOV"},
     {RowKind::multiply, "MUL IMUL"},
     {RowKind::divide, "DIV IDIV"},
@@ -116,6 +128,7 @@ constexpr Named kinds[] = {
 // Operand 0 is only read.
 constexpr std::string_view only_read = "CMP TEST BT PTEST VPTEST VTESTPS VTESTPD COMISS COMISD UCOMISS UCOMISD VCOMISS "
                                        "VCOMISD VUCOMISS VUCOMISD PCMPISTRI PCMPISTRM VPCMPISTRI VPCMPISTRM";
+constexpr std::string_view x87_stores = "FST FSTP FIST FISTP FISTTP FBSTP FNSTCW FNSTSW"; // The others read memory.
 // Of the flags that the manuals leave undefined, those that are kept: by the silicon that the handlers are modelled on,
 // and by the host.
 struct Kept {
@@ -168,8 +181,12 @@ std::vector<RowClass> make_classes() {
         for_each_name(names, [&](std::string_view name) { f(classes[by_name.at(name)]); });
     };
     for (const Named& named : kinds)
-        with(named.names, [&](RowClass& c) { c.kind = named.kind; });
+        with(named.names, [&](RowClass& c) {
+            c.kind = named.kind;
+            if (named.kind == RowKind::x87 || named.kind == RowKind::x87_control) c.writes = Writes::none;
+        });
     with(only_read, [](RowClass& c) { c.writes = Writes::none; });
+    with(x87_stores, [](RowClass& c) { c.writes = Writes::first; });
     for (const Kept& kept : kept_flags)
         with(kept.names, [&](RowClass& c) { c.written &= ~flags_of(kept.flags); });
     with(both_written, [](RowClass& c) { c.writes = Writes::both; });

@@ -30,6 +30,10 @@ enum class RowKind : u8 {
     jump,
     call,
     return_near,
+    x87,                // On the host's unit (jit/translate/x87.h), which then names it in FOP, FIP and FDP.
+    x87_control,        // The same, but it is not named there.
+    x87_transcendental, // `x87`, if wanted: processors differ in the last bit.
+    x87_wait,
 };
 
 // Which of the operands that are registers or memory are written.

@@ -2,6 +2,7 @@
 
 #include "cpu/system/canonical.h"
 #include "jit/translate/row_class.h"
+#include "jit/translate/x87.h"
 
 #include <algorithm>
 
@@ -89,8 +90,8 @@ bool parse(Op& op, const Source& source) {
 
 // `host` with everything that it needs known, or not possible.
 bool as_host(Op& op, const Source& source) {
-    if (source.has(OperandKind::mmx) || source.has(OperandKind::x87) || source.has(OperandKind::segment)
-        || source.has(OperandKind::control) || source.has(OperandKind::debug))
+    if (source.has(OperandKind::x87) || source.has(OperandKind::segment) || source.has(OperandKind::control)
+        || source.has(OperandKind::debug))
         return false;
     const bool vex = source.form.flags & cpu::insn_vex;
     if (!parse(op, source)) return false;
@@ -104,6 +105,10 @@ bool as_host(Op& op, const Source& source) {
     // BT and its kin with a register count address memory beyond their operand.
     const u8 opcode = source.form.opcode;
     const std::string_view name = cpu::instruction_table()[op.guest.row].name;
+    if (source.has(OperandKind::mmx) || name == "EMMS") {
+        if (source.mode.mmx_off || source.mode.x87_traps) return false;
+        op.x87 = ir::X87Use::mmx;
+    }
     if (p.memory && (name == "BT" || name == "BTS" || name == "BTR" || name == "BTC") && opcode != 0xBA) return false;
     // With F3 these are other instructions on a host that has them (LZCNT, TZCNT).
     if ((name == "BSF" || name == "BSR") && p.pp == 2) return false;
@@ -113,6 +118,11 @@ bool as_host(Op& op, const Source& source) {
     op.kind = OpKind::host;
     refine_flags(op, source);
     return true;
+}
+
+bool as_x87(Op& op, const Source& source) {
+    if (source.row.kind != RowKind::x87_wait && (!parse(op, source) || !describe_access(op, source))) return false;
+    return as_x87(op, source.form, source.row.kind, source.mode);
 }
 
 bool as_accumulator(Op& op, const Source& source) {
@@ -238,6 +248,10 @@ bool classify(Op& op, const Source& source) {
     case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
     case RowKind::call: return as_call(op, source);
     case RowKind::return_near: return as_return(op, source);
+    case RowKind::x87:
+    case RowKind::x87_control:
+    case RowKind::x87_transcendental:
+    case RowKind::x87_wait: return as_x87(op, source);
     }
     return false;
 }
@@ -287,6 +301,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         const Source source{form, row, mode, rest};
         op.reads = row.reads;
         op.writes = row.written;
+        op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
         if (!classify(op, source)) make_interpreted(op, form);
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);

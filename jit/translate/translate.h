@@ -13,13 +13,18 @@ struct UnitMode {
     cpu::DecodeMode decode;
     bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
     bool float_traps = false;              // MXCSR unmasks an exception.
-    bool ring0 = false;                    // CPL 0 in protected mode.
-    bool alone = false;                    // Each access has a check of its own (no ir::Window).
-    bool timestamp_off = false;            // RDTSC is not allowed (CR4.TSD).
+    bool x87_off = false, mmx_off = false, wait_off = false;
+    bool x87_traps = false;           // FCW unmasks an exception, or one is pending.
+    bool x87_transcendentals = false; // On the host's unit: Switches::x87_transcendentals, the same for all units.
+    bool ring0 = false;               // CPL 0 in protected mode.
+    bool alone = false;               // Each access has a check of its own (no ir::Window).
+    bool timestamp_off = false;       // RDTSC is not allowed (CR4.TSD).
 
     u64 key() const {
         return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
-               | (ring0 ? 0x800u : 0u) | (timestamp_off ? 0x1000u : 0u) | (alone ? 0x2000u : 0u);
+               | (ring0 ? 0x800u : 0u) | (timestamp_off ? 0x1000u : 0u) | (alone ? 0x2000u : 0u)
+               | (x87_off ? 0x10000u : 0u) | (mmx_off ? 0x20000u : 0u) | (wait_off ? 0x40000u : 0u)
+               | (x87_traps ? 0x80000u : 0u);
     }
 };
 

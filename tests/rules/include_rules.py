@@ -57,10 +57,13 @@ BANNED_HEADERS = {
     "devices": [(HOST, "a device never touches the host: files, sockets and clocks come through its interfaces")],
 }
 
-# Words that would tie a room to one host.
+# Words that would tie a room to one host; and what would compute in the x87 unit, where the guest's registers may be.
+ASSEMBLY = (r"\b(asm|__asm__|__asm)\b\s*(volatile|\(|goto)", "inline assembly")
+X87 = (r"\blong\s+double\b", "long double uses the x87 unit, which is the guest's while translated code runs")
 BANNED_WORDS = {
-    "cpu": [(r"\blong\s+double\b", "long double differs between hosts"), (r"\b(asm|__asm__|__asm)\b\s*(volatile|\(|goto)", "inline assembly")],
-    "mmu": [(r"\blong\s+double\b", "long double differs between hosts"), (r"\b(asm|__asm__|__asm)\b\s*(volatile|\(|goto)", "inline assembly")],
+    "cpu": [(r"\blong\s+double\b", "long double differs between hosts"), ASSEMBLY],
+    "mmu": [(r"\blong\s+double\b", "long double differs between hosts"), ASSEMBLY],
+    **{room: [X87] for room in ("base", "jit", "devices", "firmware", "frontend")},
 }
 
 # Folders of devices/ that are shared by all devices; any other folder there is one device (or one family of devices).

@@ -69,6 +69,7 @@ class IncludeRules(unittest.TestCase):
         self.broken("cpu/simd/add.cpp", "#include <immintrin.h>\n", "portable code")
         self.broken("mmu/walker.cpp", "#include <x86intrin.h>\n", "portable code")
         self.broken("cpu/x87/add.cpp", "long  double x;\n", "long double")
+        self.broken("devices/hpet/hpet.cpp", "long double x;\n", "x87 unit")
         self.broken("cpu/state.cpp", 'asm volatile("nop");\n', "inline assembly")
 
     def test_comments_and_strings_are_not_code(self):
