@@ -104,16 +104,21 @@ void UnitEmitter::check_operand(const ir::Op& op) {
         address_to_t0(op);
         return check_memory(op, op.access != ir::MemoryAccess::read, op.access_bytes, op.aligned);
     }
+    const bool aligned = op.aligned && op.access_bytes != 1;
     if (op.window.first) {
         address_to_t0(op);
-        open_window(op);
-    } else {
-        use_window(op);
+        if (aligned) check_alignment(op); // First: what faults sets no accessed or dirty bit.
+        return open_window(op);
     }
-    if (!op.aligned || op.access_bytes == 1) return;
-    // Pages are aligned as the guest's are.
+    use_window(op);
+    if (!aligned) return;
+    a_.lea(t0, operand(8)); // Pages are aligned as the guest's are.
+    check_alignment(op);
+}
+
+// T0: an address that is aligned if the access is. The handler raises what misaligned ones do.
+void UnitEmitter::check_alignment(const ir::Op& op) {
     const Label misaligned = a_.newLabel();
-    a_.lea(t0, operand(8));
     a_.test(x86::al, op.access_bytes - 1);
     a_.long_().jnz(misaligned);
     const u32 number = site_number(new_site(op));

@@ -41,6 +41,7 @@ class UnitEmitter {
     void before_access(const ir::Op& op); // before_clobber(), where the check will change the flags.
     void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned);
     void check_operand(const ir::Op& op);
+    void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // Eight bytes.
     void open_window(const ir::Op& op);
     void use_window(const ir::Op& op);

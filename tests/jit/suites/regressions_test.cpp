@@ -121,6 +121,19 @@ TEST(JitRegressions, ByteThatMakesAnInstructionUndefinedBelongsToItsBlock) {
     EXPECT_EQ(b.state().rip(), 0x6082u);
 }
 
+TEST(JitRegressions, MisalignedExchangeThatSharesItsCheckLeavesThePageClean) {
+    Board b(Board::Mode::long64);
+    // Pages of 4 KiB, so that the page of data has a dirty bit of its own.
+    for (u64 n = 0; n < 256; ++n)
+        b.poke<u64>(page_tables + 0x3000 + n * 8, n << page_shift | 3);
+    b.poke<u64>(page_tables + 0x2000, (page_tables + 0x3000) | 7);
+    b.cpu().mmu.flush_all(true);
+    b.gpr(14) = data_at + 8;
+    b.program({0xF0, 0x49, 0x0F, 0xC7, 0x0E, 0x49, 0x8B, 0x2E, 0xF4}); // LOCK CMPXCHG16B [R14]; MOV RBP, [R14]; HLT
+    EXPECT_EQ(b.run_to_handler(), gp);
+    EXPECT_EQ(b.peek<u64>(page_tables + 0x3000 + (data_at >> page_shift) * 8) & 0x60, 0u);
+}
+
 // Device memory from which code is fetched.
 class CodeDevice final : public mmu::IoTarget {
   public:
