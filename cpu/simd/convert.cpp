@@ -150,9 +150,10 @@ template <class From, bool Truncate> Handler to_integer_of(const Form& f) {
 // its pending exceptions.
 template <class To, bool Memory> Flow mmx_to_float(Cpu& cpu, const Instruction& i) {
     if (unavailable<Encoding::sse>(cpu)) return Flow::fault;
-    if constexpr (!Memory)
+    if constexpr (!Memory) {
         if (unavailable<Encoding::mmx>(cpu)) return Flow::fault;
-    if (Flow flow; mmx_stopped(cpu, flow)) return flow;
+        if (Flow flow; mmx_stopped(cpu, flow)) return flow;
+    }
     Vec<8> b;
     if (!source<Vec<8>, Encoding::mmx, Memory>(cpu, i, i.source, b)) return Flow::fault;
     if constexpr (!Memory) mmx_touch(cpu); // Even if the conversion then raises #XM.
