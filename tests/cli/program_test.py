@@ -224,7 +224,7 @@ class Monitor(Program):
         while not text.endswith(b"(calque) "):
             text += second.recv(4096)
         self.assertIn(b"Calque", text)
-        self.assertIn("running", self.ask(second, "info status"))
+        self.assertIn("VM status", self.ask(second, "info status"))
         second.sendall(b"quit\r")
         self.assertEqual(process.wait(PATIENCE), 0)
 

@@ -163,6 +163,15 @@ TEST(X87, AnMmxInstructionLetsTheInterruptOfFerrInFirst) {
     EXPECT_NE(m.state().x87.valid, 0xFF);
 }
 
+TEST(X87, AConversionOfIntegersInMemoryDoesNotWait) {
+    Machine m(Machine::Kind::long64);
+    divide_by_zero(m);
+    m.poke<u64>(data_base, 0x00000002'00000001);
+    ASSERT_FALSE(m.step({0x0F, 0x2A, 0x03})); // CVTPI2PS XMM0, [RBX]
+    EXPECT_EQ(m.state().vector[0].q[0], 0x40000000'3F800000u);
+    ASSERT_TRUE(m.step({0x0F, 0x2A, 0xC1})); // CVTPI2PS XMM0, MM1
+}
+
 std::optional<Vector> vector_of(const std::optional<Exception>& e) {
     return e ? std::optional(e->vector) : std::nullopt;
 }
