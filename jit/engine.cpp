@@ -444,7 +444,8 @@ bool Engine::guard_holds(const Cpu& cpu, LinearAddress page, u32 id) const {
 bool Engine::second_page_there(Cpu& cpu, u32 number) {
     const LinearAddress second = LinearAddress(cache_.unit(number).key.linear).page() + page_size;
     mmu::Mmu::CodePage page;
-    if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, cache_.unit(number).second.id)) return true;
+    if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, cache_.unit(number).second.id))
+        return true;
     cache_.kill(number);
     cpu.mmu.forget_targets();
     return false;

@@ -55,8 +55,8 @@ inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * size
 inline constexpr u64 tlb_table_size = tlb_frames_offset + tlb_largest * sizeof(u32);
 static_assert(tlb_table_size % 0x1'0000 == 0);
 
-// The target slot of an address. The page number is part of it, so that functions, which begin at multiples of 16, do not
-// all meet in the same few slots.
+// The target slot of an address. The page number is part of it, so that functions, which begin at multiples of 16, do
+// not all meet in the same few slots.
 constexpr u64 tlb_target_slot(u64 linear) { return (linear + (linear >> page_shift)) & (tlb_target_count - 1); }
 
 // The tag of an empty slot: an address that indexes the slot differs from it in bit 12.

@@ -70,8 +70,8 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
     });
 }
 
-// Goes on where the page of `linear` has this execute id, else to `gone`, with RCX in T1. EFLAGS are kept. The offset of
-// the id, negated, in the code.
+// Goes on where the page of `linear` has this execute id, else to `gone`, with RCX in T1. EFLAGS are kept. The offset
+// of the id, negated, in the code.
 u32 UnitEmitter::guard_page(u64 linear, u32 id, Label gone) {
     const Label there = a_.newLabel();
     a_.mov(t1, x86::rcx);

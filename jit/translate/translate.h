@@ -12,9 +12,9 @@ namespace calque::jit {
 // What, besides the bytes, shapes a unit.
 struct UnitMode {
     cpu::DecodeMode decode;
-    struct Bits { // One word: the key is computed at each entry to translated code.
-        u32 sse_off : 1 = 0, avx_off : 1 = 0;                // These instructions raise #UD or #NM.
-        u32 float_traps : 1 = 0;                             // MXCSR unmasks an exception.
+    struct Bits {                             // One word: the key is computed at each entry to translated code.
+        u32 sse_off : 1 = 0, avx_off : 1 = 0; // These instructions raise #UD or #NM.
+        u32 float_traps : 1 = 0;              // MXCSR unmasks an exception.
         u32 x87_off : 1 = 0, mmx_off : 1 = 0, wait_off : 1 = 0;
         u32 x87_traps : 1 = 0;           // FCW unmasks an exception, or one is pending.
         u32 x87_transcendentals : 1 = 0; // On the host's unit: Switches::x87_transcendentals, the same for all units.
