@@ -250,7 +250,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         legalize(unit);
         Switches switches = options_.switches;
         switches.check_elimination &= !mode.is.alone;
-        if (const std::string wrong = run_passes(unit, switches); !wrong.empty()) {
+        if (const std::string wrong = run_passes(unit, switches, options_.longest_unit); !wrong.empty()) {
             log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
             return std::nullopt;
         }
