@@ -292,8 +292,9 @@ void Engine::load_context(Cpu& cpu) {
     mmu::TlbTable* const table = cpu.mmu.view().table;
     if (table != table_) {
         table_ = table;
-        host::set_gs_base(table);
+        host::set_gs_base(reinterpret_cast<std::byte*>(table) + mmu::tlb_entries_offset);
     }
+    note_table_size();
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
     if (*code_key != mode_key_) {
         cpu.mmu.forget_targets();
@@ -360,6 +361,29 @@ void Engine::execute(Cpu& cpu, const void* code) {
 // --- What translated code calls
 
 u64 Engine::refill(u64 address) {
+    const u64 host = find_host(address);
+    note_table_size();
+    return host;
+}
+
+// After anything that may have put a page into the table.
+void Engine::note_table_size() { context_.index_mask = static_cast<u32>(cpu_->mmu.view().index_mask); }
+
+// What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
+u8* Engine::read_across_pages(LinearAddress address, u64 size) {
+    const u64 first = page_size - address.page_offset();
+    if (first >= size) return nullptr;
+    const u8* const low = cpu_->mmu.refill(address, first, mmu::Access::read);
+    const u8* const high = low ? cpu_->mmu.refill(address + first, size - first, mmu::Access::read) : nullptr;
+    if (!high) return nullptr;
+    u8* const together = reinterpret_cast<u8*>(context_.across.data());
+    mmu::copy_from_guest(together, low, first);
+    mmu::copy_from_guest(together + first, high, size - first);
+    ++counters_.page_crossings;
+    return together;
+}
+
+u64 Engine::find_host(u64 address) {
     const Site& site = cache_.site(context_.exit_site);
     const bool misaligned = site.aligned && (address & (site.access_bytes - 1)) != 0;
     if (!misaligned) {
@@ -367,6 +391,10 @@ u64 Engine::refill(u64 address) {
         if (u8* const host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access)) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
+        }
+        if (!site.write && !site.window) {
+            if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
+                return reinterpret_cast<std::uintptr_t>(host);
         }
         // A page with code (not for a range, whose address lasts too long): the store may go ahead once it is told,
         // unless it hits the unit that makes it.
@@ -469,10 +497,10 @@ std::string Engine::describe() const {
         "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
         "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
         "traps             {}\n  x87 put back      {}\n"
-        "  refused blocks    {}\n  ranges refused    {}\n",
+        "  refused blocks    {}\n  ranges refused    {}\n  reads across      {}\n",
         c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
         counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores, counters_.traps,
-        counters_.x87_stores, counters_.refused, counters_.ranges_refused);
+        counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

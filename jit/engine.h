@@ -37,6 +37,7 @@ struct EngineCounters {
     u64 traps = 0;          // SIGFPE in translated code.
     u64 ranges_refused = 0; // Checks of a range of accesses that failed: the unit went on with one for each.
     u64 x87_stores = 0;     // Of the x87 state, out of the host's unit.
+    u64 page_crossings = 0; // Reads across two pages of plain memory.
     u64 refused = 0;        // Blocks that could not be translated.
 };
 
@@ -90,6 +91,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
     void load_context(cpu::Cpu& cpu);
+    void note_table_size();
+    u8* read_across_pages(LinearAddress address, u64 size);
+    u64 find_host(u64 address); // Of an access whose check failed; 0: the handler does it.
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 
     mmu::PhysicalMap& memory_;

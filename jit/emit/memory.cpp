@@ -54,7 +54,7 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
     const u64 tag = write ? write_tag : read_tag;
     const Label slow = a_.newLabel(), found = a_.newLabel();
     a_.rorx(t1, t0, mmu::tlb_index_shift);
-    a_.and_(t1d, table_at(mmu::tlb_index_mask_offset, 4));
+    a_.and_(t1d, CALQUE_CONTEXT(index_mask));
     a_.xor_(t0, table_at(t1, tag, 8));
     if (aligned && bytes > 1) {
         a_.test(x86::al, static_cast<i32>(bytes - 1));
@@ -68,14 +68,25 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
     site.access_bytes = static_cast<u16>(bytes);
     site.window = op.window.used();
     site.write = write;
+    // Where a read is checked for the writes behind it, nothing but a hit will do: a refill would make the page dirty.
+    const bool refillable = !write || op.access != ir::MemoryAccess::read;
     site.aligned = aligned;
     split_ = true;
     const u32 number = site_number(site);
     const bool range = op.window.used() && !x87_note_;
     const Label alone = range ? leave_alone(op) : Label();
-    later([this, slow, found, tag, number, range, alone, bytes] {
+    later([this, slow, found, tag, number, range, alone, bytes, refillable] {
         a_.bind(slow);
         a_.xor_(t0, table_at(t1, tag, 8));
+        if (!refillable) {
+            if (range) {
+                a_.long_().jmp(alone);
+            } else {
+                set_site(number);
+                a_.jmp(thunk(request_.thunks.interpret));
+            }
+            return;
+        }
         if (range) { // That crosses a page, most often.
             a_.mov(t1d, t0d);
             a_.and_(t1d, static_cast<i32>(page_offset_mask));

@@ -39,7 +39,7 @@ struct Window {
     static constexpr u8 none = 0xFF;
     u8 slot = none;
     bool first = false;
-    bool write = false; // The first access writes; only then may others of the range.
+    bool write = false; // Checked for writing; only then may accesses of the range write.
     u16 span = 0;       // Bytes of the range.
     i32 distance = 0;   // Of this access from the range's first byte.
 

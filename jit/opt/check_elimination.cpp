@@ -36,7 +36,8 @@ struct Access {
 struct Range {
     Place place;
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
-    bool write = false;      // The first access writes.
+    bool write = false;      // Checked for writing: the first access writes, or one that follows it for sure.
+    bool may_leave = false;  // The unit may have been left since the first access.
     std::vector<std::size_t> ops;
     std::vector<i64> offsets;
 };
@@ -153,16 +154,19 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
         if (range.place != access.place) continue;
-        if (access.write && !range.write) continue; // The dirty bit is set by a write that happens, not before.
+        // The dirty bit is set by a write that happens, not before; but where it is set already, reads that such a write
+        // follows may be checked for it.
+        if (access.write && !range.write && range.may_leave) continue;
         if (std::max(range.last, end) - std::min(range.first, access.offset) > longest_range) continue;
         range.first = std::min(range.first, access.offset);
         range.last = std::max(range.last, end);
+        range.write |= access.write;
         range.ops.push_back(n);
         range.offsets.push_back(access.offset);
         return;
     }
     if (aligned) return;
-    ranges.push_back({access.place, access.offset, end, access.write, {n}, {access.offset}});
+    ranges.push_back({access.place, access.offset, end, access.write, false, {n}, {access.offset}});
 }
 
 } // namespace
@@ -175,6 +179,9 @@ void share_checks(ir::Unit& unit) {
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.kind == OpKind::interpret) closed = ranges.size();
+        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero)
+            for (Range& range : ranges)
+                range.may_leave = true;
         if (const auto access = access_of(op, registers)) add(ranges, closed, n, *access, op.aligned);
         registers.follow(op);
     }
