@@ -73,8 +73,13 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void forget_all();
 
     void leave_x87(); // The guest's x87 state to CpuState.
-    UnitMode unit_mode() const;
-    u64 mode_key() const { return unit_mode().key(); }
+    UnitMode unit_mode();
+    u64 mode_key() { return unit_mode().key(); }
+    void describe_segments(UnitMode& mode);
+    // What stands in front of RIP in the addresses of units: the base of CS outside 64-bit code.
+    u64 code_base() const { return cpu_->mode.mode64 ? 0 : cpu_->state.segment[cpu::cs].base; }
+    // Of the code at RIP; nothing beyond the code segment's limit.
+    std::optional<LinearAddress> code_address() const;
     // The unit at RIP, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
@@ -87,6 +92,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
     void load_context(cpu::Cpu& cpu);
+    void load_segments(const cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 
     mmu::PhysicalMap& memory_;
@@ -99,6 +105,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
     u64 mode_key_ = 0;            // Of the unit that runs.
+    CodeSegments code_segments_;
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.

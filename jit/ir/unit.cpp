@@ -84,6 +84,7 @@ u32 written_registers(const Op& op) {
     case Kind::call:
     case Kind::call_indirect:
     case Kind::return_near: return sp;
+    case Kind::loop: return c;
     case Kind::read_timestamp: return a | d;
     default: return 0;
     }

@@ -127,6 +127,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers) {
     }
     if (op.access == ir::MemoryAccess::none || op.x87 != ir::X87Use::none) return std::nullopt;
     const cpu::Instruction& i = op.guest;
+    if (i.address_bytes() != 8) return std::nullopt;
     Access access;
     access.bytes = op.access_bytes;
     access.write = op.access != ir::MemoryAccess::read;
@@ -169,6 +170,7 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
 
 // Ranges end where a handler runs, which may change any mapping. Each gets a slot from its first access to its last.
 void share_checks(ir::Unit& unit) {
+    if (unit.around.stack_address_bytes != 8) return; // 16- and 32-bit code.
     Registers registers;
     std::vector<Range> ranges;
     std::size_t closed = 0; // Ranges before this one take no more.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/decode/decoder.h"
+#include "jit/code_segments.h"
 #include "jit/ir/unit.h"
 
 #include <span>
@@ -16,23 +17,32 @@ struct UnitMode {
     bool x87_off = false, mmx_off = false, wait_off = false;
     bool x87_traps = false;           // FCW unmasks an exception, or one is pending.
     bool x87_transcendentals = false; // On the host's unit: Switches::x87_transcendentals, the same for all units.
-    bool ring0 = false;               // CPL 0 in protected mode.
+    bool ring0 = false;               // CPL 0; real mode too.
     bool alone = false;               // Each access has a check of its own (no ir::Window).
     bool timestamp_off = false;       // RDTSC is not allowed (CR4.TSD).
+    // Outside 64-bit mode:
+    bool stack32 = false;                   // SS.B.
+    u8 flat_segments = 0;                   // 1 << cpu::Segment of those that have no base, no limit, and all rights.
+    u32 code_base = 0, code_limit = ~u32{0}; // Of CS,
+    u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.
+
+    bool code64() const { return decode.code_size == cpu::CodeSize::bits64; }
+    bool vm86() const { return decode.real && !ring0; }
 
     u64 key() const {
         return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
                | (ring0 ? 0x800u : 0u) | (timestamp_off ? 0x1000u : 0u) | (alone ? 0x2000u : 0u)
                | (x87_off ? 0x10000u : 0u) | (mmx_off ? 0x20000u : 0u) | (wait_off ? 0x40000u : 0u)
-               | (x87_traps ? 0x80000u : 0u);
+               | (x87_traps ? 0x80000u : 0u) | (stack32 ? 0x100000u : 0u) | u64{flat_segments} << 24
+               | u64{code_segment} << 32;
     }
 };
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
 // The unit of the code at `bytes`, of at most `longest` instructions, which ends at the end of its page or of the code
-// segment. A pure function of its arguments; an empty unit when the first instruction cannot be part of any (it goes on
-// past the bytes). Only 64-bit code for now: other modes give an empty unit.
+// segment. `linear` is RIP plus the base of the code segment. A pure function of its arguments; an empty unit when the
+// first instruction cannot be part of any (it goes on past the bytes).
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
                    const UnitMode& mode, unsigned longest = longest_unit);
 

@@ -74,7 +74,7 @@ void watch() {
         World* const world = progress.world;
         still = now == last && world ? still + 1 : 0;
         last = now;
-        if (still == 5) world->stop();
+        if (still == 3) world->stop();
         if (still < 15) continue;
         std::fprintf(stderr, "diff_jit: hangs in --seed %llu --case %llu (%s), and does not stop when told\n",
                      static_cast<unsigned long long>(progress.seed),
@@ -152,7 +152,7 @@ std::string Runner::compare(Image& image, const Program& program) {
     program.place(image, decoder_);
     const u64 before = interpreter_.cpu().instructions;
     const cpu::ExitReason expected = run(interpreter_, image, most_instructions);
-    if (expected == cpu::ExitReason::budget) {
+    if (expected == cpu::ExitReason::budget || expected == cpu::ExitReason::stopped) { // By the watchdog.
         ++endless_;
         return {};
     }
