@@ -23,10 +23,14 @@ class Builder {
 
     void build() {
         choose_setting();
-        control_registers();
-        page_tables();
-        descriptor_tables();
-        handlers();
+        if (image_.setting.code == CodeKind::real) {
+            real_mode();
+        } else {
+            control_registers();
+            page_tables();
+            descriptor_tables();
+            handlers();
+        }
         registers();
         for (u64 n = 0; n < frame::data_count; ++n)
             std::memcpy(image_.frame(frame::data + n).data(), pools_.slice(random_kind(), 512, random_), page_size);
@@ -42,9 +46,11 @@ class Builder {
 
     void choose_setting() {
         u64 top = pick({0, 0, 1, 255, 256, 511}), third = pick({0, 0, 1, 3, 511}), second = pick({2, 2, 7, 511});
-        if (wanted_.code32) {
-            image_.setting.code32 = true;
-            top = 0, third &= 3;
+        image_.setting.code = wanted_.code;
+        if (image_.setting.legacy()) top = 0, third &= 3;
+        if (wanted_.code == CodeKind::real) {
+            image_.setting.constant_code = wanted_.interrupts;
+            return;
         }
         const u64 address = top << 39 | third << 30 | second << 21;
         image_.setting.base = top >= 256 ? address | 0xFFFF'0000'0000'0000 : address;
@@ -169,31 +175,68 @@ class Builder {
             set_gate(vector, at.linear(page::stubs, vector * 16), vector == vector_interrupt ? 2 : fault_ist, dpl);
         }
         CpuState& s = state();
-        constexpr u64 code32 = 0x00CF9B000000FFFF;
-        put<u64>(frame::tables, gdt_at + kernel_code32, code32);
-        put<u64>(frame::tables, gdt_at + (user_code32 & ~7), code32 | dpl3);
-        s.gdtr = {at.linear(page::tables, gdt_at), 0x47};
+        s.gdtr = {at.linear(page::tables, gdt_at), 0x4F};
         s.idtr = {at.linear(page::tables, idt_at), 129 * 16 - 1};
         s.segment[tr] = segment(tss_selector, 0x8B, 0x67, at.linear(page::tables, tss_at));
         s.segment[ldtr] = segment(0, 0x82, 0);
         const bool ring3 = at.ring == 3;
         s.segment[cs] = segment(ring3 ? user_code : kernel_code, ring3 ? 0xA0FB : 0xA09B);
-        if (at.code32) {
-            s.segment[cs] = segment(ring3 ? user_code32 : kernel_code32, ring3 ? 0xC0FB : 0xC09B);
-            if (random_.one_in(4)) s.segment[cs].limit = static_cast<u32>(at.linear(page::code + page::code_count) - 1);
-        }
         // Data segments of ring 3 also in ring 0: an interrupt that returns to ring 3 after SYSRET would take others
         // away.
         for (const unsigned n : {es, ds, fs, gs})
             s.segment[n] = segment(user_data, 0xC0F3);
-        if (at.code32) data_segments();
         s.segment[ss] = segment(ring3 ? user_data : kernel_data, ring3 ? 0xC0F3 : 0xC093);
+        if (at.legacy()) legacy_segments();
+    }
+
+    // With the limit as a descriptor has it: past 1 MiB in pages.
+    static u32 limit_of(u64 bytes) {
+        return static_cast<u32>(bytes <= 0x10'0000 ? bytes - 1 : ((bytes + page_size - 1) & ~page_offset_mask) - 1);
+    }
+    // Loads the segment, and writes what it was loaded from, for returns from handlers. `rights` with G clear.
+    void load_segment(unsigned n, u16 selector, u16 rights, u32 limit, u64 base) {
+        const bool pages = limit >= 0x10'0000;
+        if (pages) rights |= 0x8000;
+        const u64 raw = pages ? limit >> page_shift : limit;
+        image_.state.segment[n] = segment(selector, rights, limit, base);
+        put<u64>(frame::tables, gdt_at + (selector & ~7u),
+                 (raw & 0xFFFF) | (base & 0xFFFFFF) << 16 | u64{rights} << 40 | (raw >> 16) << 48 | (base >> 24) << 56);
     }
 
     // Bases and limits, which count in compatibility mode.
-    void data_segments() {
+    void legacy_segments() {
+        Setting& at = image_.setting;
+        const u64 code = at.linear(page::code), data = at.linear(page::data), stack = at.linear(page::stack);
+        const u16 dpl = at.ring == 3 ? 0x60 : 0;
+        const u16 big = at.code16() ? 0 : 0x4000;
+        u64 code_end = u64{1} << 32, stack_end = code_end, data_end = code_end;
+        if (at.code16() || random_.one_in(4)) {
+            at.code_base = static_cast<u32>(code - (random_.one_in(2) ? 0 : random_.below(0xC000)));
+            if (random_.one_in(2)) code_end = code + page::code_count * page_size - at.code_base;
+            if (random_.one_in(8)) code_end -= random_.below(4 * page_size);
+            if (code_end > 0x10'0000) code_end = u64{1} << 32;
+        } else if (random_.one_in(4)) {
+            code_end = code + page::code_count * page_size;
+        }
+        if (at.code16() || random_.one_in(6)) {
+            at.data_base = data - 0x4000 + (random_.one_in(2) ? 0 : random_.below(256));
+            if (random_.one_in(2)) data_end = random_.one_in(2) ? 0x10000 : 0x50000 + random_.below(256);
+        }
+        if (at.code16() || random_.one_in(6)) {
+            at.stack_base = stack - (random_.one_in(2) ? 0 : random_.below(4096));
+            if (random_.one_in(2)) stack_end = 0x1000 + random_.below(0x2000);
+        }
+        const u16 stack_big = at.code16() == random_.one_in(4) ? 0x4000 : 0;
+        load_segment(cs, at.ring == 3 ? user_code32 : kernel_code32, static_cast<u16>(0x9B | dpl | big),
+                     limit_of(code_end), at.code_base);
+        load_segment(ss, static_cast<u16>(legacy_stack | at.ring), static_cast<u16>(0x93 | dpl | stack_big),
+                     limit_of(stack_end), at.stack_base);
         for (const unsigned n : {es, ds}) {
-            if (!random_.one_in(6)) continue;
+            image_.state.segment[n].base = at.data_base;
+            image_.state.segment[n].limit = limit_of(data_end);
+        }
+        for (const unsigned n : {es, ds}) {
+            if (!random_.one_in(8)) continue;
             SegmentRegister& s = image_.state.segment[n];
             s.base = random_.one_in(2) ? random_.below(4096) : static_cast<u32>(random_.next());
             if (random_.one_in(2)) s.limit = static_cast<u32>(random_.next());
@@ -203,15 +246,18 @@ class Builder {
     }
 
     void handlers();
+    void real_mode();
 
     void registers() {
         const Setting& at = image_.setting;
         CpuState& s = state();
         for (unsigned n = 0; n < 16; ++n) {
             s.gpr[n] = random_.one_in(2) ? integer_value(random_)
-                                         : at.linear(page::data + random_.below(page::data_count), random_.below(4096));
+                                         : at.linear(page::data + random_.below(page::data_count), random_.below(4096))
+                                               - at.data_base;
+            if (at.code16() && !random_.one_in(8)) s.gpr[n] &= 0xFFFF;
         }
-        s.gpr[rsp] = at.linear(page::stack + 1, random_.below(256) * 8);
+        s.gpr[rsp] = at.linear(page::stack + 1, random_.below(256) * 8) - at.stack_base;
         u64 flags = flag_one | (random_.next() & arithmetic_flags) | (random_.one_in(2) ? flag_if : 0);
         if (image_.setting.interrupts) flags |= flag_if;
         if (random_.one_in(16)) flags |= flag_df;
@@ -222,7 +268,7 @@ class Builder {
             random_.one_in(4) ? random_.next() >> random_.below(64) : at.linear(page::data, random_.below(8192));
         s.segment[gs].base = random_.one_in(4) ? 0 : at.linear(page::data + 4, random_.below(8192));
         if (!canonical(s.segment[fs].base)) s.segment[fs].base = 0;
-        if (at.code32) // No registers past RDI, and halves of those.
+        if (at.legacy()) // No registers past RDI, and halves of those.
             for (unsigned n = 0; n < 16; ++n)
                 if (!random_.one_in(32)) s.gpr[n] = static_cast<u32>(s.gpr[n]);
         s.kernel_gs_base = at.linear(page::data + 6);
@@ -325,7 +371,7 @@ void Builder::handlers() {
     h.land(not_debug);
     h({0x83, 0x7C, 0x24, 24, 3, 0x74, 0}); // INT3: RIP is past it
     const std::size_t breakpoint = h.code.size();
-    h({0x48, 0xB9}).value(at.linear(page::code), 8);                                           // MOV RCX, code
+    h({0x48, 0xB9}).value(at.linear(page::code) - at.code_base, 8);                            // MOV RCX, code
     h({0x48, 0x29, 0xC8, 0x48, 0x3D}).value(page::code_count * page_size, 4)({0x72, 1, 0xF4}); // SUB, CMP RAX; JB; HLT
     h({0x48, 0x8D, 0x15}).relative(at.linear(page::lengths));                                  // LEA RDX, [lengths]
     h({0x0F, 0xB6, 0x04, 0x02, 0x48, 0x01, 0x44, 0x24, 40});                                   // ADD [RIP], its length
@@ -336,7 +382,80 @@ void Builder::handlers() {
     std::memcpy(&image_.frame(frame::handler)[0xF00], "\x48\x0F\x07", 3); // SYSRETQ
 }
 
+// Everything by its physical address. No interrupts: their frames would be on the program's stack.
+void Builder::real_mode() {
+    Setting& at = image_.setting;
+    CpuState& s = state();
+    s.cr0 = cr0_et | cr0_ne | cr0_mp;
+    if (random_.one_in(24)) s.cr0 |= cr0_ts;
+    if (random_.one_in(48)) s.cr0 |= cr0_em;
+    s.cr4 = cr4_osxmmexcpt;
+    if (!random_.one_in(24)) s.cr4 |= cr4_osfxsr;
+    if (random_.one_in(16)) s.cr4 &= ~cr4_osxmmexcpt;
+    for (const u64 n : {1, 2, 3, 4, 12, 13, 14, 29, 30, 31}) // Nothing is there: HLT.
+        std::memset(image_.frame(n).data(), 0xF4, page_size);
+    for (unsigned vector = 0; vector < 256; ++vector)
+        put<u32>(0, vector * 4, static_cast<u32>(std::min<unsigned>(vector, vector_end) * 16 | real_handlers << 16));
+    for (unsigned vector = 0; vector <= vector_end; ++vector) {
+        Code stub(vector * 16);
+        if (vector == vector_end)
+            stub({0xF4}); // HLT
+        else
+            stub({0x68, vector, 0, 0xE9}).value(page_size - vector * 16 - 6, 2); // PUSH vector; JMP handler
+        std::memcpy(&image_.frame(frame::stubs)[vector * 16], stub.code.data(), stub.code.size());
+    }
+    // Offsets in the segment of the handlers; on the stack, from BP on: BP, vector, IP, CS, FLAGS.
+    static_assert(frame::handler == frame::stubs + 1 && frame::log == frame::stubs + 2
+                  && frame::lengths == frame::stubs + 3 && frame::code == 0x11 && log_entry_bytes == 32);
+    Code h(page_size);
+    h({0x55, 0x89, 0xE5, 0x50, 0x53, 0x52});                                       // PUSH BP; MOV BP, SP; PUSH AX, BX, DX
+    h({0x2E, 0x8B, 0x1E, 0x00, 0x20, 0x2E, 0xFF, 0x06, 0x00, 0x20});               // MOV BX, [log]; INC
+    h({0x83, 0xFB, most_exceptions, 0x72, 0x01, 0xF4, 0xC1, 0xE3, 0x05});          // CMP BX, most; JB; HLT; SHL BX, 5
+    h({0x8B, 0x46, 0x02, 0x2E, 0x89, 0x87, log_entries_at, 0x20});                 // vector
+    h({0x8B, 0x46, 0x04, 0x2E, 0x89, 0x87, log_entries_at + 24, 0x20});            // IP
+    h({0x8B, 0x46, 0x06, 0x2E, 0x89, 0x87, log_entries_at + 26, 0x20});            // CS
+    h({0x83, 0x7E, 0x02, 0x01, 0x75, 0x0D});                                       // CMP [vector], 1; JNE
+    h({0x81, 0xFB}).value(most_exceptions / 2 * log_entry_bytes, 2)({0x72, 0x33}); // CMP BX, half; JB
+    h({0x81, 0x66, 0x08, 0xFF, 0xFE, 0xEB, 0x2C});                                 // AND [FLAGS], ~TF; JMP
+    h({0x83, 0x7E, 0x02, 0x03, 0x74, 0x26});                                       // INT3: IP is past it
+    h({0xB8, 0x10, 0x00, 0xF7, 0x66, 0x06});                                       // MOV AX, 16; MUL [CS]
+    h({0x03, 0x46, 0x04, 0x83, 0xD2, 0x00});                                       // ADD AX, [IP]; ADC DX, 0
+    h({0x2D, 0x00, 0x10, 0x83, 0xDA, 0x01, 0x75, 0x05});                           // SUB AX, 1000h; SBB DX, 1; JNZ
+    h({0x3D, 0x00, 0x40, 0x72, 0x01, 0xF4});                                       // CMP AX, 4000h; JB; HLT
+    h({0x89, 0xC3, 0x2E, 0x8A, 0x87, 0x00, 0x30, 0x30, 0xE4, 0x01, 0x46, 0x04});   // ADD [IP], its length
+    h({0x5A, 0x5B, 0x58, 0x5D, 0x83, 0xC4, 0x02, 0xCF});                           // POP DX, BX, AX, BP; ADD SP, 2; IRET
+    std::memcpy(image_.frame(frame::handler).data(), h.code.data(), h.code.size());
+
+    // As they are loaded in real mode, or with limits that protected mode has left behind.
+    const auto limit = [&] { return random_.one_in(3) ? 0xFFFFFFFF : random_.one_in(16) ? 0x8000 : u32{0xFFFF}; };
+    const auto load = [&](unsigned n, u64 base) {
+        s.segment[n] = segment(static_cast<u16>(base >> 4), 0x93, limit(), base & ~u64{15});
+    };
+    at.code_base = (frame::code << page_shift) - random_.below(0xC00) * 16;
+    at.data_base = 0x10000 - random_.below(0x100) * 16;
+    at.stack_base = 0xE000 - random_.below(0x100) * 16;
+    for (const unsigned n : {es, ds, fs, gs})
+        load(n, at.data_base);
+    load(cs, at.code_base);
+    load(ss, at.stack_base);
+    if (random_.one_in(8)) load(es, random_.below(0x10000) * 16);
+    s.idtr = {0, 0x3FF};
+    s.gdtr = {0, 0xFFFF};
+    s.segment[tr] = segment(0, 0x8B, 0xFFFF);
+    s.segment[ldtr] = segment(0, 0x82, 0xFFFF);
+}
+
 } // namespace
+
+u64 Setting::frame_of(u64 page_number) {
+    const auto in = [&](u64 first, u64 count) { return page_number >= first && page_number < first + count; };
+    if (in(page::code, page::code_count)) return frame::code + page_number - page::code;
+    if (in(page::alias, page::code_count)) return frame::code + page_number - page::alias;
+    if (in(page::data, page::data_count)) return frame::data + (page_number - page::data) % frame::data_count;
+    if (in(page::stack, page::stack_count)) return frame::stack + page_number - page::stack;
+    if (in(page::end_data, page::end_data_count)) return frame::device + page_number - page::end_data;
+    return page_number;
+}
 
 Image make_image(Random& random, const Pools& pools, const Wanted& wanted) {
     Image image;

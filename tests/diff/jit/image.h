@@ -11,18 +11,38 @@
 
 namespace calque::diff {
 
+// The code that programs are made of. Of 16 bits and of 32 in long mode's compatibility mode, with segments; or in real
+// mode, without paging.
+enum class CodeKind : u8 { long64, compatible32, compatible16, real };
+
 // What programs know of the machine that they are made for.
 struct Setting {
     u64 base = 0; // Linear address of the piece.
     u8 ring = 0;
     bool interrupts = false; // Stores to the device may raise an interrupt.
-    bool code32 = false;     // Compatibility mode.
+    CodeKind code = CodeKind::long64;
+    // Of the segments CS, DS and ES, SS.
+    u64 code_base = 0, data_base = 0, stack_base = 0;
     // Nothing stores into the program's code: a REP that overwrites itself, or a store to code that another thread has
     // dropped an instant before, shows when an interrupt came.
     bool constant_code = false;
     bool remaps = false; // The page table is mapped.
-    cpu::DecodeMode decode() const { return {code32 ? cpu::CodeSize::bits32 : cpu::CodeSize::bits64, false, false}; }
-    u64 linear(u64 page_number, u64 offset = 0) const { return base + (page_number << page_shift) + offset; }
+    bool legacy() const { return code != CodeKind::long64; }
+    bool code16() const { return code == CodeKind::compatible16 || code == CodeKind::real; }
+    cpu::DecodeMode decode() const {
+        const auto size = code16()   ? cpu::CodeSize::bits16
+                          : legacy() ? cpu::CodeSize::bits32
+                                     : cpu::CodeSize::bits64;
+        return {size, code == CodeKind::real, false};
+    }
+    u64 linear(u64 page_number, u64 offset = 0) const {
+        const u64 place = code == CodeKind::real ? frame_of(page_number) : page_number;
+        return base + (place << page_shift) + offset;
+    }
+
+  private:
+    // Without paging.
+    static u64 frame_of(u64 page_number);
 };
 
 struct Image {
@@ -35,7 +55,7 @@ struct Image {
 
 struct Wanted {
     bool interrupts = false; // The program is to expect them at any time.
-    bool code32 = false;
+    CodeKind code = CodeKind::long64;
 };
 Image make_image(Random& random, const Pools& pools, const Wanted& wanted);
 

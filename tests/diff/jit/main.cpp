@@ -16,7 +16,7 @@ namespace calque::diff {
 namespace {
 
 constexpr char usage[] = R"(Usage: diff_jit [option]...
-Runs random 64-bit programs in rings 0 and 3, with random page tables, through the interpreter, through the translator,
+Runs random programs (of 64-bit code, if nothing else is said) in rings 0 and 3, with random page tables, through the interpreter, through the translator,
 and through the translator with each unit forced to one instruction, and compares processors, memory and devices.
 
   --cases N        how many programs to run (default 20000)
@@ -24,7 +24,9 @@ and through the translator with each unit forced to one instruction, and compare
   --case N         only program N, as a difference's report names it
   --jobs J         in so many processes (default 1)
   --keep-going N   go on after a difference, up to N of them
-  --bits32         programs in 32-bit code (compatibility mode)
+  --bits32         programs in 32-bit code (compatibility mode), with segments
+  --bits16         the same in 16-bit code
+  --real           programs in real mode, with big segments now and then
   --disturb        another thread raises interrupts, and drops translations of addresses and of code, all the time
   --hot N          translate blocks that have been entered N times (default 1)
   --no-passes      without the translator's passes
@@ -39,7 +41,8 @@ constexpr u64 most_instructions = 20'000;
 struct Options {
     u64 cases = 20'000, seed = 1, jobs = 1, most_differences = 1, hot = 1;
     std::optional<u64> only;
-    bool verbose = false, trace = false, passes = true, disturb = false, code32 = false;
+    bool verbose = false, trace = false, passes = true, disturb = false;
+    CodeKind code = CodeKind::long64;
 };
 
 // The program that runs now, for the watchdog and for the report of a crash.
@@ -64,18 +67,20 @@ void crashed(int signal) {
     std::raise(signal);
 }
 
-// Stops what runs for too long; ends the process when even that does not help.
+// Stops what runs for too long (the interpreter soon: exceptions without end, by which its budget is not used up); ends
+// the process when even that does not help.
 void watch() {
+    constexpr unsigned times_a_second = 10;
     u64 last = 0;
     unsigned still = 0;
     for (;;) {
-        std::this_thread::sleep_for(std::chrono::seconds(1));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1000 / times_a_second));
         const u64 now = progress.runs;
         World* const world = progress.world;
         still = now == last && world ? still + 1 : 0;
         last = now;
-        if (still == 3) world->stop();
-        if (still < 15) continue;
+        if (still != 0 && still == (world->kind() == EngineKind::interpreter ? 3 : 5 * times_a_second)) world->stop();
+        if (still < 15 * times_a_second) continue;
         std::fprintf(stderr, "diff_jit: hangs in --seed %llu --case %llu (%s), and does not stop when told\n",
                      static_cast<unsigned long long>(progress.seed),
                      static_cast<unsigned long long>(progress.number.load()),
@@ -227,6 +232,9 @@ void Runner::report(Image& image, Program& program, u64 number, const std::strin
                "{:#x}):\n{}{}",
                engine_names[static_cast<unsigned>(differs_->kind())], image.setting.base, image.setting.ring, s.cr0,
                s.cr4, cpu::read_rflags(s), s.mxcsr, program.list(image), text);
+    for (unsigned n = cpu::es; n <= cpu::gs; ++n)
+        fmt::print("  segment {}: base {:#x} limit {:#x} rights {:#x}\n", n, s.segment[n].base, s.segment[n].limit,
+                   s.segment[n].rights);
     for (unsigned n = 0; n < 16; ++n)
         fmt::print("{}{:x}{}", n % 8 == 0 ? "  " : " ", s.gpr[n], n % 8 == 7 ? "\n" : "");
     fmt::print("exceptions by the interpreter:\n{}by the translator:\n{}", exceptions(interpreter_),
@@ -250,7 +258,7 @@ int Runner::job(u64 first) {
             pools = std::make_unique<Pools>(options_.seed, epoch);
         }
         Random random(options_.seed, n);
-        Image image = make_image(random, *pools, {options_.disturb, options_.code32});
+        Image image = make_image(random, *pools, {options_.disturb, options_.code});
         Program program = generator_.make(image.setting, random, *pools);
         const std::string text = compare(image, program);
         if (options_.verbose) {
@@ -293,7 +301,11 @@ bool parse(int argc, char** argv, Options& options) {
         } else if (name == "--verbose") {
             options.verbose = true;
         } else if (name == "--bits32") {
-            options.code32 = true;
+            options.code = CodeKind::compatible32;
+        } else if (name == "--bits16") {
+            options.code = CodeKind::compatible16;
+        } else if (name == "--real") {
+            options.code = CodeKind::real;
         } else if (name == "--disturb") {
             options.disturb = true;
         } else if (name == "--no-passes") {
