@@ -214,10 +214,12 @@ class Builder {
             at.code_base = static_cast<u32>(code - (random_.one_in(2) ? 0 : random_.below(0xC000)));
             if (random_.one_in(2)) code_end = code + page::code_count * page_size - at.code_base;
             if (random_.one_in(8)) code_end -= random_.below(4 * page_size);
-            if (code_end > 0x10'0000) code_end = u64{1} << 32;
         } else if (random_.one_in(4)) {
             code_end = code + page::code_count * page_size;
         }
+        // An interrupt between two instructions could not return to where the segment has ended.
+        const bool no_limit = code_end > 0x10'0000 && (code_end & page_offset_mask) != 0;
+        if (no_limit || at.interrupts) code_end = u64{1} << 32;
         if (at.code16() || random_.one_in(6)) {
             at.data_base = data - 0x4000 + (random_.one_in(2) ? 0 : random_.below(256));
             if (random_.one_in(2)) data_end = random_.one_in(2) ? 0x10000 : 0x50000 + random_.below(256);

@@ -70,7 +70,7 @@ void crashed(int signal) {
 // Stops what runs for too long (the interpreter soon: exceptions without end, by which its budget is not used up); ends
 // the process when even that does not help.
 void watch() {
-    constexpr unsigned times_a_second = 10;
+    constexpr unsigned times_a_second = 50;
     u64 last = 0;
     unsigned still = 0;
     for (;;) {
