@@ -1,5 +1,5 @@
-// Numbers for code segments: 16- and 32-bit code is translated for the base and the limit of its segment, which together
-// with the rest of a mode are too long for a key.
+// Numbers for code segments: 16- and 32-bit code is translated for the base and the limit of its segment, which
+// together with the rest of a mode are too long for a key.
 #pragma once
 
 #include "base/types.h"

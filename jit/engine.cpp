@@ -362,8 +362,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!undisturbed(cpu)) return;
         const auto next = find(cpu);
         if (!next) return;
-        if (exit.jump != 0)
-            cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(*code_address()));
+        if (exit.jump != 0) cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(*code_address()));
         code = continue_at_rip(cpu);
     }
 }

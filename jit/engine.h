@@ -104,7 +104,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
-    u64 mode_key_ = 0;            // Of the unit that runs.
+    u64 mode_key_ = 0; // Of the unit that runs.
     CodeSegments code_segments_;
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;

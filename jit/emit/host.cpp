@@ -195,7 +195,8 @@ void UnitEmitter::emit_load_address(const ir::Op& op) {
     if (needs_host_flags(op)) flags_to_host();
     const unsigned dest = i.dest;
     const bool wide = i.operand_size == 8 && i.address_bytes() == 8;
-    const bool direct = i.operand_size >= 4 && i.address_bytes() >= 4 && pinned(dest) && i.base < 16 && pinned(i.base) && (i.index >= 16 || pinned(i.index));
+    const bool direct = i.operand_size >= 4 && i.address_bytes() >= 4 && pinned(dest) && i.base < 16 && pinned(i.base)
+                        && (i.index >= 16 || pinned(i.index));
     if (direct) {
         const x86::Mem m = i.index < 16 ? x86::ptr(host_gpq(i.base), host_gpq(i.index), i.scale(), i.displacement)
                                         : x86::ptr(host_gpq(i.base), i.displacement);

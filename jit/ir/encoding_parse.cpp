@@ -136,7 +136,8 @@ bool Parser::chooses_size(const ParsedInstruction& p) {
     switch (p.map) {
     case 0: return (op & 0xF8) != 0xD8; // x87.
     case 1:
-        return op < 4 || (op & 0xF0) == 0x40 || (op >= 0xA0 && op < 0xC2 && op != 0xAE) || (op & 0xF8) == 0xC8; // CMOV, BT, ...
+        return op < 4 || (op & 0xF0) == 0x40 || (op >= 0xA0 && op < 0xC2 && op != 0xAE)
+               || (op & 0xF8) == 0xC8;       // CMOV, BT, ...
     case 2: return op == 0xF0 || op == 0xF1; // MOVBE, CRC32.
     default: return false;
     }

@@ -60,8 +60,8 @@ struct Op {
     Flags reads = 0, writes = 0;
     // Of the memory operand, which has a base (and in 16- and 32-bit code a limit); `flat`: neither counts.
     u8 segment = cpu::Segment::flat;
-    u64 target = 0; // As `rip`.
-    u64 rip = 0;    // Of the guest instruction, plus Surroundings::code_base.
+    u64 target = 0;         // As `rip`.
+    u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;
 

@@ -270,8 +270,7 @@ bool classify(Op& op, const Source& source) {
         if (source.mode.float_traps) return false;
         [[fallthrough]];
     case RowKind::host: return as_host(op, source);
-    case RowKind::move:
-        return (source.form.opcode & 0xFC) == 0xA0 ? as_offset_move(op, source) : as_host(op, source);
+    case RowKind::move: return (source.form.opcode & 0xFC) == 0xA0 ? as_offset_move(op, source) : as_host(op, source);
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
     case RowKind::divide:
     case RowKind::compare_exchange: return as_accumulator(op, source);

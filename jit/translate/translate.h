@@ -21,8 +21,8 @@ struct UnitMode {
     bool alone = false;               // Each access has a check of its own (no ir::Window).
     bool timestamp_off = false;       // RDTSC is not allowed (CR4.TSD).
     // Outside 64-bit mode:
-    bool stack32 = false;                   // SS.B.
-    u8 flat_segments = 0;                   // 1 << cpu::Segment of those that have no base, no limit, and all rights.
+    bool stack32 = false;                    // SS.B.
+    u8 flat_segments = 0;                    // 1 << cpu::Segment of those that have no base, no limit, and all rights.
     u32 code_base = 0, code_limit = ~u32{0}; // Of CS,
     u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.
 

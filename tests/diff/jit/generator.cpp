@@ -276,7 +276,8 @@ class Generator::Writer {
         const bool relative =
             !setting_.legacy() && e.pattern->memory && e.has_displacement32 && e.record.base == rip_slot;
         if (relative && !random_.one_in(16))
-            item.fixups.push_back({e.displacement_at, 4, e.length, -1, static_cast<i64>(linear_target() - setting_.base)});
+            item.fixups.push_back(
+                {e.displacement_at, 4, e.length, -1, static_cast<i64>(linear_target() - setting_.base)});
     }
 
     void prepare_division(bool is_unsigned) {

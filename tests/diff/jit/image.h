@@ -30,9 +30,7 @@ struct Setting {
     bool legacy() const { return code != CodeKind::long64; }
     bool code16() const { return code == CodeKind::compatible16 || code == CodeKind::real; }
     cpu::DecodeMode decode() const {
-        const auto size = code16()   ? cpu::CodeSize::bits16
-                          : legacy() ? cpu::CodeSize::bits32
-                                     : cpu::CodeSize::bits64;
+        const auto size = code16() ? cpu::CodeSize::bits16 : legacy() ? cpu::CodeSize::bits32 : cpu::CodeSize::bits64;
         return {size, code == CodeKind::real, false};
     }
     u64 linear(u64 page_number, u64 offset = 0) const {
