@@ -193,14 +193,11 @@ void UnitEmitter::emit_loop(const ir::Op& op) {
     a_.mov(x86::rcx, t1);
 }
 
-// The target of a computed jump. In 64-bit code it is where it says.
-void UnitEmitter::rip_to_linear(Label beyond) {
-    const ir::Surroundings& around = request_.unit.around;
-    if (around.limited()) {
-        a_.cmp(t0d, static_cast<i32>(around.code_limit));
-        a_.long_().ja(beyond);
-    }
-    if (around.code_base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(around.code_base)));
+// The target of a computed jump. What is beyond the code segment's limit is not in the target cache, which is for code
+// of this segment alone.
+void UnitEmitter::rip_to_linear() {
+    const u64 base = request_.unit.around.code_base;
+    if (base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(base)));
 }
 
 void UnitEmitter::load(const x86::Gpq& to, const x86::Mem& from, u32 bytes) {
@@ -236,7 +233,7 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     const Label miss = a_.newLabel();
     poll_or(miss);
     target_to_t0(op);
-    rip_to_linear(miss);
+    rip_to_linear();
     probe_target(miss);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.bind(miss);
@@ -259,7 +256,7 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     const Label miss = a_.newLabel();
     poll_or(miss);
     target_to_t0(op);
-    rip_to_linear(miss);
+    rip_to_linear();
     probe_target(miss);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.mov(CALQUE_CONTEXT(scratch), t1);
@@ -277,7 +274,7 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
     poll_or(miss);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     load(t0, operand(stack_bytes(op)), stack_bytes(op));
-    rip_to_linear(miss);
+    rip_to_linear();
     probe_target(miss);
     advance_stack(static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF));
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));

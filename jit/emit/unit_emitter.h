@@ -87,8 +87,8 @@ class UnitEmitter {
     void poll_or(Label miss);
     void jump_if_count_zero(const ir::Op& op, Label zero);
     void target_to_t0(const ir::Op& op);
-    void rip_to_linear(Label beyond); // T0, zero-extended from its size; `beyond` the code segment's limit.
-    void poll_before(u64 rip);        // Leaves in front of the instruction at `rip` when there are events.
+    void rip_to_linear();      // T0, zero-extended from its size.
+    void poll_before(u64 rip); // Leaves in front of the instruction at `rip` when there are events.
     void need_vectors();
     void set_stack_pointer(const x86::Gpq& from, i32 distance);
     void advance_stack(i32 bytes);

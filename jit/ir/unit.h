@@ -80,12 +80,10 @@ void interpret_instead(Op& op);
 // What is the same for all of a unit's instructions.
 struct Surroundings {
     u64 code_base = 0;          // Of the code segment; 0 in 64-bit code. A sum with it is not cut to 32 bits.
-    u64 code_limit = ~u64{0};   // Largest RIP.
     u8 stack_address_bytes = 8; // Of the stack pointer that counts.
     bool stack_flat = true;     // SS has neither base nor limit.
 
     u64 rip(u64 address) const { return address - code_base; }
-    bool limited() const { return code_limit < 0xFFFF'FFFF; }
 };
 
 struct Unit {

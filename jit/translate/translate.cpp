@@ -337,7 +337,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     unit.ops.reserve(16);
     if (!mode.code64()) {
         const bool stack_flat = mode.flat_segments >> cpu::Segment::ss & 1;
-        unit.around = {mode.code_base, mode.code_limit, mode.stack32 ? u8{4} : u8{2}, stack_flat};
+        unit.around = {mode.code_base, mode.stack32 ? u8{4} : u8{2}, stack_flat};
     }
     while (unit.ops.size() < longest) {
         Op op;

@@ -11,9 +11,9 @@
 
 namespace calque::diff {
 
-// The code that programs are made of. Of 16 bits and of 32 in long mode's compatibility mode, with segments; or in real
-// mode, without paging.
-enum class CodeKind : u8 { long64, compatible32, compatible16, real };
+// The code that programs are made of. Of 16 bits and of 32 in long mode's compatibility mode, with segments; in real
+// mode, without paging; in protected mode without long mode and in its virtual-8086 mode, at level 3.
+enum class CodeKind : u8 { long64, compatible32, compatible16, real, protected32, protected16, virtual86 };
 
 // What programs know of the machine that they are made for.
 struct Setting {
@@ -28,10 +28,13 @@ struct Setting {
     bool constant_code = false;
     bool remaps = false; // The page table is mapped.
     bool legacy() const { return code != CodeKind::long64; }
-    bool code16() const { return code == CodeKind::compatible16 || code == CodeKind::real; }
+    // Segments are paragraphs.
+    bool real() const { return code == CodeKind::real || code == CodeKind::virtual86; }
+    bool long_mode() const { return code <= CodeKind::compatible16; }
+    bool code16() const { return code == CodeKind::compatible16 || real() || code == CodeKind::protected16; }
     cpu::DecodeMode decode() const {
         const auto size = code16() ? cpu::CodeSize::bits16 : legacy() ? cpu::CodeSize::bits32 : cpu::CodeSize::bits64;
-        return {size, code == CodeKind::real, false};
+        return {size, real(), false};
     }
     u64 linear(u64 page_number, u64 offset = 0) const {
         const u64 place = code == CodeKind::real ? frame_of(page_number) : page_number;

@@ -2,6 +2,7 @@
 #include "tests/diff/jit/program.h"
 #include "tests/diff/jit/world.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -27,6 +28,8 @@ and through the translator with each unit forced to one instruction, and compare
   --bits32         programs in 32-bit code (compatibility mode), with segments
   --bits16         the same in 16-bit code
   --real           programs in real mode, with big segments now and then
+  --protected32, --protected16, --vm86
+                   programs in ring 3 of protected mode without long mode
   --disturb        another thread raises interrupts, and drops translations of addresses and of code, all the time
   --hot N          translate blocks that have been entered N times (default 1)
   --no-passes      without the translator's passes
@@ -277,6 +280,17 @@ int Runner::job(u64 first) {
     return differences_ == 0 ? 0 : 1;
 }
 
+struct Kind {
+    std::string_view option;
+    CodeKind code;
+};
+constexpr Kind kinds[] = {{"--bits32", CodeKind::compatible32},
+                          {"--bits16", CodeKind::compatible16},
+                          {"--real", CodeKind::real},
+                          {"--protected32", CodeKind::protected32},
+                          {"--protected16", CodeKind::protected16},
+                          {"--vm86", CodeKind::virtual86}};
+
 bool parse(int argc, char** argv, Options& options) {
     const auto number = [](const char* text, u64& out) {
         const char* end = text + std::strlen(text);
@@ -300,12 +314,10 @@ bool parse(int argc, char** argv, Options& options) {
             if (value == &only) options.only = only;
         } else if (name == "--verbose") {
             options.verbose = true;
-        } else if (name == "--bits32") {
-            options.code = CodeKind::compatible32;
-        } else if (name == "--bits16") {
-            options.code = CodeKind::compatible16;
-        } else if (name == "--real") {
-            options.code = CodeKind::real;
+        } else if (const auto* const kind = std::find_if(std::begin(kinds), std::end(kinds),
+                                                         [&](const Kind& k) { return k.option == name; });
+                   kind != std::end(kinds)) {
+            options.code = kind->code;
         } else if (name == "--disturb") {
             options.disturb = true;
         } else if (name == "--no-passes") {
@@ -316,6 +328,12 @@ bool parse(int argc, char** argv, Options& options) {
             fmt::print(stderr, "diff_jit: {} is not an option\n{}", name, usage);
             return false;
         }
+    }
+    if (options.code == CodeKind::real && options.disturb) {
+        fmt::print(stderr,
+                   "diff_jit: --real goes without --disturb: without paging nothing keeps a REP from overwriting "
+                   "itself, which shows when it was interrupted\n");
+        return false;
     }
     if (options.jobs == 0) options.jobs = 1;
     return true;
