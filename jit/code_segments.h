@@ -10,8 +10,8 @@ namespace calque::jit {
 
 class CodeSegments {
   public:
-    static constexpr u32 flat = 0;       // Base 0, limit 4 GiB; 64-bit code.
-    static constexpr u32 none = ~u32{0}; // There are too many.
+    static constexpr u32 flat = 0;         // Base 0, limit 4 GiB; 64-bit code.
+    static constexpr u32 none = 0xFF'FFFF; // There are too many. All have 24 bits at most.
 
     u32 number(u32 base, u32 limit) {
         if (base == 0 && limit == ~u32{0}) return flat;

@@ -41,7 +41,7 @@ struct Source {
 bool addressable(Op& op, const Source& source) {
     if (source.mode.decode.careful) return false;
     const unsigned segment = op.guest.segment();
-    const bool flat = segment >= cpu::Segment::flat || (source.mode.flat_segments >> segment & 1);
+    const bool flat = segment >= cpu::Segment::flat || (source.mode.is.flat_segments >> segment & 1);
     op.segment = flat ? u8{cpu::Segment::flat} : static_cast<u8>(segment);
     return true;
 }
@@ -113,13 +113,13 @@ bool as_host(Op& op, const Source& source) {
         if (!source.mode.code64()) return false;
         op.vectors = true;
     }
-    if (op.vectors && (vex ? source.mode.avx_off : source.mode.sse_off)) return false;
+    if (op.vectors && (vex ? source.mode.is.avx_off : source.mode.is.sse_off)) return false;
     if (p.reg_class == FieldClass::other || (!p.memory && p.rm_class == FieldClass::other)) return false;
     // BT and its kin with a register count address memory beyond their operand.
     const u8 opcode = source.form.opcode;
     const std::string_view name = cpu::instruction_table()[op.guest.row].name;
     if (source.has(OperandKind::mmx) || name == "EMMS") {
-        if (source.mode.mmx_off || source.mode.x87_traps) return false;
+        if (source.mode.is.mmx_off || source.mode.is.x87_traps) return false;
         op.x87 = ir::X87Use::mmx;
     }
     if (p.memory && (name == "BT" || name == "BTS" || name == "BTR" || name == "BTC") && opcode != 0xBA) return false;
@@ -267,7 +267,7 @@ bool classify(Op& op, const Source& source) {
     switch (source.row.kind) {
     case RowKind::interpret: return false;
     case RowKind::host_float:
-        if (source.mode.float_traps) return false;
+        if (source.mode.is.float_traps) return false;
         [[fallthrough]];
     case RowKind::host: return as_host(op, source);
     case RowKind::move: return (source.form.opcode & 0xFC) == 0xA0 ? as_offset_move(op, source) : as_host(op, source);
@@ -280,10 +280,10 @@ bool classify(Op& op, const Source& source) {
     case RowKind::pop: return as_pop(op, source);
     case RowKind::leave_frame: return as_leave_frame(op, source);
     case RowKind::nothing: return as(op, OpKind::nothing);
-    case RowKind::swap_gs: return source.mode.ring0 && source.mode.code64() && as(op, OpKind::swap_gs);
-    case RowKind::disable_interrupts: return source.mode.ring0 && as(op, OpKind::disable_interrupts);
-    case RowKind::enable_interrupts: return source.mode.ring0 && as(op, OpKind::enable_interrupts);
-    case RowKind::read_timestamp: return !source.mode.timestamp_off && as(op, OpKind::read_timestamp);
+    case RowKind::swap_gs: return source.mode.is.ring0 && source.mode.code64() && as(op, OpKind::swap_gs);
+    case RowKind::disable_interrupts: return source.mode.is.ring0 && as(op, OpKind::disable_interrupts);
+    case RowKind::enable_interrupts: return source.mode.is.ring0 && as(op, OpKind::enable_interrupts);
+    case RowKind::read_timestamp: return !source.mode.is.timestamp_off && as(op, OpKind::read_timestamp);
     case RowKind::push_flags: return as_push_flags(op, source);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
@@ -336,8 +336,8 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     unit.physical = physical;
     unit.ops.reserve(16);
     if (!mode.code64()) {
-        const bool stack_flat = mode.flat_segments >> cpu::Segment::ss & 1;
-        unit.around = {mode.code_base, mode.stack32 ? u8{4} : u8{2}, stack_flat};
+        const bool stack_flat = mode.is.flat_segments >> cpu::Segment::ss & 1;
+        unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack_flat};
     }
     while (unit.ops.size() < longest) {
         Op op;
