@@ -40,8 +40,15 @@ struct JitContext {
     u32 reserved2 = 0;
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
-    u64 x87_instruction = 0;       // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
-    u64 x87_data = 0;              // Offset of the last x87 memory operand.
+    // Of each segment, for 16- and 32-bit code.
+    struct Segment {
+        u64 base = 0;
+        u64 read_end = 0, write_end = 0; // What offset plus size may be at most; 0 where nothing, or not just that, is
+                                         // allowed: the handlers know.
+    };
+    Segment segments[6] = {};
+    u64 x87_instruction = 0; // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
+    u64 x87_data = 0;        // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};

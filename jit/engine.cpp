@@ -151,12 +151,16 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
         if (pending_.load(std::memory_order_relaxed)) serve_code_events();
+        if (code_segments_.full()) {
+            forget_all();
+            code_segments_.forget();
+        }
         if (cpu.instructions >= end) return ExitReason::budget;
         if ((cpu.events.load(std::memory_order_relaxed) & cpu::event_slow) || log_.on(Channel::insn)) {
             interpreter_.step(cpu);
             continue;
         }
-        const bool translatable = cpu.mode.mode64 && end == ~u64{0} && !log_.on(Channel::exec);
+        const bool translatable = end == ~u64{0} && !log_.on(Channel::exec);
         if (!translatable) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
@@ -184,12 +188,35 @@ void Engine::leave_x87() {
     ++counters_.x87_stores;
 }
 
-UnitMode Engine::unit_mode() const {
+std::optional<LinearAddress> Engine::code_address() const {
+    const u64 rip = cpu_->state.rip();
+    if (cpu_->mode.mode64) return LinearAddress(rip);
+    if (rip > cpu_->state.segment[cpu::cs].limit) return std::nullopt;
+    return LinearAddress(static_cast<u32>(code_base() + rip));
+}
+
+// SDM volume 3, 5.3 and 5.5: rights count in protected mode only.
+void Engine::describe_segments(UnitMode& mode) {
+    mode.is.stack32 = cpu_->mode.stack32;
+    const cpu::SegmentRegister& code = cpu_->state.segment[cpu::cs];
+    mode.code_base = static_cast<u32>(code.base);
+    mode.code_limit = code.limit;
+    mode.code_segment = code_segments_.number(mode.code_base, mode.code_limit);
+    if (mode.decode.real) return;
+    for (const unsigned n : {cpu::es, cpu::ss, cpu::ds}) {
+        const cpu::SegmentRegister& s = cpu_->state.segment[n];
+        const bool flat = s.base == 0 && s.limit == ~u32{0} && s.present() && s.writable() && !s.expand_down();
+        if (flat) mode.is.flat_segments |= 1u << n;
+    }
+}
+
+UnitMode Engine::unit_mode() {
     UnitMode mode;
     mode.decode = {cpu_->mode.code_size, !cpu_->mode.protected_mode || cpu_->mode.vm86, false};
     mode.is.sse_off = cpu_->mode.sse_fault != 0;
     mode.is.avx_off = cpu_->mode.avx_fault != 0;
-    mode.is.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
+    mode.is.ring0 = cpu_->mode.cpl == 0;
+    if (!cpu_->mode.mode64) describe_segments(mode);
     mode.is.timestamp_off = !mode.is.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
     mode.is.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     // While the state is in the host's unit, these are those it was fetched with.
@@ -203,36 +230,42 @@ UnitMode Engine::unit_mode() const {
 }
 
 std::optional<u32> Engine::find(Cpu& cpu) {
-    const LinearAddress rip(cpu.state.rip());
+    const auto rip = code_address();
     mmu::Mmu::CodePage page;
-    if (!cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
-    const auto unit = cache_.find({rip.value, page.address.value, mode_key_});
-    if (unit) cpu.mmu.remember_target(rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
+    if (!rip || !cpu.mmu.fetch(*rip, page) || !page.host) return std::nullopt;
+    const auto unit = cache_.find({rip->value, page.address.value, mode_key_});
+    if (unit) cpu.mmu.remember_target(*rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
     return unit;
 }
 
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
-    const LinearAddress rip(cpu.state.rip());
+    const auto linear = code_address();
     mmu::Mmu::CodePage page;
-    if (!cpu.mode.mode64 || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
+    if (!linear || mode.code_segment == CodeSegments::none || !cpu.mmu.fetch(*linear, page) || !page.host)
+        return std::nullopt;
+    const LinearAddress rip = *linear;
     if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
     if (cache_.full()) forget_all();
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
-    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - rip.page_offset()));
+    const u64 rest_of_page = page_size - rip.page_offset();
+    const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
+    const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
+    const u64 at = code_base() + cpu.state.rip();
     mmu::Mmu::CodePage second_page;
-    SecondPage second;
     for (;;) {
+        SecondPage second;
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
-        ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit);
+        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit);
         if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
             const LinearAddress next = rip.page() + page_size;
-            if (copy.size() >= cpu::longest_instruction || !cpu.mmu.fetch(next, second_page) || !second_page.host)
-                return std::nullopt;
-            const std::span both(bytes.data(), cpu::longest_instruction);
+            const bool crosses = copy.size() == rest_of_page && copy.size() < cpu::longest_instruction;
+            if (!crosses || (!cpu.mode.mode64 && next.value >> 32 != 0)) return std::nullopt;
+            if (!cpu.mmu.fetch(next, second_page) || !second_page.host) return std::nullopt;
+            const std::span both(bytes.data(), std::min<u64>(cpu::longest_instruction, rest_of_segment));
             mmu::copy_from_guest(bytes.data() + copy.size(), second_page.host, both.size() - copy.size());
-            unit = translate(*decoder_, both, rip.value, page.address, mode, 1);
+            unit = translate(*decoder_, both, at, page.address, mode, 1);
             if (unit.ops.empty() || unit.bytes <= copy.size()) return std::nullopt;
             second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), cpu.mmu.execute_id(next)};
             if (second.id == 0 || !guard_holds(cpu, next, second.id)) return std::nullopt;
@@ -289,6 +322,7 @@ void Engine::load_context(Cpu& cpu) {
     context_.flags = pack(cpu::arithmetic_bits(cpu.state.lazy));
     context_.fs_base = cpu.state.segment[cpu::Segment::fs].base;
     context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
+    if (!cpu.mode.mode64) load_segments(cpu);
     mmu::TlbTable* const table = cpu.mmu.view().table;
     if (table != table_) {
         table_ = table;
@@ -299,6 +333,15 @@ void Engine::load_context(Cpu& cpu) {
     if (*code_key != mode_key_) {
         cpu.mmu.forget_targets();
         *code_key = mode_key_;
+    }
+}
+
+void Engine::load_segments(const Cpu& cpu) {
+    const bool checked = cpu.mode.protected_mode && !cpu.mode.vm86;
+    for (unsigned n = 0; n < std::size(context_.segments); ++n) {
+        const cpu::SegmentRegister& s = cpu.state.segment[n];
+        const u64 end = (checked && !s.present()) || s.expand_down() ? 0 : u64{s.limit} + 1;
+        context_.segments[n] = {s.base, checked && !s.readable() ? 0 : end, checked && !s.writable() ? 0 : end};
     }
 }
 
@@ -315,14 +358,14 @@ bool Engine::undisturbed(const Cpu& cpu) const {
 }
 
 const void* Engine::continue_at_rip(Cpu& cpu) {
-    if (!cpu.mode.mode64) return nullptr;
     mode_key_ = mode_key();
     load_context(cpu);
-    const u64 rip = cpu.state.rip();
+    const auto rip = code_address();
+    if (!rip) return nullptr;
     const auto* const targets =
         reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
-    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip)];
-    if (target.linear == rip) return target.code;
+    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip->value)];
+    if (target.linear == rip->value) return target.code;
     const auto unit = find(cpu);
     return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
 }
@@ -336,7 +379,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
         const u32 exit_number = context_.exit_site & ~exit_bit;
         Exit& exit = cache_.exit(exit_number);
-        cpu.state.rip() = exit.target;
+        cpu.state.rip() = exit.target - code_base();
         store_flags(cpu, FlagsIn::packed, {});
         ++counters_.exits;
         // Whatever waits, these two go on: without a step forward they would end here again.
@@ -352,8 +395,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!undisturbed(cpu)) return;
         const auto next = find(cpu);
         if (!next) return;
-        if (exit.jump != 0)
-            cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
+        if (exit.jump != 0) cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(*code_address()));
         code = continue_at_rip(cpu);
     }
 }
@@ -422,7 +464,7 @@ const void* Engine::interpret() {
     store_flags(cpu, site.flags, site.recipe);
     const cpu::Instruction* const record = site.record.data();
     if (site.x87_state) leave_x87();
-    cpu.state.rip() = site.rip;
+    cpu.state.rip() = site.rip - code_base();
     cpu.dispatch.first = record;
     cpu.dispatch.limit = 0;
     const u64 flushes = cache_.counters().flushes;
@@ -447,7 +489,7 @@ const void* Engine::interpret() {
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.
 const void* Engine::continue_alone(Cpu& cpu, const Site& site) {
     store_flags(cpu, site.flags, site.recipe);
-    cpu.state.rip() = site.rip;
+    cpu.state.rip() = site.rip - code_base();
     return continue_alone(cpu, std::nullopt);
 }
 const void* Engine::continue_alone(Cpu& cpu, std::optional<u32> exit) {

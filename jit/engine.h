@@ -74,8 +74,13 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void forget_all();
 
     void leave_x87(); // The guest's x87 state to CpuState.
-    UnitMode unit_mode() const;
-    u64 mode_key() const { return unit_mode().key(); }
+    UnitMode unit_mode();
+    u64 mode_key() { return unit_mode().key(); }
+    void describe_segments(UnitMode& mode);
+    // What stands in front of RIP in the addresses of units: the base of CS outside 64-bit code.
+    u64 code_base() const { return cpu_->mode.mode64 ? 0 : cpu_->state.segment[cpu::cs].base; }
+    // Of the code at RIP; nothing beyond the code segment's limit.
+    std::optional<LinearAddress> code_address() const;
     // The unit at RIP, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
@@ -94,6 +99,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void note_table_size();
     u8* read_across_pages(LinearAddress address, u64 size);
     u64 find_host(u64 address); // Of an access whose check failed; 0: the handler does it.
+    void load_segments(const cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 
     mmu::PhysicalMap& memory_;
@@ -105,7 +111,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
-    u64 mode_key_ = 0;            // Of the unit that runs.
+    u64 mode_key_ = 0; // Of the unit that runs.
+    CodeSegments code_segments_;
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.

@@ -78,7 +78,7 @@ class CodeCache {
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
     struct Hash {
         std::size_t operator()(const UnitKey& k) const {
-            return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
+            return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
         }
     };
     void unlink(u32 exit);

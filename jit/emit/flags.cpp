@@ -10,7 +10,7 @@ using cpu::OperandKind;
 FlagsIn UnitEmitter::entry_preference() const {
     for (const ir::Op& op : request_.unit.ops) {
         if (op.kind == Kind::jump || op.kind == Kind::fall_through || op.kind == Kind::branch
-            || op.kind == Kind::branch_if_count_zero)
+            || op.kind == Kind::branch_if_count_zero || op.kind == Kind::loop)
             return FlagsIn::host;
         if (op.observes_flags()) return FlagsIn::packed;
         if (op.reads != 0) return FlagsIn::host;
