@@ -47,8 +47,8 @@ struct JitContext {
                                          // allowed: the handlers know.
     };
     Segment segments[6] = {};
-    u64 x87_instruction = 0; // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
-    u64 x87_data = 0;        // Offset of the last x87 memory operand.
+    u64 x87_instruction = 0;            // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
+    u64 x87_data = 0;                   // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};

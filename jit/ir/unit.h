@@ -61,7 +61,7 @@ struct Op {
     // Of the memory operand, which has a base (and in 16- and 32-bit code a limit); `flat`: neither counts.
     u8 segment = cpu::Segment::flat;
     u64 target = 0;         // As `rip`.
-    bool loops_on = false; // Where it does not leave, the unit's first instruction comes next: a loop's next round.
+    bool loops_on = false;  // Where it does not leave, the unit's first instruction comes next: a loop's next round.
     u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;

@@ -164,8 +164,8 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
         if (range.place != access.place) continue;
-        // The dirty bit is set by a write that happens, not before; but where it is set already, reads that such a write
-        // follows may be checked for it.
+        // The dirty bit is set by a write that happens, not before; but where it is set already, reads that such a
+        // write follows may be checked for it.
         if (access.write && !range.write && range.may_leave) continue;
         if (std::max(range.last, end) - std::min(range.first, access.offset) > longest_range) continue;
         range.first = std::min(range.first, access.offset);

@@ -32,11 +32,14 @@ void go_around(Op& op) {
 // A unit that leads back to its own start is a loop: a few rounds of it stand one behind the other, so that the other
 // passes see them as one piece, and events are looked for once in all of them.
 void unroll_loop(ir::Unit& unit, std::size_t longest) {
-    const auto back = std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return leads_back(op, unit); });
+    const auto back =
+        std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return leads_back(op, unit); });
     if (back == unit.ops.end()) return;
     const std::size_t length = static_cast<std::size_t>(back - unit.ops.begin()) + 1;
     const std::size_t rounds = std::min(most_rounds, std::min(longest, longest_loop) / length);
-    const auto opaque = [](const Op& op) { return op.kind == OpKind::interpret || op.kind == OpKind::enable_interrupts; };
+    const auto opaque = [](const Op& op) {
+        return op.kind == OpKind::interpret || op.kind == OpKind::enable_interrupts;
+    };
     if (rounds < 2 || std::any_of(unit.ops.begin(), back, opaque)) return;
     unit.ops.resize(length);
     const std::vector<Op> round(unit.ops.begin(), unit.ops.end());
