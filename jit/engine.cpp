@@ -434,7 +434,7 @@ u64 Engine::find_host(u64 address) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
         }
-        if (!site.write && !site.window && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) { // No #AC.
+        if (!site.write && !site.window && !cpu_->mmu.checks_alignment()) {
             if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
                 return reinterpret_cast<std::uintptr_t>(host);
         }
