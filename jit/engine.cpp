@@ -289,6 +289,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         }
         const EmitRequest request{unit,
                                   cache_.next(),
+                                  cache_.next_cold(),
                                   cache_.thunk_base(),
                                   cache_.thunks(),
                                   cache_.next_unit(),
@@ -296,7 +297,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.next_exit(),
                                   second.id};
         EmittedUnit emitted = UnitEmitter(request).run();
-        if (log_.on(Channel::jit)) trace_unit(unit, emitted, cache_.next());
+        if (log_.on(Channel::jit)) trace_unit(unit, emitted);
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
         if (!memory_.code_marked(page.address, here)
@@ -310,11 +311,15 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
 }
 
 // --trace jit: a unit as guest code, in the intermediate form, and as host code.
-void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code) {
+void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted) {
     std::string text = ir::print(unit);
-    const auto at = reinterpret_cast<std::uintptr_t>(code);
-    for (const CodeLine& line : disassemble(emitted.code, cpu::CodeSize::bits64, at, emitted.code.size()))
-        text += line.line() + '\n';
+    const auto add = [&](std::span<const u8> code, const std::byte* at) {
+        for (const CodeLine& line :
+             disassemble(code, cpu::CodeSize::bits64, reinterpret_cast<std::uintptr_t>(at), code.size()))
+            text += line.line() + '\n';
+    };
+    add(emitted.code, cache_.next());
+    add(emitted.cold, cache_.next_cold());
     log_.write(Channel::jit, text);
 }
 
@@ -535,12 +540,12 @@ const void* Engine::trap_stub(const void* rip) const {
 std::string Engine::describe() const {
     const auto& c = cache_.counters();
     std::string text = fmt::format(
-        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  seldom run        {}\n  links             {}\n"
         "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
         "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
         "traps             {}\n  x87 put back      {}\n"
         "  refused blocks    {}\n  ranges refused    {}\n  reads across      {}\n",
-        c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
+        c.units, c.guest_bytes, c.host_bytes, c.cold_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
         counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores, counters_.traps,
         counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
     const cpu::InterpreterCounters i = interpreter_.counters();

@@ -94,7 +94,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, u32 id) const;
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
-    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
+    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted);
     void load_context(cpu::Cpu& cpu);
     void note_table_size();
     u8* read_across_pages(LinearAddress address, u64 size);

@@ -27,6 +27,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.instructions = instructions;
     unit.code_bytes = static_cast<u32>(emitted.code.size());
     unit.code = arena_.append(emitted.code);
+    arena_.append_cold(emitted.cold);
     unit.entry_host = emitted.entry_host;
     unit.entry_packed = emitted.entry_packed;
     unit.first_site = next_site();
@@ -41,6 +42,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     ++counters_.units;
     counters_.guest_bytes += bytes;
     counters_.host_bytes += unit.code_bytes;
+    counters_.cold_bytes += emitted.cold.size();
     return number;
 }
 

@@ -40,7 +40,7 @@ struct TranslatedUnit {
 };
 
 struct CodeCacheCounters {
-    u64 units = 0, guest_bytes = 0, host_bytes = 0, links = 0, killed = 0, flushes = 0;
+    u64 units = 0, guest_bytes = 0, host_bytes = 0, cold_bytes = 0, links = 0, killed = 0, flushes = 0;
 };
 
 class CodeCache {
@@ -54,6 +54,7 @@ class CodeCache {
     std::optional<u32> find(const UnitKey& key) const;
     // Where the next unit's code will run, and the numbers that it, its sites and exits will have.
     const std::byte* next() const { return arena_.next(); }
+    const std::byte* next_cold() const { return arena_.next_cold(); }
     u32 next_unit() const { return static_cast<u32>(units_.size()); }
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }

@@ -71,6 +71,7 @@ struct Exit {
 
 struct EmittedUnit {
     std::vector<u8> code;
+    std::vector<u8> cold; // What is seldom run. Offsets are from the start of `code` all the same.
     u32 entry_host = 0, entry_packed = 0; // Offsets, for flags in EFLAGS and in the context.
     std::vector<Site> sites;              // With numbers relative to `first_site` of the request.
     std::vector<Exit> exits;

@@ -78,12 +78,20 @@ EmittedUnit UnitEmitter::run() {
         });
     }
     // Emitting one may add no others: the list is fixed by now but for indices.
+    asmjit::Section* cold = nullptr;
+    code_.newSection(&cold, ".cold");
+    section_offset_ = static_cast<u64>(request_.cold - request_.base);
+    cold->setOffset(section_offset_);
+    a_.section(cold);
     for (std::size_t n = 0; n < cold_.size(); ++n)
         cold_[n]();
-    code_.flatten();
     code_.resolveUnresolvedLinks();
-    const auto& buffer = code_.textSection()->buffer();
-    out_.code.assign(buffer.data(), buffer.data() + buffer.size());
+    const auto bytes_of = [](const asmjit::Section& section) {
+        const auto& buffer = section.buffer();
+        return std::vector<u8>(buffer.data(), buffer.data() + buffer.size());
+    };
+    out_.code = bytes_of(*code_.textSection());
+    out_.cold = bytes_of(*cold);
     return std::move(out_);
 }
 

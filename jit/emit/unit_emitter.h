@@ -13,7 +13,8 @@ namespace calque::jit {
 
 struct EmitRequest {
     const ir::Unit& unit;
-    const void* base; // Where the code will run.
+    const std::byte* base; // Where the code will run,
+    const std::byte* cold; // and the part of it that is seldom run.
     const std::byte* thunk_base;
     const Thunks& thunks;
     u32 unit_index;
@@ -107,14 +108,18 @@ class UnitEmitter {
 
     // Code that is seldom run comes after the rest.
     void later(std::function<void()> emit) { cold_.push_back(std::move(emit)); }
-    u32 here() const { return static_cast<u32>(a_.offset()); }
-    asmjit::Imm thunk(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
+    u32 here() const { return static_cast<u32>(a_.offset() + section_offset_); }
+    // asmjit takes the place of an instruction for its offset in its section, wherever that will be.
+    asmjit::Imm thunk(u32 offset) const {
+        return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset - section_offset_;
+    }
 
     const EmitRequest& request_;
     EmittedUnit out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
     std::vector<std::function<void()>> cold_;
+    u64 section_offset_ = 0; // Of what is being emitted, from the unit's start.
     bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
     FlagsIn flags_ = FlagsIn::packed;
