@@ -20,6 +20,7 @@ class Engine;
 using PackedFlags = u32;
 
 inline constexpr u32 exit_bit = u32{1} << 31;
+inline constexpr u32 computed_exit = ~u32{0}; // As `exit_site`: RIP is in the state.
 
 struct JitContext {
     u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
@@ -33,6 +34,7 @@ struct JitContext {
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
+    u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed).
     u32 host_mxcsr = 0x1F80;
     u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     Engine* engine = nullptr;

@@ -27,6 +27,8 @@ u64 refill_thunk(JitContext* context, u64 address) { return context->engine->ref
 const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
 
 u64 timestamp_thunk(JitContext* context) { return context->engine->read_timestamp(); }
+const void* find_target_thunk(JitContext* context) { return context->engine->find_target(); }
+const void* resolve_thunk(JitContext* context) { return context->engine->resolve(); }
 
 // AH: SF ZF 0 AF 0 PF 1 CF; AL: OF.
 PackedFlags pack(u64 rflags) {
@@ -56,8 +58,8 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
     : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
-      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk}), context_(context_memory_.context()),
-      interpreted_rows_(cpu::instruction_table().size()) {
+      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk}),
+      context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
     interpreter_.set_hot_after(options_.hot_after);
     memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
@@ -86,8 +88,7 @@ void Engine::map_changed() { flush(); }
 
 void Engine::code_written(PhysicalAddress address, u64 length) {
     if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
-        if (cache_.kill(address, length)) cpu_->mmu.forget_targets();
-        return;
+        return kill(address, length);
     }
     std::lock_guard lock(mutex_);
     if (written_.size() >= most_ranges)
@@ -103,15 +104,18 @@ void Engine::forget_all() {
     if (cpu_) cpu_->mmu.forget_targets();
 }
 
+void Engine::kill(PhysicalAddress address, u64 length) {
+    for (const u64 linear : cache_.kill(address, length))
+        cpu_->mmu.forget_target(LinearAddress(linear));
+}
+
 void Engine::serve_code_events() {
     std::lock_guard lock(mutex_);
     pending_ = false;
     if (flush_wanted_) forget_all();
     flush_wanted_ = false;
-    bool killed = false;
     for (const Range& range : written_)
-        killed |= cache_.kill(range.address, range.length);
-    if (killed) cpu_->mmu.forget_targets();
+        kill(range.address, range.length);
     written_.clear();
 }
 
@@ -202,12 +206,14 @@ UnitMode Engine::unit_mode() const {
     return mode;
 }
 
-std::optional<u32> Engine::find(Cpu& cpu) {
-    const LinearAddress rip(cpu.state.rip());
+std::optional<u32> Engine::find(Cpu& cpu, u64 linear) {
+    const u32 page_id = cpu.mmu.view().table->execute_id(linear);
+    if (page_id != 0)
+        if (const auto unit = cache_.find_indexed(linear, mode_key_, page_id)) return unit;
     mmu::Mmu::CodePage page;
-    if (!cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
-    const auto unit = cache_.find({rip.value, page.address.value, mode_key_});
-    if (unit) cpu.mmu.remember_target(rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
+    if (!cpu.mmu.fetch(LinearAddress(linear), page) || !page.host) return std::nullopt;
+    const auto unit = cache_.find({linear, page.address.value, mode_key_});
+    if (unit) cache_.enter_indexed(*unit, cpu.mmu.execute_id(LinearAddress(linear)));
     return unit;
 }
 
@@ -302,29 +308,22 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
         reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
     const mmu::TlbTarget& target = targets[rip & (mmu::tlb_target_count - 1)];
     if (target.linear == rip) return target.code;
-    const auto unit = find(cpu);
-    return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
+    const auto unit = find(cpu, rip);
+    if (!unit) return nullptr;
+    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    cpu.mmu.remember_target(LinearAddress(rip), code);
+    return code;
 }
 
 void Engine::execute(Cpu& cpu, const void* code) {
-    while (code) {
-        ++counters_.entries;
-        context_.exit_site = 0;
-        using Enter = void (*)(JitContext*, const void*);
-        reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
-        if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
-        const u32 exit_number = context_.exit_site & ~exit_bit;
-        Exit& exit = cache_.exit(exit_number);
-        cpu.state.rip() = exit.target;
-        store_flags(cpu, FlagsIn::packed, {});
-        ++counters_.exits;
-        if (!undisturbed(cpu)) return;
-        const auto next = find(cpu);
-        if (!next) return;
-        if (exit.jump != 0)
-            cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
-        code = continue_at_rip(cpu);
-    }
+    ++counters_.entries;
+    context_.exit_site = 0;
+    using Enter = void (*)(JitContext*, const void*);
+    reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
+    if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
+    if (context_.exit_site != computed_exit) cpu.state.rip() = cache_.exit(context_.exit_site & ~exit_bit).target;
+    store_flags(cpu, FlagsIn::packed, {});
+    ++counters_.exits;
 }
 
 // --- What translated code calls
@@ -350,6 +349,28 @@ u64 Engine::refill(u64 address) {
     }
     ++counters_.slow_accesses;
     return 0;
+}
+
+const void* Engine::find_target() {
+    ++counters_.targets_found;
+    const u64 linear = context_.leave_rip;
+    const auto unit = find(*cpu_, linear);
+    if (!unit) return cache_.thunk(cache_.thunks().leave_computed);
+    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    cpu_->mmu.remember_target(LinearAddress(linear), code);
+    return code;
+}
+
+const void* Engine::resolve() {
+    Cpu& cpu = *cpu_;
+    if (!undisturbed(cpu)) return nullptr;
+    const u32 number = context_.exit_site & ~exit_bit;
+    const Exit& exit = cache_.exit(number);
+    const auto unit = find(cpu, exit.target);
+    if (!unit) return nullptr;
+    if (exit.jump != 0) cache_.link(number, *unit, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
+    ++counters_.resolved;
+    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
 }
 
 const void* Engine::interpret() {
@@ -421,6 +442,8 @@ std::string Engine::describe() const {
         c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
         counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores, counters_.traps,
         counters_.x87_stores, counters_.refused, counters_.ranges_refused);
+    text +=
+        fmt::format("  exits resolved    {}\n  targets found     {}\n", counters_.resolved, counters_.targets_found);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

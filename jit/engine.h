@@ -38,6 +38,8 @@ struct EngineCounters {
     u64 ranges_refused = 0; // Checks of a range of accesses that failed: the unit went on with one for each.
     u64 x87_stores = 0;     // Of the x87 state, out of the host's unit.
     u64 refused = 0;        // Blocks that could not be translated.
+    u64 resolved = 0;       // Exits that were not linked (yet), or to somewhere else, whose targets were known.
+    u64 targets_found = 0;  // Computed targets that no target cache had.
 };
 
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
@@ -62,6 +64,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     u64 refill(u64 address);
     const void* interpret();
     u64 read_timestamp() { return cpu_->read_tsc(); }
+    const void* find_target();
+    const void* resolve();
     // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
     const void* trap_stub(const void* rip) const;
 
@@ -75,8 +79,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode() const;
     u64 mode_key() const { return unit_mode().key(); }
-    // The unit at RIP, when it is translated.
-    std::optional<u32> find(cpu::Cpu& cpu);
+    // The unit at `linear`, when it is translated.
+    std::optional<u32> find(cpu::Cpu& cpu, u64 linear);
+    void kill(PhysicalAddress address, u64 length);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;

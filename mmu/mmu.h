@@ -133,6 +133,7 @@ class Mmu {
     // Nothing is remembered while alignment checks are in force.
     void remember_target(LinearAddress address, const void* code);
     void forget_targets(); // Of every table: code went.
+    void forget_target(LinearAddress address);
     // What host_for_read() and host_for_write() do when the TLB does not have the page, at the current privilege: fills
     // the table. Null, with nothing told to anybody and nothing written but A and D bits, when the access faults,
     // crosses a page, is not of plain memory, or writes to a page with code: interpret the instruction then. `access`

@@ -309,6 +309,10 @@ void Mmu::remember_target(LinearAddress address, const void* code) {
     if (!impl_->pool.is_never(table)) table.remember_target(address.value, code);
 }
 
+void Mmu::forget_target(LinearAddress address) {
+    impl_->pool.for_each([&](TlbTable& table) { table.forget_target(address.value); });
+}
+
 void Mmu::forget_targets() {
     impl_->pool.for_each([](TlbTable& table) { table.forget_targets(); });
 }

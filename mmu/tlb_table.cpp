@@ -12,6 +12,8 @@ struct TlbLayoutCheck {
     static_assert(std::is_standard_layout_v<TlbTable> && sizeof(TlbTable) <= tlb_execute_ids_offset);
     static_assert(offsetof(TlbTable, index_mask_) == tlb_index_mask_offset);
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
+    static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
+    static_assert(offsetof(TlbTable, target_pages_) == tlb_target_pages_offset && TlbTable::page_bits == 4096);
     static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
     static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_targets_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
@@ -165,23 +167,29 @@ void TlbTable::clear_ids() {
 void TlbTable::remember_target(u64 linear, const void* code) {
     const u64 n = linear % tlb_target_count;
     targets()[n] = {linear, code};
-    targets_touched_ |= u64{1} << (n / target_group);
+    targets_touched_ |= u64{1} << (n / tlb_target_group);
     add(target_pages_, linear >> page_shift);
 }
 
 void TlbTable::drop_targets(u64 first, u64 length) {
     const u64 from = first - page_size;
     for (u64 left = targets_touched_; left != 0; left &= left - 1) {
-        const u64 begin = static_cast<u64>(std::countr_zero(left)) * target_group;
-        for (u64 n = begin; n < begin + target_group; ++n)
+        const u64 begin = static_cast<u64>(std::countr_zero(left)) * tlb_target_group;
+        for (u64 n = begin; n < begin + tlb_target_group; ++n)
             if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
     }
+}
+
+void TlbTable::forget_target(u64 linear) {
+    const u64 n = linear % tlb_target_count;
+    if (targets()[n].linear == linear) targets()[n] = {empty_target(n), nullptr};
 }
 
 void TlbTable::forget_targets() {
     if (targets_touched_ == 0) return;
     for (u64 left = targets_touched_; left != 0; left &= left - 1)
-        std::fill_n(targets() + static_cast<u64>(std::countr_zero(left)) * target_group, target_group, TlbTarget{});
+        std::fill_n(targets() + static_cast<u64>(std::countr_zero(left)) * tlb_target_group, tlb_target_group,
+                    TlbTarget{});
     targets()[0].linear = empty_target(0);
     targets_touched_ = 0;
     target_pages_.fill(0);

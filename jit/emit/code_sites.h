@@ -65,6 +65,8 @@ struct Exit {
     u32 guard_id = 0;   // Offset of the 32-bit (negated) id in it.
     u32 guard_jump = 0; // Offset of its displacement to the target.
     u32 linked_to = 0;  // Unit number plus one, or 0.
+    u32 page_id = 0;    // What it is linked for, unless `in_page`.
+    u32 relinks = 0;    // How often it was linked while it was linked elsewhere.
 };
 
 struct EmittedUnit {

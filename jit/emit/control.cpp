@@ -1,4 +1,5 @@
 // The stack, control flow, and leaving translated code.
+#include "cpu/system/canonical.h"
 #include "cpu/threaded.h"
 #include "jit/emit/unit_emitter.h"
 #include "mmu/tlb_layout.h"
@@ -56,7 +57,7 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         exit.stub = here();
         if (exit.flags == FlagsIn::host) pack_flags(a_);
         set_site(exit_bit | (request_.first_exit + static_cast<u32>(number)));
-        a_.jmp(thunk(request_.thunks.leave));
+        a_.jmp(thunk(request_.thunks.resolve));
         if (exit.in_page) return;
         // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
         const Label there = a_.newLabel();
@@ -175,7 +176,18 @@ void UnitEmitter::poll_or(Label miss) {
     a_.long_().jne(miss);
 }
 
-// The handler does all of it when there is something to look at, or the target is not known.
+// T0: a linear address that the target cache does not have. Where it is one, the thunk go_on will find it in the
+// context.
+void UnitEmitter::note_target(Label not_canonical) {
+    a_.mov(t1, t0);
+    a_.shl(t1, 64 - cpu::linear_address_bits);
+    a_.sar(t1, 64 - cpu::linear_address_bits);
+    a_.cmp(t1, t0);
+    a_.long_().jne(not_canonical);
+    a_.mov(CALQUE_CONTEXT(leave_rip), t0);
+}
+
+// The handler does all of it when there is something to look at, or the target is no address.
 void UnitEmitter::to_interpreter(const ir::Op& op) {
     const u32 number = site_number(new_site(op));
     set_site(number);
@@ -184,7 +196,7 @@ void UnitEmitter::to_interpreter(const ir::Op& op) {
 
 void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = a_.newLabel();
     poll_or(miss);
     if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
@@ -192,15 +204,18 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     } else {
         read_guest(t0, op.guest.dest);
     }
-    probe_target(miss);
+    probe_target(unknown);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(unknown);
+    note_target(miss);
+    a_.jmp(thunk(request_.thunks.go_on));
     a_.bind(miss);
     to_interpreter(op);
 }
 
 void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = a_.newLabel(), known = a_.newLabel();
     poll_or(miss);
     if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
@@ -208,8 +223,9 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     } else {
         read_guest(t0, op.guest.dest);
     }
-    probe_target(miss);
+    probe_target(unknown);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(known);
     a_.mov(CALQUE_CONTEXT(scratch), t1);
     check_stack(op, host_gpq(cpu::rsp), -8, true);
     join_address();
@@ -217,19 +233,28 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     a_.mov(x86::qword_ptr(t1), t0);
     advance_stack(-8);
     a_.jmp(CALQUE_CONTEXT(scratch));
+    a_.bind(unknown);
+    note_target(miss);
+    a_.mov(t1, thunk(request_.thunks.go_on)); // Once the return address is pushed: to look may set an accessed bit.
+    a_.jmp(known);
     a_.bind(miss);
     to_interpreter(op);
 }
 
 void UnitEmitter::emit_return_near(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = a_.newLabel();
+    const i32 popped = 8 + static_cast<i32>(op.guest.immediate & 0xFFFF);
     poll_or(miss);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     a_.mov(t0, operand(8));
-    probe_target(miss);
-    advance_stack(8 + static_cast<i32>(op.guest.immediate & 0xFFFF));
+    probe_target(unknown);
+    advance_stack(popped);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(unknown);
+    note_target(miss);
+    advance_stack(popped);
+    a_.jmp(thunk(request_.thunks.go_on));
     a_.bind(miss);
     to_interpreter(op);
 }

@@ -81,6 +81,7 @@ class UnitEmitter {
     void exit_stub(std::size_t exit, Label stub);
     void poll_backward(Label leave);
     void probe_target(Label miss);
+    void note_target(Label not_canonical);
     void poll_or(Label miss);
     void poll_before(u64 rip); // Leaves in front of the instruction at `rip` when there are events.
     void need_vectors();
