@@ -19,6 +19,9 @@ class Engine;
 // PF, CF in their places, AL is OF.
 using PackedFlags = u32;
 
+// What translated code leaves to be told (Engine::sync): the latest SYSCALL or SYSRET, and a change of RFLAGS.AC.
+enum SyncBits : u8 { sync_system_call = 1, sync_system_return = 2, sync_access = 4 };
+
 inline constexpr u32 exit_bit = u32{1} << 31;
 inline constexpr u32 computed_exit = ~u32{0}; // As `exit_site`: RIP is in the state.
 
@@ -28,7 +31,7 @@ struct JitContext {
     u8 vectors_absent = 1;   // 1: the guest's vector registers and MXCSR are in CpuState; 0: in the host's.
     u8 x87_absent = 1;       // The same of the x87 state (jit/x87.h).
     u8 x87_data_segment = 0; // cpu::Segment plus one of the operand at `x87_data`; 0: nothing is noted there.
-    u8 reserved = 0;
+    u8 unsynced = 0;         // SyncBits: what the processor has not been told.
     cpu::CpuState* state = nullptr;
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.

@@ -21,6 +21,9 @@ using cpu::Flow;
 
 namespace {
 
+// With alignment checks in force no access is a plain one.
+bool translatable(const Cpu& cpu) { return cpu.mode.mode64 && !cpu.mmu.context().alignment_check; }
+
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
@@ -160,8 +163,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             interpreter_.step(cpu);
             continue;
         }
-        const bool translatable = cpu.mode.mode64 && end == ~u64{0} && !log_.on(Channel::exec);
-        if (!translatable) {
+        if (!translatable(cpu) || end != ~u64{0} || log_.on(Channel::exec)) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
         }
@@ -194,7 +196,9 @@ UnitMode Engine::unit_mode() const {
     mode.sse_off = cpu_->mode.sse_fault != 0;
     mode.avx_off = cpu_->mode.avx_fault != 0;
     mode.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
-    mode.timestamp_off = !mode.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
+    mode.rights = mmu::rights_mode(cpu_->mmu.context(), mmu::Privilege::current);
+    mode.smap = cpu_->state.cr4 & cpu::cr4_smap;
+    mode.tsd = cpu_->state.cr4 & cpu::cr4_tsd;
     mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     // While the state is in the host's unit, these are those it was fetched with.
     const cpu::X87State& x87 = cpu_->state.x87;
@@ -220,7 +224,7 @@ std::optional<u32> Engine::find(Cpu& cpu, u64 linear) {
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const LinearAddress rip(cpu.state.rip());
     mmu::Mmu::CodePage page;
-    if (!cpu.mode.mode64 || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
+    if (!translatable(cpu) || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
     if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
     if (cache_.full()) forget_all();
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
@@ -248,7 +252,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.thunks(),
                                   cache_.next_unit(),
                                   cache_.next_site(),
-                                  cache_.next_exit()};
+                                  cache_.next_exit(),
+                                  mode};
         EmittedUnit emitted = UnitEmitter(request).run();
         if (log_.on(Channel::jit)) trace_unit(unit, emitted, cache_.next());
         const UnitKey key{rip.value, page.address.value, mode.key()};
@@ -275,11 +280,12 @@ void Engine::load_context(Cpu& cpu) {
     context_.flags = pack(cpu::arithmetic_bits(cpu.state.lazy));
     context_.fs_base = cpu.state.segment[cpu::Segment::fs].base;
     context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
-    mmu::TlbTable* const table = cpu.mmu.view().table;
-    if (table != table_) {
-        table_ = table;
-        host::set_gs_base(table);
+    const mmu::TlbTable* const first = &cpu.mmu.first_table();
+    if (first != table_) {
+        table_ = first;
+        host::set_gs_base(first);
     }
+    mmu::TlbTable* const table = cpu.mmu.view().table;
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
     if (*code_key != mode_key_) {
         cpu.mmu.forget_targets();
@@ -300,12 +306,12 @@ bool Engine::undisturbed(const Cpu& cpu) const {
 }
 
 const void* Engine::continue_at_rip(Cpu& cpu) {
-    if (!cpu.mode.mode64) return nullptr;
+    if (!translatable(cpu)) return nullptr;
     mode_key_ = mode_key();
     load_context(cpu);
     const u64 rip = cpu.state.rip();
-    const auto* const targets =
-        reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
+    const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(
+        reinterpret_cast<const std::byte*>(cpu.mmu.view().table) + mmu::tlb_targets_offset);
     const mmu::TlbTarget& target = targets[rip & (mmu::tlb_target_count - 1)];
     if (target.linear == rip) return target.code;
     const auto unit = find(cpu, rip);
@@ -320,6 +326,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
     context_.exit_site = 0;
     using Enter = void (*)(JitContext*, const void*);
     reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
+    sync();
     if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
     if (context_.exit_site != computed_exit) cpu.state.rip() = cache_.exit(context_.exit_site & ~exit_bit).target;
     store_flags(cpu, FlagsIn::packed, {});
@@ -328,7 +335,16 @@ void Engine::execute(Cpu& cpu, const void* code) {
 
 // --- What translated code calls
 
+void Engine::sync_now() {
+    const u8 untold = std::exchange(context_.unsynced, u8{0});
+    if (untold & sync_system_call) cpu_->finish_system_call();
+    if (untold & sync_system_return) cpu_->finish_system_return();
+    if (untold & sync_access) cpu_->finish_access_change();
+    mode_key_ = mode_key();
+}
+
 u64 Engine::refill(u64 address) {
+    sync();
     const Site& site = cache_.site(context_.exit_site);
     const bool misaligned = site.aligned && (address & (site.access_bytes - 1)) != 0;
     if (!misaligned) {
@@ -352,6 +368,7 @@ u64 Engine::refill(u64 address) {
 }
 
 const void* Engine::find_target() {
+    sync();
     ++counters_.targets_found;
     const u64 linear = context_.leave_rip;
     const auto unit = find(*cpu_, linear);
@@ -362,6 +379,7 @@ const void* Engine::find_target() {
 }
 
 const void* Engine::resolve() {
+    sync();
     Cpu& cpu = *cpu_;
     if (!undisturbed(cpu)) return nullptr;
     const u32 number = context_.exit_site & ~exit_bit;
@@ -374,6 +392,7 @@ const void* Engine::resolve() {
 }
 
 const void* Engine::interpret() {
+    sync();
     Cpu& cpu = *cpu_;
     Site& site = cache_.site(context_.exit_site);
     take_x87_notes(context_, cpu.state);

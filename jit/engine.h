@@ -79,6 +79,12 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode() const;
     u64 mode_key() const { return unit_mode().key(); }
+    // Tells the processor what translated code has left untold (JitContext::unsynced). Whatever C++ function translated
+    // code calls or returns to does this before it looks at the processor.
+    void sync() {
+        if (context_.unsynced != 0) sync_now();
+    }
+    void sync_now();
     // The unit at `linear`, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu, u64 linear);
     void kill(PhysicalAddress address, u64 length);

@@ -123,6 +123,8 @@ class Mmu {
 
     // For translated code.
     //
+    // The current address space's table for RightsMode::user; the others' follow at distances of tlb_table_size.
+    TlbTable& first_table();
     // The id of the pair of the address's linear page and the host page that it may be executed from now; fetches when
     // the table has none yet. 0 on a fault (fault().kind says so), and when the page is not plain memory. While the
     // pair stands, the id also stands in the table (tlb_execute_ids_offset), unless another page has taken its slot or

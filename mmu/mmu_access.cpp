@@ -304,6 +304,8 @@ u32 Mmu::execute_id(LinearAddress address) {
     return note_execute(address, code.host - address.page_offset());
 }
 
+TlbTable& Mmu::first_table() { return *impl_->tables[0]; }
+
 void Mmu::remember_target(LinearAddress address, const void* code) {
     TlbTable& table = *view().table;
     if (!impl_->pool.is_never(table)) table.remember_target(address.value, code);

@@ -1,5 +1,6 @@
 // The first level of the software TLB as translated code sees it: one table per address space and rights mode, laid out
-// so that everything is addressed relative to one base register.
+// so that everything is addressed relative to one base register. The tables of one address space follow each other in
+// the order of RightsMode, tlb_table_size apart.
 //
 // A table is a contiguous piece of reserved memory:
 //

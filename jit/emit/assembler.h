@@ -3,6 +3,7 @@
 
 #include "jit/context.h"
 #include "jit/emit/registers.h"
+#include "mmu/address_spaces.h"
 #include "mmu/tlb_layout.h"
 
 #include <asmjit/asmjit.h>
@@ -28,7 +29,8 @@ inline x86::Mem spilled_slot(unsigned guest, u32 size = 8, i32 depth = 0) {
 }
 inline x86::Gpq host_gpq(unsigned guest) { return x86::gpq(host_of_guest[guest]); }
 
-// Relative to the current TLB table, whose address is GS's base.
+// Of the table for a rights mode, relative to the first of the current address space, whose address is GS's base.
+constexpr u64 table_of(mmu::RightsMode mode) { return static_cast<u64>(mode) * mmu::tlb_table_size; }
 inline x86::Mem table_at(u64 offset, u32 size) {
     x86::Mem m = x86::ptr_abs(offset, size);
     m.setSegment(x86::gs);

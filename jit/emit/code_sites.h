@@ -3,6 +3,7 @@
 
 #include "cpu/instruction.h"
 #include "jit/ir/unit.h"
+#include "mmu/address_spaces.h"
 
 #include <array>
 #include <memory>
@@ -59,6 +60,7 @@ struct Exit {
     FlagsIn flags = FlagsIn::packed; // host or packed.
     bool in_page = true;             // The target is in the unit's own page.
     u32 unit = 0;
+    mmu::RightsMode rights = mmu::RightsMode::user; // Of the target's mode.
     u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
     u32 stub = 0;       // Offset of the stub, which leaves to the engine.
     u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.

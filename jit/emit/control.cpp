@@ -63,9 +63,10 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         const Label there = a_.newLabel();
         exit.guard = here();
         a_.mov(t1, x86::rcx);
-        a_.mov(x86::ecx, table_at(mmu::tlb_execute_ids_offset
-                                      + ((exit.target >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
-                                  4));
+        a_.mov(x86::ecx,
+               jit::table_at(table_of(exit.rights) + mmu::tlb_execute_ids_offset
+                                 + ((exit.target >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
+                             4));
         a_.lea(x86::ecx, x86::ptr(x86::rcx, 0x7FFF'FFFF)); // Minus the id; put in when it is linked.
         exit.guard_id = here() - 4;
         a_.short_().jecxz(x86::rcx, there);
@@ -99,6 +100,7 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
     exit.target = target;
     exit.flags = flags_;
     exit.unit = request_.unit_index;
+    exit.rights = request_.mode.rights;
     exit.in_page = (target ^ request_.unit.linear) < page_size;
     const Label stub = a_.newLabel();
     if (target <= from) poll_backward(stub);
@@ -141,6 +143,7 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         exit.target = op.target;
         exit.flags = FlagsIn::host;
         exit.unit = request_.unit_index;
+        exit.rights = request_.mode.rights;
         const Label stub = a_.newLabel();
         a_.long_().j(inverse[op.condition ^ 1], stub);
         exit.jump = here() - 4;
@@ -208,7 +211,7 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.bind(unknown);
     note_target(miss);
-    a_.jmp(thunk(request_.thunks.go_on));
+    a_.jmp(go_on());
     a_.bind(miss);
     to_interpreter(op);
 }
@@ -235,7 +238,7 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     a_.jmp(CALQUE_CONTEXT(scratch));
     a_.bind(unknown);
     note_target(miss);
-    a_.mov(t1, thunk(request_.thunks.go_on)); // Once the return address is pushed: to look may set an accessed bit.
+    a_.mov(t1, go_on()); // Once the return address is pushed: to look may set an accessed bit.
     a_.jmp(known);
     a_.bind(miss);
     to_interpreter(op);
@@ -254,7 +257,7 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
     a_.bind(unknown);
     note_target(miss);
     advance_stack(popped);
-    a_.jmp(thunk(request_.thunks.go_on));
+    a_.jmp(go_on());
     a_.bind(miss);
     to_interpreter(op);
 }

@@ -30,7 +30,8 @@ class ThunkEmitter {
         leave();
         leave_computed();
         resolve();
-        go_on();
+        for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
+            go_on(static_cast<mmu::RightsMode>(mode));
         refill();
         read_timestamp();
         load_vectors();
@@ -171,11 +172,11 @@ class ThunkEmitter {
         return_to_engine();
     }
 
-    void go_on() {
+    void go_on(mmu::RightsMode mode) {
         const asmjit::Label found = a_.newLabel(), miss = a_.newLabel();
-        out_.go_on = here();
+        out_.go_on[static_cast<unsigned>(mode)] = here();
         a_.mov(t0, CALQUE_CONTEXT(leave_rip));
-        emit_target_lookup(a_, index_, found, miss);
+        emit_target_lookup(a_, index_, mode, found, miss);
         a_.bind(found);
         a_.jmp(t1);
         a_.bind(miss);

@@ -3,7 +3,9 @@
 
 #include "base/types.h"
 #include "jit/cache/target_index.h"
+#include "mmu/address_spaces.h"
 
+#include <array>
 #include <vector>
 
 namespace calque::jit {
@@ -31,7 +33,7 @@ struct Thunks {
     u32 interpret = 0; // JMPed to, with the site in the context; flags as the site says.
     u32 leave = 0;     // JMPed to, with the exit in the context and flags packed.
     u32 resolve = 0;   // The same, but goes on at the exit's target when there is code for it.
-    u32 go_on = 0;     // JMPed to, with flags packed; goes on at JitContext::leave_rip.
+    std::array<u32, mmu::rights_modes> go_on{}; // JMPed to, with flags packed: on at JitContext::leave_rip.
     u32 leave_computed = 0; // JMPed to as if it were a unit: leaves with JitContext::leave_rip as RIP.
     u32 read_timestamp = 0; // CALLed; the time-stamp counter in RAX; T1 and the flags change.
     u32 load_vectors = 0;   // CALLed; the guest's vectors and MXCSR into the host's. Flags are kept.

@@ -6,6 +6,7 @@
 #include "jit/emit/code_sites.h"
 #include "jit/emit/reencode.h"
 #include "jit/emit/thunks.h"
+#include "jit/translate/translate.h"
 
 #include <functional>
 
@@ -18,6 +19,7 @@ struct EmitRequest {
     const Thunks& thunks;
     u32 unit_index;
     u32 first_site, first_exit; // Numbers of the unit's sites and exits.
+    const UnitMode& mode;
 };
 
 class UnitEmitter {
@@ -87,12 +89,27 @@ class UnitEmitter {
     void need_vectors();
     void advance_stack(i32 bytes);
 
+    // --- To other modes (fast_calls.cpp)
+    void check_system_calls(Label off);
+    void check_mode(const UnitMode& mode, Label other);
+    void go_to_mode(const UnitMode& mode);
+
     // Code that is seldom run comes after the rest.
     void later(std::function<void()> emit) { cold_.push_back(std::move(emit)); }
     u32 here() const { return static_cast<u32>(a_.offset()); }
+    // In the table of the unit's rights mode.
+    x86::Mem table_at(u64 offset, u32 size) const { return jit::table_at(table_ + offset, size); }
+    x86::Mem table_at(const x86::Gp& index, u64 offset, u32 size) const {
+        return jit::table_at(index, table_ + offset, size);
+    }
+    x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) const {
+        return jit::table_at_scaled(index, table_ + offset, size);
+    }
+    asmjit::Imm go_on() const { return thunk(request_.thunks.go_on[static_cast<unsigned>(request_.mode.rights)]); }
     asmjit::Imm thunk(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
 
     const EmitRequest& request_;
+    const u64 table_; // The offset of the rights mode's TLB table.
     EmittedUnit out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;

@@ -3,6 +3,7 @@
 
 #include "cpu/decode/decoder.h"
 #include "jit/ir/unit.h"
+#include "mmu/address_spaces.h"
 
 #include <span>
 
@@ -17,16 +18,24 @@ struct UnitMode {
     bool x87_traps = false;           // FCW unmasks an exception, or one is pending.
     bool x87_transcendentals = false; // On the host's unit: Switches::x87_transcendentals, the same for all units.
     bool ring0 = false;               // CPL 0 in protected mode.
-    bool alone = false;               // Each access has a check of its own (no ir::Window).
-    bool timestamp_off = false;       // RDTSC is not allowed (CR4.TSD).
+    mmu::RightsMode rights = mmu::RightsMode::supervisor; // Of memory accesses.
+    bool smap = false;                                    // CR4.SMAP: STAC and CLAC change the rights mode.
+    bool tsd = false;                                     // CR4.TSD.
+    bool alone = false;                                   // Each access has a check of its own (no ir::Window).
 
+    bool timestamp_off() const { return tsd && !ring0; }
+    // 32 bits.
     u64 key() const {
         return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
-               | (ring0 ? 0x800u : 0u) | (timestamp_off ? 0x1000u : 0u) | (alone ? 0x2000u : 0u)
+               | (ring0 ? 0x800u : 0u) | (tsd ? 0x1000u : 0u) | (alone ? 0x2000u : 0u) | (smap ? 0x4000u : 0u)
                | (x87_off ? 0x10000u : 0u) | (mmx_off ? 0x20000u : 0u) | (wait_off ? 0x40000u : 0u)
-               | (x87_traps ? 0x80000u : 0u);
+               | (x87_traps ? 0x80000u : 0u) | static_cast<u32>(rights) << 20;
     }
 };
+// The mode that SYSCALL goes to from a program, and back; that STAC goes to, and back.
+UnitMode system_mode(UnitMode mode);
+UnitMode program_mode(UnitMode mode);
+UnitMode access_mode(UnitMode mode, bool allowed);
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
