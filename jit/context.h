@@ -40,6 +40,7 @@ struct JitContext {
     u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed).
     u32 host_mxcsr = 0x1F80;
     u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
+    const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
     u64 x87_instruction = 0;       // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.

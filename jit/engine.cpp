@@ -129,6 +129,7 @@ void Engine::attach(Cpu& cpu) {
         decoder_ = std::make_unique<cpu::Decoder>(cpu.model);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
+        context_.timestamp_scale = cpu.platform.timestamp_scale();
     }
     table_ = nullptr; // Another thread, perhaps.
     host::current_engine = this;

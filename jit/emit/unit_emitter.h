@@ -9,6 +9,7 @@
 #include "jit/translate/translate.h"
 
 #include <functional>
+#include <initializer_list>
 
 namespace calque::jit {
 
@@ -52,8 +53,9 @@ class UnitEmitter {
 
     // --- Flags (flags.cpp)
     FlagsIn entry_preference() const;
-    void before_clobber(const ir::Op& op); // EFLAGS are about to be lost.
-    void flags_to_host();                  // Changes T0, unless they are there.
+    void before_clobber(const ir::Op& op);                                        // EFLAGS are about to be lost.
+    void clobber_with(const ir::Op& op, std::initializer_list<unsigned> written); // The same, with guest registers.
+    void flags_to_host();                                                         // Changes T0, unless they are there.
     void flags_to_packed();
     void recompute_recipe();
     bool needs_host_flags(const ir::Op& op) const;

@@ -84,7 +84,7 @@ u32 written_registers(const Op& op) {
     case Kind::call:
     case Kind::call_indirect:
     case Kind::return_near: return sp;
-    case Kind::read_timestamp: return a | d;
+    case Kind::read_timestamp: return a | c | d;
     case Kind::system_call: return c | 1u << 11;
     default: return 0;
     }

@@ -118,7 +118,7 @@ constexpr Named kinds[] = {
     {RowKind::disable_interrupts, "CLI"},
     {RowKind::enable_interrupts, "STI"},
     {RowKind::push_flags, "PUSHFQ"},
-    {RowKind::read_timestamp, "RDTSC"},
+    {RowKind::read_timestamp, "RDTSC RDTSCP"},
     {RowKind::system_call, "SYSCALL"},
     {RowKind::system_return, "SYSRET"},
     {RowKind::allow_access, "STAC"},
