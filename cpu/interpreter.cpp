@@ -185,8 +185,9 @@ Block* Interpreter::lookup(Cpu& cpu, const DecodeMode& mode, bool single) {
     }
     if (!block || block->bytes > place.within_limit) {
         block = translator_->translate(cpu, place, mode, key, single ? 1 : longest_block);
-        // What is decoded anew each time, or checked, is not to be translated: it would be reported for ever.
-        const bool may_be_hot = hot_after_ != 0 && !single && block && !block->crosses;
+        // What is decoded anew each time is not to be translated: it would be reported for ever.
+        const bool cached = block && (!block->crosses || block->second_page.value != 0);
+        const bool may_be_hot = hot_after_ != 0 && !single && cached;
         if (block) block->heat = may_be_hot ? hot_after_ : std::numeric_limits<i32>::max();
     }
     if (block && !block->crosses && !single)

@@ -121,6 +121,11 @@ class TlbTable {
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();
+    template <class Body> void for_each_target_group(Body body) {
+        for (u64 word = 0; word < targets_touched_.size(); ++word)
+            for (u64 left = targets_touched_[word]; left != 0; left &= left - 1)
+                body((word * 64 + static_cast<u64>(std::countr_zero(left))) * tlb_target_group);
+    }
     // Calls body(first slot) for each touched group.
     template <class Body> void for_each_touched(Body body) {
         for (u64 word = 0; word < size() / group / 64 + (size() < group * 64); ++word)
@@ -130,7 +135,8 @@ class TlbTable {
 
     u64 index_mask_ = (tlb_smallest - 1) * sizeof(TlbEntry);
     u64 code_key_ = 0;
-    u64 targets_touched_ = 0;
+    bool any_target_ = false;
+    std::array<u64, tlb_target_count / tlb_target_group / 64> targets_touched_{};
     PageSet target_pages_{}; // Linear pages that have targets.
     u64 ids_touched_ = 0;
     u64 pressure_ = 0; // Recent evictions, halved now and then.

@@ -19,9 +19,17 @@ struct UnitKey {
     bool operator==(const UnitKey&) const = default;
 };
 
+// Where an instruction that crosses a page goes on.
+struct SecondPage {
+    PhysicalAddress address;
+    u32 bytes = 0; // There; 0: it does not.
+    u32 id = 0;    // The page's execute id.
+};
+
 struct TranslatedUnit {
     UnitKey key;
-    u32 bytes = 0; // Of guest code.
+    u32 bytes = 0; // Of guest code, in the key's page.
+    SecondPage second;
     u32 instructions = 0;
     const std::byte* code = nullptr;
     u32 code_bytes = 0;
@@ -60,7 +68,7 @@ class CodeCache {
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }
     bool full() const { return !arena_.has_room(largest_unit); }
-    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit);
+    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit, const SecondPage& second = {});
 
     TranslatedUnit& unit(u32 number) { return units_[number]; }
     Site& site(u32 number) { return sites_[number]; }
@@ -72,6 +80,7 @@ class CodeCache {
     // Kills the units that have a byte in the range: nothing leads to them any more. Their linear addresses, good until
     // the next call.
     std::span<const u64> kill(PhysicalAddress address, u64 length);
+    void kill(u32 unit);
     void flush();
 
     const CodeCacheCounters& counters() const { return counters_; }
@@ -83,7 +92,6 @@ class CodeCache {
             return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
         }
     };
-    void kill(u32 number);
     void unlink(u32 exit);
     void patch_jump(const std::byte* at, const std::byte* target);
 

@@ -32,20 +32,21 @@ void UnitEmitter::check_system_calls(Label off) {
 
 // The target cache of that mode's table is for code of that mode.
 void UnitEmitter::check_mode(const UnitMode& mode, Label other) {
-    a_.cmp(jit::table_at(table_of(mode.rights) + mmu::tlb_code_key_offset, 4), static_cast<i32>(mode.key()));
+    a_.cmp(jit::table_at(table_of(mode.rights()) + mmu::tlb_code_key_offset, 4), static_cast<i32>(mode.key()));
     a_.long_().jne(other);
 }
 
 // T0: the address to go on at. Flags are packed.
 void UnitEmitter::go_to_mode(const UnitMode& mode) {
-    const u64 targets = table_of(mode.rights) + mmu::tlb_targets_offset;
+    const u64 targets = table_of(mode.rights()) + mmu::tlb_targets_offset;
     const Label unknown = a_.newLabel();
-    a_.lea(t1d, x86::ptr(t0, t0));
+    a_.rorx(t1, t0, page_shift - 1); // mmu::tlb_target_slot(), times two.
+    a_.lea(t1d, x86::ptr(t1, t0, 1));
     a_.and_(t1d, static_cast<i32>((mmu::tlb_target_count - 1) * 2));
     a_.cmp(t0, jit::table_at_scaled(t1, targets, 8));
     a_.long_().jne(unknown);
     a_.jmp(jit::table_at_scaled(t1, targets + 8, 8));
-    const u32 go_on = request_.thunks.go_on[static_cast<unsigned>(mode.rights)];
+    const u32 go_on = request_.thunks.go_on[mode.is.rights];
     later([this, unknown, go_on] {
         a_.bind(unknown);
         a_.mov(CALQUE_CONTEXT(leave_rip), t0);
@@ -118,7 +119,7 @@ void UnitEmitter::emit_system_return(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_change_access(const ir::Op& op) {
-    const bool allow = request_.mode.rights == mmu::RightsMode::supervisor;
+    const bool allow = request_.mode.rights() == mmu::RightsMode::supervisor;
     if (flags_ == FlagsIn::host) before_clobber(op);
     a_.mov(t1, CALQUE_CONTEXT(state));
     if (allow)
@@ -128,7 +129,7 @@ void UnitEmitter::emit_change_access(const ir::Op& op) {
     a_.or_(CALQUE_CONTEXT(unsynced), sync_access);
     const std::size_t number = out_.exits.size();
     leave_to(op.target, op.rip);
-    out_.exits[number].rights = access_mode(request_.mode, allow).rights;
+    out_.exits[number].rights = access_mode(request_.mode, allow).rights();
 }
 
 } // namespace calque::jit

@@ -45,7 +45,7 @@ void UnitEmitter::poll_before(u64 rip) {
     exit.target = rip;
     exit.flags = flags_;
     exit.unit = request_.unit_index;
-    exit.rights = request_.mode.rights;
+    exit.rights = request_.mode.rights();
     const Label stub = a_.newLabel();
     poll_backward(stub);
     exit_stub(number, stub);

@@ -10,14 +10,16 @@ x86::Mem entry_at(std::size_t offset, u32 size) { return x86::ptr(t1, static_cas
 
 // T1: code for T0, to be entered in the table's own cache. Changes RCX.
 void remember(x86::Assembler& a, u64 table) {
-    static_assert(sizeof(mmu::TlbTarget) == 16 && mmu::tlb_target_count == 4096 && mmu::tlb_target_group == 64);
-    a.mov(x86::ecx, t0d);
+    static_assert(sizeof(mmu::TlbTarget) == 16 && mmu::tlb_target_group == 64);
+    a.rorx(x86::rcx, t0, page_shift);
+    a.add(x86::ecx, t0d);
     a.and_(x86::ecx, static_cast<i32>(mmu::tlb_target_count - 1));
     a.shl(x86::ecx, 4);
     a.mov(table_at(x86::rcx, table + mmu::tlb_targets_offset, 8), t0);
     a.mov(table_at(x86::rcx, table + mmu::tlb_targets_offset + 8, 8), t1);
     a.shr(x86::ecx, 4 + 6);
     a.bts(table_at(table + mmu::tlb_targets_touched_offset, 8), x86::rcx);
+    a.mov(table_at(table + mmu::tlb_any_target_offset, 1), 1);
     a.rorx(x86::rcx, t0, page_shift);
     a.and_(x86::ecx, 4095);
     a.bts(table_at(table + mmu::tlb_target_pages_offset, 8), x86::rcx);

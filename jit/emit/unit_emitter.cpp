@@ -2,7 +2,7 @@
 
 namespace calque::jit {
 
-UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights)) {
+UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
     code_.attach(&a_);
 }
@@ -42,6 +42,7 @@ EmittedUnit UnitEmitter::run() {
         flags_ = FlagsIn::packed;
         break;
     }
+    if (request_.second_page_id != 0) guard_second_page();
     for (const ir::Op& op : request_.unit.ops) {
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;

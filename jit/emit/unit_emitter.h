@@ -21,6 +21,7 @@ struct EmitRequest {
     u32 unit_index;
     u32 first_site, first_exit; // Numbers of the unit's sites and exits.
     const UnitMode& mode;
+    u32 second_page_id = 0; // Execute id of the page where an instruction that crosses one goes on.
 };
 
 class UnitEmitter {
@@ -47,6 +48,7 @@ class UnitEmitter {
     void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // Eight bytes.
     void open_window(const ir::Op& op);
+    Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
     void use_window(const ir::Op& op);
     x86::Mem operand(u32 size) const;
     void join_address(); // The sum in T1; T0 is free.
@@ -57,7 +59,7 @@ class UnitEmitter {
     void clobber_with(const ir::Op& op, std::initializer_list<unsigned> written); // The same, with guest registers.
     void flags_to_host();                                                         // Changes T0, unless they are there.
     void flags_to_packed();
-    void recompute_recipe();
+    void recompute_recipe(const FlagRecipe& recipe);
     bool needs_host_flags(const ir::Op& op) const;
     bool invalidates_recipe(const ir::Op& op) const;
     void after_execution(const ir::Op& op);
@@ -83,6 +85,8 @@ class UnitEmitter {
     void to_interpreter(const ir::Op& op);
     void leave_to(u64 target, u64 from);
     void exit_stub(std::size_t exit, Label stub);
+    u32 guard_page(u64 table, u64 linear, u32 id, Label gone);
+    void guard_second_page();
     void poll_backward(Label leave);
     void probe_target(Label miss);
     void note_target(Label not_canonical);
@@ -107,7 +111,7 @@ class UnitEmitter {
     x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) const {
         return jit::table_at_scaled(index, table_ + offset, size);
     }
-    asmjit::Imm go_on() const { return thunk(request_.thunks.go_on[static_cast<unsigned>(request_.mode.rights)]); }
+    asmjit::Imm go_on() const { return thunk(request_.thunks.go_on[request_.mode.is.rights]); }
     asmjit::Imm thunk(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
 
     const EmitRequest& request_;

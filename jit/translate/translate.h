@@ -5,6 +5,7 @@
 #include "jit/ir/unit.h"
 #include "mmu/address_spaces.h"
 
+#include <bit>
 #include <span>
 
 namespace calque::jit {
@@ -12,25 +13,25 @@ namespace calque::jit {
 // What, besides the bytes, shapes a unit.
 struct UnitMode {
     cpu::DecodeMode decode;
-    bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
-    bool float_traps = false;              // MXCSR unmasks an exception.
-    bool x87_off = false, mmx_off = false, wait_off = false;
-    bool x87_traps = false;           // FCW unmasks an exception, or one is pending.
-    bool x87_transcendentals = false; // On the host's unit: Switches::x87_transcendentals, the same for all units.
-    bool ring0 = false;               // CPL 0 in protected mode.
-    mmu::RightsMode rights = mmu::RightsMode::supervisor; // Of memory accesses.
-    bool smap = false;                                    // CR4.SMAP: STAC and CLAC change the rights mode.
-    bool tsd = false;                                     // CR4.TSD.
-    bool alone = false;                                   // Each access has a check of its own (no ir::Window).
+    struct Bits {                             // One word: the key is computed at each entry to translated code.
+        u32 sse_off : 1 = 0, avx_off : 1 = 0; // These instructions raise #UD or #NM.
+        u32 float_traps : 1 = 0;              // MXCSR unmasks an exception.
+        u32 x87_off : 1 = 0, mmx_off : 1 = 0, wait_off : 1 = 0;
+        u32 x87_traps : 1 = 0;           // FCW unmasks an exception, or one is pending.
+        u32 x87_transcendentals : 1 = 0; // On the host's unit: Switches::x87_transcendentals, the same for all units.
+        u32 ring0 : 1 = 0;               // CPL 0 in protected mode.
+        u32 alone : 1 = 0;               // Each access has a check of its own (no ir::Window).
+        u32 tsd : 1 = 0;                 // CR4.TSD.
+        u32 smap : 1 = 0;                // CR4.SMAP: STAC and CLAC change the rights mode.
+        u32 rights : 2 = 0;              // mmu::RightsMode, of memory accesses.
+        u32 reserved : 18 = 0;
+    } is;
 
-    bool timestamp_off() const { return tsd && !ring0; }
-    // 32 bits.
-    u64 key() const {
-        return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
-               | (ring0 ? 0x800u : 0u) | (tsd ? 0x1000u : 0u) | (alone ? 0x2000u : 0u) | (smap ? 0x4000u : 0u)
-               | (x87_off ? 0x10000u : 0u) | (mmx_off ? 0x20000u : 0u) | (wait_off ? 0x40000u : 0u)
-               | (x87_traps ? 0x80000u : 0u) | static_cast<u32>(rights) << 20;
-    }
+    mmu::RightsMode rights() const { return static_cast<mmu::RightsMode>(is.rights); }
+    void set_rights(mmu::RightsMode rights) { is.rights = static_cast<u32>(rights) & 3; }
+    bool timestamp_off() const { return is.tsd && !is.ring0; }
+    // Of 32 bits.
+    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8; }
 };
 // The mode that SYSCALL goes to from a program, and back; that STAC goes to, and back.
 UnitMode system_mode(UnitMode mode);
