@@ -12,6 +12,9 @@ struct TlbLayoutCheck {
     static_assert(std::is_standard_layout_v<TlbTable> && sizeof(TlbTable) <= tlb_execute_ids_offset);
     static_assert(offsetof(TlbTable, index_mask_) == tlb_index_mask_offset);
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
+    static_assert(offsetof(TlbTable, any_target_) == tlb_any_target_offset && sizeof(bool) == 1);
+    static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
+    static_assert(offsetof(TlbTable, target_pages_) == tlb_target_pages_offset && TlbTable::page_bits == 4096);
     static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
     static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_targets_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
@@ -165,7 +168,7 @@ void TlbTable::clear_ids() {
 void TlbTable::remember_target(u64 linear, const void* code) {
     const u64 n = tlb_target_slot(linear);
     targets()[n] = {linear, code};
-    targets_touched_[n / target_group / 64] |= u64{1} << (n / target_group % 64);
+    targets_touched_[n / tlb_target_group / 64] |= u64{1} << (n / tlb_target_group % 64);
     any_target_ = true;
     add(target_pages_, linear >> page_shift);
 }
@@ -173,14 +176,19 @@ void TlbTable::remember_target(u64 linear, const void* code) {
 void TlbTable::drop_targets(u64 first, u64 length) {
     const u64 from = first - page_size;
     for_each_target_group([&](u64 begin) {
-        for (u64 n = begin; n < begin + target_group; ++n)
+        for (u64 n = begin; n < begin + tlb_target_group; ++n)
             if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
     });
 }
 
+void TlbTable::forget_target(u64 linear) {
+    const u64 n = tlb_target_slot(linear);
+    if (targets()[n].linear == linear) targets()[n] = {empty_target(n), nullptr};
+}
+
 void TlbTable::forget_targets() {
     if (!any_target_) return;
-    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, target_group, TlbTarget{}); });
+    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, tlb_target_group, TlbTarget{}); });
     targets()[0].linear = empty_target(0);
     targets_touched_.fill(0);
     any_target_ = false;

@@ -4,8 +4,12 @@
 
 namespace calque::jit {
 
+namespace {
+constexpr u32 most_relinks = 16;
+}
+
 CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets) : arena_(bytes) {
-    thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, thunks_));
+    thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, index_, thunks_));
     first_unit_ = arena_.next();
 }
 
@@ -16,6 +20,12 @@ std::optional<u32> CodeCache::find(const UnitKey& key) const {
     if (at == by_key_.end()) return std::nullopt;
     recent = {key, at->second};
     return at->second;
+}
+
+void CodeCache::enter_indexed(u32 number, u32 page_id) {
+    const TranslatedUnit& unit = units_[number];
+    if (page_id == 0 || unit.dead) return;
+    index_.entry(unit.key.linear) = {unit.key.linear, unit.key.mode, unit.at(unit.entry_packed), page_id, number};
 }
 
 u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit emitted, const SecondPage& second) {
@@ -64,6 +74,10 @@ void CodeCache::link(u32 number, u32 target_number, u32 page_id) {
     TranslatedUnit& from = units_[exit.unit];
     TranslatedUnit& target = units_[target_number];
     if (from.dead || target.dead || (!exit.in_page && page_id == 0)) return;
+    if (exit.linked_to == target_number + 1 && (exit.in_page || exit.page_id == page_id)) return;
+    // One that leads to several places in turn stays as it is: to write to code costs more than to look it up.
+    if (exit.linked_to != 0 && ++exit.relinks > most_relinks) return;
+    exit.page_id = page_id;
     unlink(number);
     const std::byte* const entry = target.at(exit.flags == FlagsIn::host ? target.entry_host : target.entry_packed);
     if (exit.in_page) {
@@ -99,10 +113,11 @@ void CodeCache::kill(u32 number) {
     const auto at = by_key_.find(unit.key);
     if (at != by_key_.end() && at->second == number) by_key_.erase(at);
     recent_[Hash{}(unit.key) % recent_count] = {};
+    index_.forget(unit.key.linear, number);
 }
 
-bool CodeCache::kill(PhysicalAddress address, u64 length) {
-    bool any = false;
+std::span<const u64> CodeCache::kill(PhysicalAddress address, u64 length) {
+    killed_.clear();
     for (u64 page = address.page_number(); page <= (address + (length - 1)).page_number(); ++page) {
         const auto at = by_page_.find(page);
         if (at == by_page_.end()) continue;
@@ -113,16 +128,17 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
             };
             if (!hit(unit.key.physical, unit.bytes) && !hit(unit.second.address.value, unit.second.bytes)) return false;
             kill(number);
-            any = true;
+            killed_.push_back(unit.key.linear);
             return true;
         });
     }
-    return any;
+    return killed_;
 }
 
 void CodeCache::flush() {
     arena_.cut(first_unit_);
     recent_.assign(recent_count, {});
+    index_.clear();
     units_.clear();
     sites_.clear();
     exits_.clear();

@@ -3,11 +3,13 @@
 #pragma once
 
 #include "jit/cache/arena.h"
+#include "jit/cache/target_index.h"
 #include "jit/emit/code_sites.h"
 #include "jit/emit/thunks.h"
 
 #include <deque>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 namespace calque::jit {
@@ -52,6 +54,14 @@ class CodeCache {
     const std::byte* thunk(u32 offset) const { return thunk_base_ + offset; }
 
     std::optional<u32> find(const UnitKey& key) const;
+    // The unit at `linear` for code of `mode`, if its page has the execute id `page_id` (not 0), and it was entered so.
+    std::optional<u32> find_indexed(u64 linear, u64 mode, u32 page_id) {
+        const IndexedTarget& e = index_.entry(linear);
+        if (e.linear != linear || e.mode != mode || e.page_id != page_id) return std::nullopt;
+        return e.unit;
+    }
+    void enter_indexed(u32 unit, u32 page_id);
+    const TargetIndex& index() const { return index_; }
     // Where the next unit's code will run, and the numbers that it, its sites and exits will have.
     const std::byte* next() const { return arena_.next(); }
     const std::byte* next_cold() const { return arena_.next_cold(); }
@@ -68,8 +78,9 @@ class CodeCache {
 
     // Makes `exit` lead to the unit; `page_id` is that of the target's page (ignored within a page).
     void link(u32 exit, u32 unit, u32 page_id);
-    // Kills the units that have a byte in the range: nothing leads to them any more.
-    bool kill(PhysicalAddress address, u64 length);
+    // Kills the units that have a byte in the range: nothing leads to them any more. Their linear addresses, good until
+    // the next call.
+    std::span<const u64> kill(PhysicalAddress address, u64 length);
     void kill(u32 unit);
     void flush();
 
@@ -86,6 +97,7 @@ class CodeCache {
     void patch_jump(const std::byte* at, const std::byte* target);
 
     CodeArena arena_;
+    TargetIndex index_;
     Thunks thunks_;
     const std::byte* thunk_base_ = nullptr;
     const std::byte* first_unit_ = nullptr;
@@ -101,6 +113,7 @@ class CodeCache {
     mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
     std::unordered_map<UnitKey, u32, Hash> by_key_;
     std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
+    std::vector<u64> killed_;                           // By the last kill().
     CodeCacheCounters counters_;
 };
 

@@ -2,7 +2,7 @@
 
 namespace calque::jit {
 
-UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request) {
+UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
     code_.attach(&a_);
 }
@@ -21,7 +21,8 @@ namespace {
 bool ends_unit(ir::OpKind kind) {
     using ir::OpKind;
     return kind == OpKind::interpret_and_leave || kind == OpKind::call_indirect || kind == OpKind::jump_indirect
-           || kind == OpKind::return_near;
+           || kind == OpKind::return_near || kind == OpKind::system_call || kind == OpKind::system_return
+           || kind == OpKind::change_access;
 }
 } // namespace
 
