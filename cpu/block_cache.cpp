@@ -1,6 +1,7 @@
 #include "cpu/block_cache.h"
 
 #include <algorithm>
+#include <limits>
 #include <new>
 
 namespace calque::cpu {
@@ -45,6 +46,7 @@ void BlockCache::link(const Instruction* chain, Block& target, Handler handler) 
 
 void BlockCache::kill(Block& block) {
     block.dead = true;
+    if (block.heat < std::numeric_limits<i32>::max()) remember_heat(block.address, block.key, block.heat);
     for (unsigned n = 0; n < block.count; ++n)
         block.records()[n].handler = stale;
     for (u32 index = block.incoming; index != 0;) {

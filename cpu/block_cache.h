@@ -3,6 +3,7 @@
 
 #include "cpu/block.h"
 
+#include <array>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -41,6 +42,16 @@ class BlockCache {
     // Kills the blocks that have a byte in the range. Their records stay in memory, as exits, until the next flush.
     void kill(PhysicalAddress address, u64 length);
 
+    // Code that is rewritten again and again gets hot all the same: what was left of a killed block's heat, when its
+    // place is known, or `otherwise`.
+    i32 heat_left(PhysicalAddress address, u64 key, i32 otherwise) const {
+        const Heat& heat = heats_[bucket(address, key) % heats_.size()];
+        return heat.address == address && heat.key == key ? heat.left : otherwise;
+    }
+    void remember_heat(PhysicalAddress address, u64 key, i32 left) {
+        heats_[bucket(address, key) % heats_.size()] = {address, key, left};
+    }
+
     const BlockCacheCounters& counters() const { return counters_; }
 
     static constexpr u32 header_records = sizeof(Block) / sizeof(Instruction);
@@ -64,6 +75,12 @@ class BlockCache {
     u32 capacity_;
     u32 used_;
     std::vector<Block*> buckets_;
+    struct Heat {
+        PhysicalAddress address{~u64{0}};
+        u64 key = 0;
+        i32 left = 0;
+    };
+    std::array<Heat, 1024> heats_;
     std::unordered_map<u64, std::vector<Block*>> pages_; // By physical page number.
     BlockCacheCounters counters_;
 };

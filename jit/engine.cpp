@@ -86,7 +86,7 @@ void Engine::map_changed() { flush(); }
 
 void Engine::code_written(PhysicalAddress address, u64 length) {
     if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
-        if (cache_.kill(address, length)) cpu_->mmu.forget_targets();
+        kill(address, length);
         return;
     }
     std::lock_guard lock(mutex_);
@@ -103,15 +103,19 @@ void Engine::forget_all() {
     if (cpu_) cpu_->mmu.forget_targets();
 }
 
+void Engine::kill(PhysicalAddress address, u64 length) {
+    if (!cache_.kill(address, length)) return;
+    for (const UnitKey& key : cache_.last_killed())
+        cpu_->mmu.forget_target(LinearAddress(key.linear));
+}
+
 void Engine::serve_code_events() {
     std::lock_guard lock(mutex_);
     pending_ = false;
     if (flush_wanted_) forget_all();
     flush_wanted_ = false;
-    bool killed = false;
     for (const Range& range : written_)
-        killed |= cache_.kill(range.address, range.length);
-    if (killed) cpu_->mmu.forget_targets();
+        kill(range.address, range.length);
     written_.clear();
 }
 
@@ -164,6 +168,10 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         const void* code = continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
+            if (const i32 wait = wait_at_rip(cpu); wait != 0) {
+                interpreter_.keep_cold(wait);
+                continue;
+            }
             if (!translate_at_rip(cpu, unit_mode())) {
                 ++counters_.refused;
                 interpreter_.keep_cold();
@@ -211,6 +219,21 @@ std::optional<u32> Engine::find(Cpu& cpu) {
     return unit;
 }
 
+// How long code that is rewritten again and again is still to be interpreted.
+i32 Engine::wait_at_rip(Cpu& cpu) {
+    mmu::Mmu::CodePage page;
+    if (!cpu.mmu.fetch(LinearAddress(cpu.state.rip()), page) || !page.host) return 0;
+    return cache_.wait(page.address, options_.hot_after);
+}
+
+// The bytes that the unit reads each time it runs become patch fields. False when there are none to be had.
+bool Engine::make_patch_fields(const ir::Unit& unit) {
+    for (const ir::Op& op : unit.ops)
+        if (op.literal.host && !op.literal.field && !memory_.make_patch_field({op.literal.host, op.literal.size}))
+            return false;
+    return true;
+}
+
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const LinearAddress rip(cpu.state.rip());
     mmu::Mmu::CodePage page;
@@ -219,16 +242,23 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     if (cache_.full()) forget_all();
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
     const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - rip.page_offset()));
+    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
     for (;;) {
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
-        ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit);
+        const u64 fields = memory_.patch_fields_made();
+        ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit, patched);
         if (unit.ops.empty()) return std::nullopt;
+        if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
         if (memory_.mark_code(page.address, unit.bytes)) memory_.protect_code_page(page.address.page(), &cpu.mmu);
         std::array<u8, longest_unit * cpu::longest_instruction> marked;
         mmu::copy_from_guest(marked.data(), page.host, unit.bytes);
-        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())) continue;
+        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())
+            || fields != memory_.patch_fields_made()) {
+            if (memory_.page_patched(page.host)) patched.memory = &memory_;
+            continue;
+        }
         legalize(unit);
         Switches switches = options_.switches;
         switches.check_elimination &= !mode.alone;
@@ -362,6 +392,10 @@ const void* Engine::interpret() {
     ++counters_.interpreted;
     ++interpreted_rows_[site.record[0].row];
     store_flags(cpu, site.flags, site.recipe);
+    if (site.patched && !decode_again(site)) {
+        cpu.state.rip() = site.rip;
+        return nullptr;
+    }
     const cpu::Instruction* const record = site.record.data();
     if (site.x87_state) leave_x87();
     cpu.state.rip() = site.rip;
@@ -384,6 +418,22 @@ const void* Engine::interpret() {
     if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
     load_context(cpu);
     return unit.at(site.resume);
+}
+
+// The record of an instruction whose immediate is patched, as it is now. False when the bytes are another instruction.
+bool Engine::decode_again(Site& site) {
+    const TranslatedUnit& unit = cache_.unit(site.unit);
+    const PhysicalAddress at(unit.key.physical + (site.rip - unit.key.linear));
+    std::array<u8, cpu::longest_instruction> bytes;
+    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - at.page_offset()));
+    memory_.read(at, copy);
+    cpu::Instruction now;
+    cpu::Form form;
+    if (decoder_->decode(copy, unit_mode().decode, now, &form) != cpu::DecodeStatus::ok) return false;
+    cpu::Instruction& record = site.record[0];
+    if (now.row != record.row || now.length != record.length || now.handler != record.handler) return false;
+    record.immediate = now.immediate;
+    return true;
 }
 
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.

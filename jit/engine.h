@@ -71,12 +71,16 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void attach(cpu::Cpu& cpu);
     void serve_code_events();
     void forget_all();
+    void kill(PhysicalAddress address, u64 length);
 
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode() const;
     u64 mode_key() const { return unit_mode().key(); }
     // The unit at RIP, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu);
+    i32 wait_at_rip(cpu::Cpu& cpu);
+    bool make_patch_fields(const ir::Unit& unit);
+    bool decode_again(Site& site);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;

@@ -57,6 +57,9 @@ static_assert(tlb_table_size % 0x1'0000 == 0);
 
 // The tag of an empty slot: an address that indexes the slot differs from it in bit 12.
 constexpr u64 tlb_empty_tag(u64 slot) { return (slot ^ 1) << page_shift; }
+// The write tag of a page that may be written, but holds code: no address matches it, and it says that only the marks
+// are in the way (Mmu::refill). No slot's empty tag is odd.
+constexpr u64 tlb_code_tag(u64 page) { return (page ^ page_size) | 1; }
 // Whether an access of `size` bytes (1 to 4096) at `address` lies wholly in the page of `tag`.
 constexpr bool tlb_hit(u64 tag, u64 address, u64 size) { return (address ^ tag) <= page_size - size; }
 

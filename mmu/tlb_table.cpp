@@ -58,7 +58,9 @@ TlbTable::Filled TlbTable::fill(u64 linear, const Filling& page) {
     const u64 old = live_tag(entries()[n], n);
     put(n,
         {.read_tag = page.read ? tag : none,
-         .write_tag = page.write ? tag : none,
+         .write_tag = page.write  ? tag
+                      : page.code ? tlb_code_tag(tag)
+                                  : none,
          .execute_tag = page.execute ? tag : none,
          .host = reinterpret_cast<std::uintptr_t>(page.host)},
         static_cast<u32>(page.frame.page_number()));
@@ -105,8 +107,10 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
         for (u64 n = 0; n < group; ++n)
             found |= held[n] == wanted;
         if (!found) return;
-        for (u64 n = 0; n < group; ++n)
-            if (held[n] == wanted) entries()[first + n].write_tag = tlb_empty_tag(first + n);
+        for (u64 n = first; n < first + group; ++n) {
+            u64& tag = entries()[n].write_tag;
+            if (frames()[n] == wanted && live(tag, n)) tag = tlb_code_tag(tag);
+        }
     });
 }
 

@@ -22,6 +22,7 @@ class TlbTable {
         bool read, write, execute;
         u8* host;
         PhysicalAddress frame; // Guest-physical.
+        bool code = false;     // May be written, but for the code on it. Not with `write`.
     };
 
     TlbTable(const TlbTable&) = delete;
@@ -62,12 +63,16 @@ class TlbTable {
     }
     void set_execute_id(u64 linear, const u8* host_page, u32 id);
     void remember_target(u64 linear, const void* code);
+    void forget_target(u64 linear) {
+        TlbTarget& target = targets()[linear % tlb_target_count];
+        if (target.linear == linear) target = {(linear % tlb_target_count) ^ 1, nullptr};
+    }
 
     // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
     // tlb_smallest pages. Targets whose code may have begun on the page before go, too.
     void drop_page(u64 linear);
     void drop_region(u64 linear, u64 length);
-    void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page.
+    void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page, which has code now.
     void drop_all_writable();
     void forget_targets();
     // Twice the entries, which keep what they hold. False at the largest size.

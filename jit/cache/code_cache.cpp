@@ -24,6 +24,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.key = key;
     unit.bytes = bytes;
     unit.instructions = instructions;
+    unit.born = counters_.units;
     unit.code_bytes = static_cast<u32>(emitted.code.size());
     unit.code = arena_.append(emitted.code);
     unit.entry_host = emitted.entry_host;
@@ -88,6 +89,8 @@ void CodeCache::kill(u32 number) {
     if (unit.dead) return;
     unit.dead = true;
     ++counters_.killed;
+    history_.killed(unit.key.physical, counters_.units - unit.born);
+    last_killed_.push_back(unit.key);
     for (const u32 exit : std::vector<u32>(unit.incoming))
         unlink(exit);
     for (u32 n = 0; n < unit.exits; ++n)
@@ -98,7 +101,7 @@ void CodeCache::kill(u32 number) {
 }
 
 bool CodeCache::kill(PhysicalAddress address, u64 length) {
-    bool any = false;
+    last_killed_.clear();
     for (u64 page = address.page_number(); page <= (address + (length - 1)).page_number(); ++page) {
         const auto at = by_page_.find(page);
         if (at == by_page_.end()) continue;
@@ -107,11 +110,10 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
             if (unit.key.physical >= address.value + length || unit.key.physical + unit.bytes <= address.value)
                 return false;
             kill(number);
-            any = true;
             return true;
         });
     }
-    return any;
+    return !last_killed_.empty();
 }
 
 void CodeCache::flush() {

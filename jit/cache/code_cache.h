@@ -3,6 +3,7 @@
 #pragma once
 
 #include "jit/cache/arena.h"
+#include "jit/cache/rewrite_history.h"
 #include "jit/emit/code_sites.h"
 #include "jit/emit/thunks.h"
 
@@ -27,6 +28,7 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
+    u64 born = 0; // How many units there had been.
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
@@ -59,8 +61,12 @@ class CodeCache {
 
     // Makes `exit` lead to the unit; `page_id` is that of the target's page (ignored within a page).
     void link(u32 exit, u32 unit, u32 page_id);
-    // Kills the units that have a byte in the range: nothing leads to them any more.
+    // Kills the units that have a byte in the range: nothing leads to them any more but the TLB's target caches. They
+    // are in last_killed() then.
     bool kill(PhysicalAddress address, u64 length);
+    const std::vector<UnitKey>& last_killed() const { return last_killed_; }
+    // See RewriteHistory::wait().
+    i32 wait(PhysicalAddress address, i32 hot_after) { return history_.wait(address.value, hot_after); }
     void flush();
 
     const CodeCacheCounters& counters() const { return counters_; }
@@ -92,6 +98,8 @@ class CodeCache {
     mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
     std::unordered_map<UnitKey, u32, Hash> by_key_;
     std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
+    std::vector<UnitKey> last_killed_;
+    RewriteHistory history_;
     CodeCacheCounters counters_;
 };
 

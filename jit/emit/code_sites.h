@@ -45,6 +45,7 @@ struct Site {
     bool write = false;
     bool aligned = false;
     bool window = false;         // The check of a range: where it fails, the unit goes on without such ranges.
+    bool patched = false;        // Its immediate is what guest memory holds.
     bool x87_state = false;      // Its handler looks at the x87 state, or changes it.
     bool resumes = false;        // Translated code goes on behind the instruction, at `resume`.
     u32 unit = 0;                // Index of the translated unit.

@@ -18,6 +18,7 @@ Site& UnitEmitter::new_site(const ir::Op& op) {
     site.flags = flags_ == FlagsIn::host ? FlagsIn::packed : flags_;
     site.recipe = recipe_;
     site.x87_state = op.x87_state;
+    site.patched = op.literal.host != nullptr;
     site.x87_note = x87_note_;
     return site;
 }
@@ -133,6 +134,12 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         x86::CondCode::kNE, x86::CondCode::kE, x86::CondCode::kA,  x86::CondCode::kBE,
         x86::CondCode::kNS, x86::CondCode::kS, x86::CondCode::kPO, x86::CondCode::kPE,
         x86::CondCode::kGE, x86::CondCode::kL, x86::CondCode::kG,  x86::CondCode::kLE};
+    if (op.literal.host) {
+        a_.long_().j(inverse[op.condition], not_taken);
+        branch_literal(op);
+        a_.bind(not_taken);
+        return;
+    }
     const bool in_page = (op.target ^ request_.unit.linear) < page_size;
     if (op.target > op.rip && in_page) { // The branch itself is linked to the target.
         const std::size_t number = out_.exits.size();
@@ -149,6 +156,16 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
     a_.long_().j(inverse[op.condition], not_taken);
     leave_to(op.target, op.rip);
     a_.bind(not_taken);
+}
+
+// Of a taken branch whose distance is patched; what follows is for the other way.
+void UnitEmitter::branch_literal(const ir::Op& op) {
+    const FlagsIn flags = flags_;
+    const FlagRecipe recipe = recipe_;
+    flags_to_packed();
+    emit_jump_indirect(op);
+    flags_ = flags;
+    recipe_ = recipe;
 }
 
 void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
@@ -186,7 +203,9 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     flags_to_packed();
     const Label miss = a_.newLabel();
     poll_or(miss);
-    if (op.access != ir::MemoryAccess::none) {
+    if (op.literal.host) {
+        load_literal_target(op);
+    } else if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
         a_.mov(t0, operand(8));
     } else {
@@ -202,7 +221,9 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     flags_to_packed();
     const Label miss = a_.newLabel();
     poll_or(miss);
-    if (op.access != ir::MemoryAccess::none) {
+    if (op.literal.host) {
+        load_literal_target(op);
+    } else if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
         a_.mov(t0, operand(8));
     } else {
@@ -278,7 +299,12 @@ void UnitEmitter::emit_push_immediate(const ir::Op& op) {
     check_stack(op, host_gpq(cpu::rsp), -8, true);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
-    a_.mov(x86::qword_ptr(t1), Imm(static_cast<i64>(op.guest.immediate)));
+    if (op.literal.host) {
+        load_literal(t0, op);
+        a_.mov(x86::qword_ptr(t1), t0);
+    } else {
+        a_.mov(x86::qword_ptr(t1), Imm(static_cast<i64>(op.guest.immediate)));
+    }
     advance_stack(-8);
     after_execution(op);
 }

@@ -57,7 +57,7 @@ EmittedUnit UnitEmitter::run() {
         const FlagsIn flags = flags_;
         const bool vectors = vectors_here_, x87 = x87_here_;
         const bool continues =
-            op.kind == Kind::host || op.kind == Kind::x87_load_control || op.kind == Kind::multiply_divide
+            op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control || op.kind == Kind::multiply_divide
             || op.kind == Kind::compare_exchange || op.kind == Kind::push_register || op.kind == Kind::push_immediate
             || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
         if (!continues) continue;

@@ -65,6 +65,11 @@ class UnitEmitter {
     void read_guest(const x86::Gpq& to, unsigned guest);
     void write_guest(unsigned guest, const x86::Gpq& from);
 
+    // --- Patched immediates (patched.cpp)
+    void load_literal(const x86::Gpq& to, const ir::Op& op);
+    void load_literal_target(const ir::Op& op); // Changes T1.
+    void multiply_literal(const ir::Op& op, HostOperands operands);
+
     // --- The x87 unit (x87.cpp)
     void need_x87();
     void keep_x87_notes(const ir::Op& op);
@@ -82,6 +87,7 @@ class UnitEmitter {
     void poll_backward(Label leave);
     void probe_target(Label miss);
     void poll_or(Label miss);
+    void branch_literal(const ir::Op& op);
     void poll_before(u64 rip); // Leaves in front of the instruction at `rip` when there are events.
     void need_vectors();
     void advance_stack(i32 bytes);

@@ -285,7 +285,7 @@ void settle_shadows(ir::Unit& unit) {
 } // namespace
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest) {
+                   const UnitMode& mode, unsigned longest, const PatchedCode& patched) {
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
@@ -303,6 +303,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         op.writes = row.written;
         op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
         if (!classify(op, source)) make_interpreted(op, form);
+        if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) break;
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);
         if (ends(op.kind)) {
