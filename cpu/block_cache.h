@@ -42,14 +42,15 @@ class BlockCache {
     // Kills the blocks that have a byte in the range. Their records stay in memory, as exits, until the next flush.
     void kill(PhysicalAddress address, u64 length);
 
-    // Code that is rewritten again and again gets hot all the same: what was left of a killed block's heat, when its
-    // place is known, or `otherwise`.
+    // Code that is rewritten again and again gets hot all the same: what was left of a killed block's heat, when that
+    // was just now, or `otherwise`.
     i32 heat_left(PhysicalAddress address, u64 key, i32 otherwise) const {
         const Heat& heat = heats_[bucket(address, key) % heats_.size()];
-        return heat.address == address && heat.key == key ? heat.left : otherwise;
+        const bool known = heat.address == address && heat.key == key && counters_.blocks - heat.blocks <= heat_lasts;
+        return known ? heat.left : otherwise;
     }
     void remember_heat(PhysicalAddress address, u64 key, i32 left) {
-        heats_[bucket(address, key) % heats_.size()] = {address, key, left};
+        heats_[bucket(address, key) % heats_.size()] = {address, key, counters_.blocks, left};
     }
 
     const BlockCacheCounters& counters() const { return counters_; }
@@ -60,6 +61,7 @@ class BlockCache {
 
   private:
     static constexpr unsigned bucket_bits = 16;
+    static constexpr u64 heat_lasts = 64; // Blocks.
 
     static unsigned bucket(PhysicalAddress address, u64 key) {
         return static_cast<unsigned>(((address.value ^ (key << 12)) * 0x9E3779B97F4A7C15) >> (64 - bucket_bits));
@@ -78,6 +80,7 @@ class BlockCache {
     struct Heat {
         PhysicalAddress address{~u64{0}};
         u64 key = 0;
+        u64 blocks = 0; // As counted when this was entered.
         i32 left = 0;
     };
     std::array<Heat, 1024> heats_;

@@ -221,7 +221,7 @@ void Interpreter::execute(Cpu& cpu, Block& block) {
     cpu.instructions += static_cast<u64>(last - cpu.dispatch.first) + (complete ? 1 : 0);
 }
 
-bool Interpreter::run_blocks(Cpu& cpu, u64 end) {
+bool Interpreter::run_blocks(Cpu& cpu, u64 end, i32 warmth) {
     const bool single = end - cpu.instructions <= longest_block;
     const DecodeMode mode = decode_mode(cpu, false);
     const bool traced = log_.on(Channel::exec);
@@ -235,6 +235,8 @@ bool Interpreter::run_blocks(Cpu& cpu, u64 end) {
             deliver(cpu);
             return false;
         }
+        if (block->heat < std::numeric_limits<i32>::max()) block->heat -= warmth;
+        warmth = 0;
         if (--block->heat <= 0 && hot_after_ != 0) {
             hot_ = block;
             return true;

@@ -10,6 +10,7 @@ namespace calque::cpu {
 namespace {
 
 constexpr unsigned most_attempts = 4;
+constexpr std::size_t remembered_instructions = 4096;
 
 // The bytes may change while they are copied: decoding is done from the copy.
 unsigned copy_code(const u8* host, u64 available, std::array<u8, longest_instruction>& out) {
@@ -31,7 +32,7 @@ void fill_chain(Instruction& chain, unsigned complete, bool in_page, bool linkab
 } // namespace
 
 BlockTranslator::BlockTranslator(mmu::PhysicalMap& memory, BlockCache& cache, const CpuModel& model)
-    : memory_(memory), cache_(cache), decoder_(model) {}
+    : memory_(memory), cache_(cache), decoder_(model, remembered_instructions) {}
 
 void BlockTranslator::mark(Cpu& cpu, PhysicalAddress address, u64 length) {
     if (memory_.mark_code(address, length)) memory_.protect_code_page(address.page(), &cpu.mmu);

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace calque::jit {
 
@@ -21,6 +22,7 @@ using cpu::Flow;
 
 namespace {
 
+constexpr std::size_t remembered_instructions = 4096; // By the decoder.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
@@ -123,7 +125,7 @@ void Engine::attach(Cpu& cpu) {
     if (cpu_ != &cpu) {
         cpu_ = &cpu;
         forget_all();
-        decoder_ = std::make_unique<cpu::Decoder>(cpu.model);
+        decoder_ = std::make_unique<cpu::Decoder>(cpu.model, remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
     }
@@ -151,6 +153,9 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
     } detach{*this};
     const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
+    // What translated code leads to is likely to be as hot, and coming and going costs more than interpreting.
+    const i32 next_to_hot = options_.hot_after / 10;
+    i32 warmth = 0;
     for (;;) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
@@ -167,7 +172,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
         const void* code = continue_at_rip(cpu);
         if (!code) {
-            if (!interpreter_.run_blocks(cpu, end)) continue;
+            if (!interpreter_.run_blocks(cpu, end, std::exchange(warmth, 0))) continue;
             if (const i32 wait = wait_at_rip(cpu); wait != 0) {
                 interpreter_.keep_cold(wait);
                 continue;
@@ -181,6 +186,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
         if (!code) continue;
         execute(cpu, code);
+        warmth = next_to_hot;
         take_x87_notes(context_, cpu.state);
         leave_x87();
     }

@@ -12,12 +12,14 @@ bool PatchFields::note_write(const u8* host, u64 length) {
     if (length == 0 || length > longest) return false;
     const std::lock_guard lock(mutex_);
     Written& written = history_[slot(address_of(host), history_bits)];
-    if (written.address == address_of(host) && written.size == length) {
+    ++writes_;
+    if (written.address == address_of(host) && written.size == length && writes_ - written.last <= soon) {
+        written.last = writes_;
         if (written.times < often) ++written.times;
     } else if (written.times > 1) {
         --written.times;
     } else {
-        written = {address_of(host), static_cast<u8>(length), 1};
+        written = {address_of(host), writes_, static_cast<u8>(length), 1};
     }
     return written.times == often && written.address == address_of(host);
 }

@@ -44,9 +44,11 @@ class PatchFields {
 
   private:
     static constexpr unsigned often = 8;
+    static constexpr u64 soon = 64; // Writes to code: one that comes later does not count as again.
     static constexpr unsigned table_bits = 10, history_bits = 8;
     struct Written {
         u64 address = 0;
+        u64 last = 0; // As `writes_` was.
         u8 size = 0;
         u16 times = 0;
     };
@@ -62,6 +64,7 @@ class PatchFields {
     mutable std::mutex mutex_; // For changes of the fields, and for the history.
     std::array<std::atomic<u64>, std::size_t{1} << table_bits> fields_{};
     std::atomic<u64> added_{0};
+    u64 writes_ = 0;
     std::array<Written, std::size_t{1} << history_bits> history_{};
 };
 

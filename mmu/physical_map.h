@@ -131,9 +131,10 @@ class PhysicalMap {
     u64 patch_fields_made() const;                         // Changes with each make_patch_field().
     bool in_patch_field(const u8* host, u64 length) const; // All of the bytes in one field.
     bool touches_patch_field(const u8* host, u64 length) const;
-    bool page_patched(const u8* host) const;               // Whether there can be any in the page.
-    // Makes bytes a field; the observers are told as of a write. Who caches code looks for fields between mark_code() and
-    // code_marked(), or sees by patch_fields_made() that none has come since it looked. False when there is no room.
+    bool page_patched(const u8* host) const; // Whether there can be any in the page.
+    // Makes bytes a field; the observers are told as of a write. Who caches code looks for fields between mark_code()
+    // and code_marked(), or sees by patch_fields_made() that none has come since it looked. False when there is no
+    // room.
     bool make_patch_field(const PatchedBytes& bytes);
     // Called on the write path of pages that have code, before the bytes change: clears the marks of the touched
     // granules and tells the observers when any was set.

@@ -28,7 +28,7 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
-    u64 born = 0; // How many units there had been.
+    u32 next = 0; // In its bucket, as a number plus one.
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
@@ -73,11 +73,10 @@ class CodeCache {
 
   private:
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
-    struct Hash {
-        std::size_t operator()(const UnitKey& k) const {
-            return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
-        }
-    };
+    static u64 hash(const UnitKey& k) {
+        return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
+    }
+    u32& bucket(const UnitKey& key) { return by_key_[hash(key) % bucket_count]; }
     void kill(u32 number);
     void unlink(u32 exit);
     void patch_jump(const std::byte* at, const std::byte* target);
@@ -96,8 +95,9 @@ class CodeCache {
     };
     static constexpr std::size_t recent_count = 8192;
     mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
-    std::unordered_map<UnitKey, u32, Hash> by_key_;
-    std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
+    static constexpr std::size_t bucket_count = std::size_t{1} << 14;
+    std::vector<u32> by_key_ = std::vector<u32>(bucket_count); // Unit numbers plus one; 0: none.
+    std::unordered_map<u64, std::vector<u32>> by_page_;        // By guest-physical page number.
     std::vector<UnitKey> last_killed_;
     RewriteHistory history_;
     CodeCacheCounters counters_;

@@ -11,27 +11,27 @@ namespace calque::jit {
 // By the guest-physical address of a unit's first byte. Places share slots; then one of them is known.
 class RewriteHistory {
   public:
-    // A unit was killed by a write. `age`: units translated since it was.
-    void killed(u64 physical, u64 age) {
+    // A unit was killed by a write. `now`: units translated so far.
+    void killed(u64 physical, u64 now) {
         Place& place = at(physical);
-        if (place.physical != physical || age > short_life) place = {physical, 0, false};
-        if (age <= short_life) place.times = std::min<u8>(place.times + 1, most_times);
-        place.waited = false;
+        if (place.physical != physical || now - place.last > short_life) place = {physical, now, 0, false};
+        place = {physical, now, std::min<u8>(place.times + 1, most_times), false};
     }
-    // How many more times the code at a place that is about to be translated should be entered before: 0 when it has
-    // lived long, or has waited since it was killed.
+    // How many more times the code at a place that is about to be translated should be entered before: 0 unless it has
+    // been killed twice in a short time, or when it has waited since.
     i32 wait(u64 physical, i32 hot_after) {
         Place& place = at(physical);
-        if (place.physical != physical || place.times == 0 || place.waited) return 0;
+        if (place.physical != physical || place.times < 2 || place.waited) return 0;
         place.waited = true;
-        return std::max(hot_after, 1) << 2 * place.times;
+        return std::max(hot_after, 1) << 2 * (place.times - 1);
     }
 
   private:
-    static constexpr u64 short_life = 64;
+    static constexpr u64 short_life = 64; // In units translated.
     static constexpr u8 most_times = 7;
     struct Place {
         u64 physical = ~u64{0};
+        u64 last = 0;
         u8 times = 0;
         bool waited = false;
     };

@@ -33,7 +33,8 @@ inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
 // The unit of the code at `bytes`, of at most `longest` instructions, which ends at the end of its page or of the code
 // segment. A pure function of its arguments; an empty unit when the first instruction cannot be part of any (it goes on
-// past the bytes, or depends on patched bytes in a way that has no operation). Only 64-bit code for now: other modes give an empty unit.
+// past the bytes, or depends on patched bytes in a way that has no operation). Only 64-bit code for now: other modes
+// give an empty unit.
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
                    const UnitMode& mode, unsigned longest = longest_unit, const PatchedCode& patched = {});
 
