@@ -130,7 +130,8 @@ void Interpreter::set_hot_after(i32 entries) {
 void Interpreter::keep_cold(i32 entries) {
     if (!hot_) return;
     hot_->heat = entries != 0 ? entries : std::numeric_limits<i32>::max();
-    if (hot_->crosses) cache_.remember_heat(hot_->address, hot_->key, hot_->heat); // Decoded anew each time.
+    if (hot_->crosses && hot_->second_page.value == 0)
+        cache_.remember_heat(hot_->address, hot_->key, hot_->heat); // Decoded anew each time.
     hot_ = nullptr;
 }
 
@@ -194,11 +195,12 @@ Block* Interpreter::lookup(Cpu& cpu, const DecodeMode& mode, bool single) {
     return block;
 }
 
-// What is decoded anew each time, or checked, is not to be translated: it would be reported for ever. But for what is
-// decoded anew because it is patched: that is counted apart.
+// What is decoded anew each time is not to be translated: it would be reported for ever. But for what is decoded anew
+// because it is patched: that is counted apart.
 i32 Interpreter::heat_of_new(Block& block, u64 key, bool single) {
     const bool patched = translator_->patched();
-    if (hot_after_ == 0 || single || (block.crosses && !patched)) return std::numeric_limits<i32>::max();
+    const bool cached = !block.crosses || block.second_page.value != 0;
+    if (hot_after_ == 0 || single || (!cached && !patched)) return std::numeric_limits<i32>::max();
     const i32 heat = cache_.heat_left(block.address, key, hot_after_);
     if (!patched) return heat;
     block.key = key;
@@ -221,7 +223,7 @@ void Interpreter::execute(Cpu& cpu, Block& block) {
     cpu.instructions += static_cast<u64>(last - cpu.dispatch.first) + (complete ? 1 : 0);
 }
 
-bool Interpreter::run_blocks(Cpu& cpu, u64 end, i32 warmth) {
+bool Interpreter::run_blocks(Cpu& cpu, u64 end) {
     const bool single = end - cpu.instructions <= longest_block;
     const DecodeMode mode = decode_mode(cpu, false);
     const bool traced = log_.on(Channel::exec);
@@ -235,8 +237,6 @@ bool Interpreter::run_blocks(Cpu& cpu, u64 end, i32 warmth) {
             deliver(cpu);
             return false;
         }
-        if (block->heat < std::numeric_limits<i32>::max()) block->heat -= warmth;
-        warmth = 0;
         if (--block->heat <= 0 && hot_after_ != 0) {
             hot_ = block;
             return true;

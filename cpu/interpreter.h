@@ -55,9 +55,8 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void set_hot_after(i32 entries);
     // Events that are pending; nothing when the loop goes on.
     std::optional<ExitReason> serve_events(Cpu& cpu);
-    // Until something wants the loop in run(). True: RIP is at a hot block, which has not been entered. The first block
-    // counts as entered `warmth` times more.
-    bool run_blocks(Cpu& cpu, u64 end, i32 warmth = 0);
+    // Until something wants the loop in run(). True: RIP is at a hot block, which has not been entered.
+    bool run_blocks(Cpu& cpu, u64 end);
     // The block that run_blocks() reported last is to be reported again after so many more entries; 0: never.
     void keep_cold(i32 entries = 0);
     // One instruction, with all that can go with one: breakpoints, single-step, shadows.

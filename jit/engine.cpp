@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 namespace calque::jit {
 
@@ -153,9 +152,6 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
     } detach{*this};
     const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
-    // What translated code leads to is likely to be as hot, and coming and going costs more than interpreting.
-    const i32 next_to_hot = options_.hot_after / 10;
-    i32 warmth = 0;
     for (;;) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
@@ -172,7 +168,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
         const void* code = continue_at_rip(cpu);
         if (!code) {
-            if (!interpreter_.run_blocks(cpu, end, std::exchange(warmth, 0))) continue;
+            if (!interpreter_.run_blocks(cpu, end)) continue;
             if (const i32 wait = wait_at_rip(cpu); wait != 0) {
                 interpreter_.keep_cold(wait);
                 continue;
@@ -186,7 +182,6 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
         if (!code) continue;
         execute(cpu, code);
-        warmth = next_to_hot;
         take_x87_notes(context_, cpu.state);
         leave_x87();
     }
@@ -201,18 +196,18 @@ void Engine::leave_x87() {
 UnitMode Engine::unit_mode() const {
     UnitMode mode;
     mode.decode = {cpu_->mode.code_size, !cpu_->mode.protected_mode || cpu_->mode.vm86, false};
-    mode.sse_off = cpu_->mode.sse_fault != 0;
-    mode.avx_off = cpu_->mode.avx_fault != 0;
-    mode.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
-    mode.timestamp_off = !mode.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
-    mode.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
+    mode.is.sse_off = cpu_->mode.sse_fault != 0;
+    mode.is.avx_off = cpu_->mode.avx_fault != 0;
+    mode.is.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
+    mode.is.timestamp_off = !mode.is.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
+    mode.is.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     // While the state is in the host's unit, these are those it was fetched with.
     const cpu::X87State& x87 = cpu_->state.x87;
-    mode.x87_traps = (~x87.control & x87_masks) != 0 || (x87.status & x87_error_summary) != 0;
-    mode.x87_off = cpu_->mode.x87_fault != 0 || !options_.switches.x87;
-    mode.mmx_off = cpu_->mode.mmx_fault != 0 || !options_.switches.x87;
-    mode.wait_off = cpu_->mode.wait_fault != 0;
-    mode.x87_transcendentals = options_.switches.x87_transcendentals;
+    mode.is.x87_traps = (~x87.control & x87_masks) != 0 || (x87.status & x87_error_summary) != 0;
+    mode.is.x87_off = cpu_->mode.x87_fault != 0 || !options_.switches.x87;
+    mode.is.mmx_off = cpu_->mode.mmx_fault != 0 || !options_.switches.x87;
+    mode.is.wait_off = cpu_->mode.wait_fault != 0;
+    mode.is.x87_transcendentals = options_.switches.x87_transcendentals;
     return mode;
 }
 
@@ -249,17 +244,38 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
     const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - rip.page_offset()));
     PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
+    mmu::Mmu::CodePage second_page;
+    SecondPage second;
     for (;;) {
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
         const u64 fields = memory_.patch_fields_made();
         ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit, patched);
-        if (unit.ops.empty()) return std::nullopt;
         if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
-        if (memory_.mark_code(page.address, unit.bytes)) memory_.protect_code_page(page.address.page(), &cpu.mmu);
+        if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
+            const LinearAddress next = rip.page() + page_size;
+            if (copy.size() >= cpu::longest_instruction || !cpu.mmu.fetch(next, second_page) || !second_page.host)
+                return std::nullopt;
+            const std::span both(bytes.data(), cpu::longest_instruction);
+            mmu::copy_from_guest(bytes.data() + copy.size(), second_page.host, both.size() - copy.size());
+            unit = translate(*decoder_, both, rip.value, page.address, mode, 1);
+            if (unit.ops.empty() || unit.bytes <= copy.size()) return std::nullopt;
+            second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), cpu.mmu.execute_id(next)};
+            if (second.id == 0 || !guard_holds(cpu, next, second.id)) return std::nullopt;
+            if (memory_.touches_patch_field(page.host, copy.size())
+                || memory_.touches_patch_field(second_page.host, second.bytes))
+                return std::nullopt;
+        }
+        const u32 here = unit.bytes - second.bytes;
+        const auto mark = [&](PhysicalAddress address, u32 length) {
+            if (memory_.mark_code(address, length)) memory_.protect_code_page(address.page(), &cpu.mmu);
+        };
+        mark(page.address, here);
+        if (second.bytes != 0) mark(second.address, second.bytes);
         std::array<u8, longest_unit * cpu::longest_instruction> marked;
-        mmu::copy_from_guest(marked.data(), page.host, unit.bytes);
+        mmu::copy_from_guest(marked.data(), page.host, here);
+        if (second.bytes != 0) mmu::copy_from_guest(marked.data() + here, second_page.host, second.bytes);
         if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())
             || fields != memory_.patch_fields_made()) {
             if (memory_.page_patched(page.host)) patched.memory = &memory_;
@@ -267,8 +283,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         }
         legalize(unit);
         Switches switches = options_.switches;
-        switches.check_elimination &= !mode.alone;
-        if (const std::string wrong = run_passes(unit, switches); !wrong.empty()) {
+        switches.check_elimination &= !mode.is.alone;
+        if (const std::string wrong = run_passes(unit, switches, options_.longest_unit); !wrong.empty()) {
             log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
             return std::nullopt;
         }
@@ -278,16 +294,18 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.thunks(),
                                   cache_.next_unit(),
                                   cache_.next_site(),
-                                  cache_.next_exit()};
+                                  cache_.next_exit(),
+                                  second.id};
         EmittedUnit emitted = UnitEmitter(request).run();
         if (log_.on(Channel::jit)) trace_unit(unit, emitted, cache_.next());
         const UnitKey key{rip.value, page.address.value, mode.key()};
-        const u32 number = cache_.insert(key, unit.bytes, static_cast<u32>(unit.ops.size()), std::move(emitted));
-        if (!memory_.code_marked(page.address, unit.bytes)) {
-            cache_.kill(page.address, unit.bytes);
+        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
+        if (!memory_.code_marked(page.address, here)
+            || (second.bytes != 0 && !memory_.code_marked(second.address, second.bytes))) {
+            cache_.kill(number);
             continue;
         }
-        if (!mode.alone) cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
+        if (!mode.is.alone) cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
         return number;
     }
 }
@@ -336,7 +354,7 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
     const u64 rip = cpu.state.rip();
     const auto* const targets =
         reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
-    const mmu::TlbTarget& target = targets[rip & (mmu::tlb_target_count - 1)];
+    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip)];
     if (target.linear == rip) return target.code;
     const auto unit = find(cpu);
     return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
@@ -354,6 +372,16 @@ void Engine::execute(Cpu& cpu, const void* code) {
         cpu.state.rip() = exit.target;
         store_flags(cpu, FlagsIn::packed, {});
         ++counters_.exits;
+        // Whatever waits, these two go on: without a step forward they would end here again.
+        if (exit.alone) {
+            code = continue_alone(cpu, exit_number);
+            continue;
+        }
+        if (exit.second_page) {
+            if (!second_page_there(cpu, exit.unit)) return;
+            code = continue_at_rip(cpu);
+            continue;
+        }
         if (!undisturbed(cpu)) return;
         const auto next = find(cpu);
         if (!next) return;
@@ -444,15 +472,37 @@ bool Engine::decode_again(Site& site) {
 
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.
 const void* Engine::continue_alone(Cpu& cpu, const Site& site) {
-    ++counters_.ranges_refused;
     store_flags(cpu, site.flags, site.recipe);
     cpu.state.rip() = site.rip;
+    return continue_alone(cpu, std::nullopt);
+}
+const void* Engine::continue_alone(Cpu& cpu, std::optional<u32> exit) {
+    ++counters_.ranges_refused;
     UnitMode mode = unit_mode();
-    mode.alone = true;
+    mode.is.alone = true;
+    const u64 flushes = cache_.counters().flushes;
     const auto unit = translate_at_rip(cpu, mode);
     if (!unit) return nullptr;
+    if (exit && flushes == cache_.counters().flushes) cache_.link(*exit, *unit, 0);
     load_context(cpu);
     return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+}
+
+// Whether the guards of translated code see this id for the page now. Never while alignment checks are in force.
+bool Engine::guard_holds(const Cpu& cpu, LinearAddress page, u32 id) const {
+    const u64 slot = page.page_number() & (mmu::tlb_execute_id_count - 1);
+    return cpu.mmu.view().table->execute_ids()[slot] == id;
+}
+
+// The second page of the unit's instruction is what it was; the table knows it from now on. Else the unit is dead.
+bool Engine::second_page_there(Cpu& cpu, u32 number) {
+    const LinearAddress second = LinearAddress(cache_.unit(number).key.linear).page() + page_size;
+    mmu::Mmu::CodePage page;
+    if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, cache_.unit(number).second.id))
+        return true;
+    cache_.kill(number);
+    cpu.mmu.forget_targets();
+    return false;
 }
 
 const void* Engine::trap_stub(const void* rip) const {

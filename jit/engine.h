@@ -21,7 +21,7 @@
 namespace calque::jit {
 
 struct EngineOptions {
-    i32 hot_after = 60;                             // Entries of a block before it is translated.
+    i32 hot_after = 16;                             // Entries of a block before it is translated.
     std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
@@ -87,6 +87,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     // Translated code for RIP, with the context loaded for it; null when there is none.
     const void* continue_at_rip(cpu::Cpu& cpu);
     const void* continue_alone(cpu::Cpu& cpu, const Site& site);
+    const void* continue_alone(cpu::Cpu& cpu, std::optional<u32> exit); // At RIP; the exit is linked there.
+    bool second_page_there(cpu::Cpu& cpu, u32 unit);
+    bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, u32 id) const;
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);

@@ -7,8 +7,8 @@
 //                                                   the byte offset of the entry for an address
 //   tlb_code_key_offset     u64                     what kind of code the target cache is for: the translator's
 //   ...                                             the rest of TlbTable: the Mmu's own
-//   tlb_execute_ids_offset  u32[1024]               by page number: the id of the executable page there, or 0
-//   tlb_targets_offset      TlbTarget[4096]         by the low 12 bits of the linear address
+//   tlb_execute_ids_offset  u32[4096]               by page number: the id of the executable page there, or 0
+//   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
 //   tlb_entries_offset      TlbEntry[up to 65536]
 //
 // Memory of zeros is an empty table but for the first entry and the first target: an address that leads to any other
@@ -32,7 +32,7 @@ struct TlbEntry {
 };
 static_assert(sizeof(TlbEntry) == 32 && std::is_standard_layout_v<TlbEntry>);
 
-// Where translated code for a linear address is. Empty when the low 12 bits of `linear` are not the slot's number.
+// Where translated code for a linear address is. Empty when the slot is not that of `linear`.
 struct TlbTarget {
     u64 linear;
     const void* code;
@@ -40,20 +40,24 @@ struct TlbTarget {
 
 inline constexpr u64 tlb_smallest = 1024; // Entries.
 inline constexpr u64 tlb_largest = 65536;
-inline constexpr u64 tlb_execute_id_count = 1024;
-inline constexpr u64 tlb_target_count = 4096;
+inline constexpr u64 tlb_execute_id_count = 4096;
+inline constexpr u64 tlb_target_count = 16384;
 inline constexpr unsigned tlb_index_shift = 7; // From an address to the byte offset of its entry, before masking.
 
 // Multiples of 64 KiB where pieces of memory are given back, so that they are whole pages on every host.
 inline constexpr u64 tlb_index_mask_offset = 0;
 inline constexpr u64 tlb_code_key_offset = 8;
 inline constexpr u64 tlb_execute_ids_offset = 0x1000;
-inline constexpr u64 tlb_execute_pages_offset = 0x2000; // TlbExecutePage[1024].
-inline constexpr u64 tlb_targets_offset = 0x1'0000;
-inline constexpr u64 tlb_entries_offset = 0x2'0000;
+inline constexpr u64 tlb_execute_pages_offset = 0x8000; // TlbExecutePage[4096].
+inline constexpr u64 tlb_targets_offset = 0x2'0000;
+inline constexpr u64 tlb_entries_offset = 0x6'0000;
 inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].
 inline constexpr u64 tlb_table_size = tlb_frames_offset + tlb_largest * sizeof(u32);
 static_assert(tlb_table_size % 0x1'0000 == 0);
+
+// The target slot of an address. The page number is part of it, so that functions, which begin at multiples of 16, do
+// not all meet in the same few slots.
+constexpr u64 tlb_target_slot(u64 linear) { return (linear + (linear >> page_shift)) & (tlb_target_count - 1); }
 
 // The tag of an empty slot: an address that indexes the slot differs from it in bit 12.
 constexpr u64 tlb_empty_tag(u64 slot) { return (slot ^ 1) << page_shift; }

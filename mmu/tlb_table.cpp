@@ -22,7 +22,7 @@ namespace {
 // Beyond this many entries a recycled table's memory goes back to the host; below it, clearing is quicker.
 constexpr u64 most_cleared = 4096;
 
-constexpr u64 empty_target(u64 slot) { return slot ^ 1; }
+constexpr u64 empty_target(u64 slot) { return slot == 0 ? 1 : 0; }
 
 } // namespace
 
@@ -167,27 +167,27 @@ void TlbTable::clear_ids() {
 // ---- Targets ----
 
 void TlbTable::remember_target(u64 linear, const void* code) {
-    const u64 n = linear % tlb_target_count;
+    const u64 n = tlb_target_slot(linear);
     targets()[n] = {linear, code};
-    targets_touched_ |= u64{1} << (n / target_group);
+    targets_touched_[n / target_group / 64] |= u64{1} << (n / target_group % 64);
+    any_target_ = true;
     add(target_pages_, linear >> page_shift);
 }
 
 void TlbTable::drop_targets(u64 first, u64 length) {
     const u64 from = first - page_size;
-    for (u64 left = targets_touched_; left != 0; left &= left - 1) {
-        const u64 begin = static_cast<u64>(std::countr_zero(left)) * target_group;
+    for_each_target_group([&](u64 begin) {
         for (u64 n = begin; n < begin + target_group; ++n)
             if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
-    }
+    });
 }
 
 void TlbTable::forget_targets() {
-    if (targets_touched_ == 0) return;
-    for (u64 left = targets_touched_; left != 0; left &= left - 1)
-        std::fill_n(targets() + static_cast<u64>(std::countr_zero(left)) * target_group, target_group, TlbTarget{});
+    if (!any_target_) return;
+    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, target_group, TlbTarget{}); });
     targets()[0].linear = empty_target(0);
-    targets_touched_ = 0;
+    targets_touched_.fill(0);
+    any_target_ = false;
     target_pages_.fill(0);
 }
 

@@ -64,8 +64,8 @@ class TlbTable {
     void set_execute_id(u64 linear, const u8* host_page, u32 id);
     void remember_target(u64 linear, const void* code);
     void forget_target(u64 linear) {
-        TlbTarget& target = targets()[linear % tlb_target_count];
-        if (target.linear == linear) target = {(linear % tlb_target_count) ^ 1, nullptr};
+        const u64 n = tlb_target_slot(linear);
+        if (targets()[n].linear == linear) targets()[n] = {n == 0 ? u64{1} : 0, nullptr};
     }
 
     // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
@@ -126,6 +126,11 @@ class TlbTable {
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();
+    template <class Body> void for_each_target_group(Body body) {
+        for (u64 word = 0; word < targets_touched_.size(); ++word)
+            for (u64 left = targets_touched_[word]; left != 0; left &= left - 1)
+                body((word * 64 + static_cast<u64>(std::countr_zero(left))) * target_group);
+    }
     // Calls body(first slot) for each touched group.
     template <class Body> void for_each_touched(Body body) {
         for (u64 word = 0; word < size() / group / 64 + (size() < group * 64); ++word)
@@ -136,7 +141,8 @@ class TlbTable {
     u64 index_mask_ = (tlb_smallest - 1) * sizeof(TlbEntry);
     u64 code_key_ = 0;
     u64 ids_touched_ = 0;
-    u64 targets_touched_ = 0;
+    std::array<u64, tlb_target_count / target_group / 64> targets_touched_{};
+    bool any_target_ = false;
     u64 pressure_ = 0; // Recent evictions, halved now and then.
     u64 fills_to_halving_ = 0;
     std::array<u64, tlb_largest / group / 64> touched_{};

@@ -20,11 +20,12 @@ std::optional<u32> CodeCache::find(const UnitKey& key) const {
     return std::nullopt;
 }
 
-u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit emitted) {
+u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit emitted, const SecondPage& second) {
     const u32 number = next_unit();
     TranslatedUnit& unit = units_.emplace_back();
     unit.key = key;
     unit.bytes = bytes;
+    unit.second = second;
     unit.instructions = instructions;
     unit.code_bytes = static_cast<u32>(emitted.code.size());
     unit.code = arena_.append(emitted.code);
@@ -40,6 +41,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.next = first;
     first = number + 1;
     by_page_[key.physical >> page_shift].push_back(number);
+    if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
     ++counters_.units;
     counters_.guest_bytes += bytes;
     counters_.host_bytes += unit.code_bytes;
@@ -112,8 +114,10 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
         if (at == by_page_.end()) continue;
         std::erase_if(at->second, [&](u32 number) {
             const TranslatedUnit& unit = units_[number];
-            if (unit.key.physical >= address.value + length || unit.key.physical + unit.bytes <= address.value)
-                return false;
+            const auto hit = [&](u64 first, u32 bytes) {
+                return first < address.value + length && first + bytes > address.value;
+            };
+            if (!hit(unit.key.physical, unit.bytes) && !hit(unit.second.address.value, unit.second.bytes)) return false;
             kill(number);
             return true;
         });

@@ -18,9 +18,17 @@ struct UnitKey {
     bool operator==(const UnitKey&) const = default;
 };
 
+// Where an instruction that crosses a page goes on.
+struct SecondPage {
+    PhysicalAddress address;
+    u32 bytes = 0; // There; 0: it does not.
+    u32 id = 0;    // The page's execute id.
+};
+
 struct TranslatedUnit {
     UnitKey key;
-    u32 bytes = 0; // Of guest code.
+    u32 bytes = 0; // Of guest code, in the key's page.
+    SecondPage second;
     u32 instructions = 0;
     const std::byte* code = nullptr;
     u32 code_bytes = 0;
@@ -52,7 +60,7 @@ class CodeCache {
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }
     bool full() const { return !arena_.has_room(largest_unit); }
-    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit);
+    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit, const SecondPage& second = {});
 
     TranslatedUnit& unit(u32 number) { return units_[number]; }
     Site& site(u32 number) { return sites_[number]; }
@@ -67,6 +75,7 @@ class CodeCache {
     const std::vector<UnitKey>& last_killed() const { return last_killed_; }
     // See RewriteHistory::wait().
     i32 wait(PhysicalAddress address, i32 hot_after) { return history_.wait(address.value, hot_after); }
+    void kill(u32 unit);
     void flush();
 
     const CodeCacheCounters& counters() const { return counters_; }
@@ -77,7 +86,6 @@ class CodeCache {
         return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
     }
     u32& bucket(const UnitKey& key) { return by_key_[hash(key) % bucket_count]; }
-    void kill(u32 number);
     void unlink(u32 exit);
     void patch_jump(const std::byte* at, const std::byte* target);
 

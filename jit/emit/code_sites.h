@@ -59,6 +59,8 @@ struct Exit {
     u64 target = 0;
     FlagsIn flags = FlagsIn::packed; // host or packed.
     bool in_page = true;             // The target is in the unit's own page.
+    bool alone = false;              // To the unit without shared checks there.
+    bool second_page = false;        // The instruction goes on in a page that is not what it was, or not known to be.
     u32 unit = 0;
     u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
     u32 stub = 0;       // Offset of the stub, which leaves to the engine.

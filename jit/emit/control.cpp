@@ -60,22 +60,50 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         a_.jmp(thunk(request_.thunks.leave));
         if (exit.in_page) return;
         // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
-        const Label there = a_.newLabel();
+        const Label gone = a_.newLabel();
         exit.guard = here();
-        a_.mov(t1, x86::rcx);
-        a_.mov(x86::ecx, table_at(mmu::tlb_execute_ids_offset
-                                      + ((exit.target >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
-                                  4));
-        a_.lea(x86::ecx, x86::ptr(x86::rcx, 0x7FFF'FFFF)); // Minus the id; put in when it is linked.
-        exit.guard_id = here() - 4;
-        a_.short_().jecxz(x86::rcx, there);
-        a_.mov(x86::rcx, t1);
-        a_.jmp(stub);
-        a_.bind(there);
-        a_.mov(x86::rcx, t1);
+        exit.guard_id = guard_page(exit.target, 0x7FFF'FFFF, gone); // The id is put in when it is linked.
         a_.long_().jmp(stub);
         exit.guard_jump = here() - 4;
+        a_.bind(gone);
+        a_.mov(x86::rcx, t1);
+        a_.jmp(stub);
     });
+}
+
+// Goes on where the page of `linear` has this execute id, else to `gone`, with RCX in T1. EFLAGS are kept. The offset
+// of the id, negated, in the code.
+u32 UnitEmitter::guard_page(u64 linear, u32 id, Label gone) {
+    const Label there = a_.newLabel();
+    a_.mov(t1, x86::rcx);
+    a_.mov(x86::ecx, table_at(mmu::tlb_execute_ids_offset
+                                  + ((linear >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
+                              4));
+    a_.lea(x86::ecx, x86::ptr(x86::rcx, -static_cast<i32>(id)));
+    const u32 at = here() - 4;
+    a_.short_().jecxz(x86::rcx, there);
+    a_.long_().jmp(gone);
+    a_.bind(there);
+    a_.mov(x86::rcx, t1);
+    return at;
+}
+
+// Of an instruction that goes on in the next page: that page is what it was when the instruction was read.
+void UnitEmitter::guard_second_page() {
+    const std::size_t number = out_.exits.size();
+    Exit& exit = out_.exits.emplace_back();
+    exit.target = request_.unit.linear;
+    exit.flags = flags_;
+    exit.unit = request_.unit_index;
+    exit.second_page = true;
+    const Label gone = a_.newLabel(), stub = a_.newLabel();
+    guard_page(request_.unit.linear + page_size, request_.second_page_id, gone);
+    later([this, gone, stub] {
+        a_.bind(gone);
+        a_.mov(x86::rcx, t1);
+        a_.jmp(stub);
+    });
+    exit_stub(number, stub);
 }
 
 // Leaves when there are events. EFLAGS are kept.
@@ -180,7 +208,8 @@ void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
 
 // T0: a linear address. Goes to the code for it when the target cache has it.
 void UnitEmitter::probe_target(Label miss) {
-    a_.lea(t1d, x86::ptr(t0, t0));
+    a_.rorx(t1, t0, page_shift - 1); // mmu::tlb_target_slot(), times two.
+    a_.lea(t1d, x86::ptr(t1, t0, 1));
     a_.and_(t1d, static_cast<i32>((mmu::tlb_target_count - 1) * 2));
     a_.cmp(t0, table_at_scaled(t1, mmu::tlb_targets_offset, 8));
     a_.long_().jne(miss);

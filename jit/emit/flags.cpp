@@ -14,7 +14,7 @@ FlagsIn UnitEmitter::entry_preference() const {
             return FlagsIn::host;
         if (op.observes_flags()) return FlagsIn::packed;
         if (op.reads != 0) return FlagsIn::host;
-        if (op.writes == ir::all_flags) return FlagsIn::dead;
+        if (op.writes == ir::all_flags && request_.second_page_id == 0) return FlagsIn::dead;
         if (op.writes != 0) return FlagsIn::host;
     }
     return FlagsIn::packed;
@@ -34,7 +34,7 @@ void UnitEmitter::before_clobber(const ir::Op& op) {
 
 void UnitEmitter::flags_to_host() {
     if (flags_ == FlagsIn::packed) unpack_flags(a_);
-    if (flags_ == FlagsIn::recipe) recompute_recipe();
+    if (flags_ == FlagsIn::recipe) recompute_recipe(recipe_);
     flags_ = FlagsIn::host;
 }
 
@@ -46,20 +46,20 @@ void UnitEmitter::flags_to_packed() {
 }
 
 // The operation again, on what its registers say its operands were; the results go nowhere.
-void UnitEmitter::recompute_recipe() {
+void UnitEmitter::recompute_recipe(const FlagRecipe& recipe) {
     const auto sized = [&](unsigned number) -> x86::Gp {
-        return recipe_.size == 8 ? x86::Gp(x86::gpq(number)) : x86::Gp(x86::gpd(number));
+        return recipe.size == 8 ? x86::Gp(x86::gpq(number)) : x86::Gp(x86::gpd(number));
     };
     const auto operand_of = [&](unsigned guest) -> asmjit::Operand {
         if (pinned(guest)) return sized(host_of_guest[guest]);
-        return spilled_slot(guest, recipe_.size);
+        return spilled_slot(guest, recipe.size);
     };
     const x86::Gp temporary = sized(host_t0);
-    const asmjit::Operand result = operand_of(recipe_.result);
-    const asmjit::Operand second = recipe_.operand_is_register
-                                       ? operand_of(recipe_.operand)
-                                       : asmjit::Operand(asmjit::Imm(static_cast<i32>(recipe_.immediate)));
-    switch (recipe_.kind) {
+    const asmjit::Operand result = operand_of(recipe.result);
+    const asmjit::Operand second = recipe.operand_is_register
+                                       ? operand_of(recipe.operand)
+                                       : asmjit::Operand(asmjit::Imm(static_cast<i32>(recipe.immediate)));
+    switch (recipe.kind) {
     case FlagRecipe::Kind::compare:
     case FlagRecipe::Kind::test: {
         asmjit::Operand first = result;
@@ -67,7 +67,7 @@ void UnitEmitter::recompute_recipe() {
             a_.emit(x86::Inst::kIdMov, temporary, first);
             first = temporary;
         }
-        const bool test = recipe_.kind == FlagRecipe::Kind::test;
+        const bool test = recipe.kind == FlagRecipe::Kind::test;
         if (test && second.isMem()) {
             a_.emit(x86::Inst::kIdTest, second, first);
         } else {

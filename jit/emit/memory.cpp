@@ -71,9 +71,17 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
     site.aligned = aligned;
     split_ = true;
     const u32 number = site_number(site);
-    later([this, slow, found, tag, number] {
+    const bool range = op.window.used() && !x87_note_;
+    const Label alone = range ? leave_alone(op) : Label();
+    later([this, slow, found, tag, number, range, alone, bytes] {
         a_.bind(slow);
         a_.xor_(t0, table_at(t1, tag, 8));
+        if (range) { // That crosses a page, most often.
+            a_.mov(t1d, t0d);
+            a_.and_(t1d, static_cast<i32>(page_offset_mask));
+            a_.cmp(t1d, static_cast<i32>(page_size - bytes));
+            a_.long_().ja(alone);
+        }
         set_site(number);
         a_.call(thunk(request_.thunks.refill));
         a_.jmp(found);
@@ -82,6 +90,24 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
 
 void UnitEmitter::before_access(const ir::Op& op) {
     if (!op.window.used() || op.window.first || op.aligned) before_clobber(op);
+}
+
+asmjit::Label UnitEmitter::leave_alone(const ir::Op& op) {
+    const std::size_t number = out_.exits.size();
+    Exit& exit = out_.exits.emplace_back();
+    exit.target = op.rip;
+    exit.flags = flags_ == FlagsIn::recipe ? FlagsIn::host : flags_;
+    exit.unit = request_.unit_index;
+    exit.alone = true;
+    const Label leave = a_.newLabel(), stub = a_.newLabel();
+    later([this, number, leave, stub, flags = flags_, recipe = recipe_] {
+        a_.bind(leave);
+        if (flags == FlagsIn::recipe) recompute_recipe(recipe);
+        a_.long_().jmp(stub);
+        out_.exits[number].jump = here() - 4;
+    });
+    exit_stub(number, stub);
+    return leave;
 }
 
 // T0: the address of this access. The whole range is checked, and found by the others in the context.

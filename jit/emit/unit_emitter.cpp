@@ -41,6 +41,7 @@ EmittedUnit UnitEmitter::run() {
         flags_ = FlagsIn::packed;
         break;
     }
+    if (request_.second_page_id != 0) guard_second_page();
     for (const ir::Op& op : request_.unit.ops) {
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;

@@ -18,6 +18,7 @@ struct EmitRequest {
     const Thunks& thunks;
     u32 unit_index;
     u32 first_site, first_exit; // Numbers of the unit's sites and exits.
+    u32 second_page_id = 0;     // Execute id of the page where an instruction that crosses one goes on.
 };
 
 class UnitEmitter {
@@ -44,6 +45,7 @@ class UnitEmitter {
     void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // Eight bytes.
     void open_window(const ir::Op& op);
+    Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
     void use_window(const ir::Op& op);
     x86::Mem operand(u32 size) const;
     void join_address(); // The sum in T1; T0 is free.
@@ -53,7 +55,7 @@ class UnitEmitter {
     void before_clobber(const ir::Op& op); // EFLAGS are about to be lost.
     void flags_to_host();                  // Changes T0, unless they are there.
     void flags_to_packed();
-    void recompute_recipe();
+    void recompute_recipe(const FlagRecipe& recipe);
     bool needs_host_flags(const ir::Op& op) const;
     bool invalidates_recipe(const ir::Op& op) const;
     void after_execution(const ir::Op& op);
@@ -84,6 +86,8 @@ class UnitEmitter {
     void to_interpreter(const ir::Op& op);
     void leave_to(u64 target, u64 from);
     void exit_stub(std::size_t exit, Label stub);
+    u32 guard_page(u64 linear, u32 id, Label gone);
+    void guard_second_page();
     void poll_backward(Label leave);
     void probe_target(Label miss);
     void poll_or(Label miss);

@@ -137,7 +137,7 @@ std::string verify(const Unit& unit) {
             return fmt::format("operation {} has an access without size", n);
         if (n + 1 < unit.ops.size() && op.flags_needed_after != unit.ops[n + 1].flags_needed)
             return fmt::format("operations {} and {} differ about flags", n, n + 1);
-        if (op.kind != OpKind::fall_through) at = op.next_rip();
+        if (op.kind != OpKind::fall_through) at = op.around ? unit.linear : op.next_rip();
     }
     return {};
 }

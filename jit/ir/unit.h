@@ -66,6 +66,7 @@ struct Op {
     u8 written_gprs = 0;    // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
     Flags reads = 0, writes = 0;
     u64 target = 0;         // Linear address.
+    bool around = false;    // Where it does not leave, the unit's first instruction comes next: a loop's next round.
     u64 rip = 0;            // Of the guest instruction.
     cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;

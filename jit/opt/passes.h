@@ -9,17 +9,20 @@ namespace calque::jit {
 struct Switches {
     bool check_elimination = true;
     bool flag_liveness = true;
+    bool loop_unrolling = true;
     bool x87 = true;                  // x87 and MMX instructions on the host's unit.
     bool x87_transcendentals = false; // FSIN and its like too, whose last bit is then the host's.
     bool verify = false;              // After translation and each pass.
 };
 
+// Several rounds of a loop in one unit, of at most `longest` operations.
+void unroll_loop(ir::Unit& unit, std::size_t longest);
 // Accesses off the same unchanged registers share one check (ir::Window).
 void share_checks(ir::Unit& unit);
 // Where the flags are dead: overwritten before anything can see them.
 void find_dead_flags(ir::Unit& unit);
 
 // All of them that are on, in order; what the verifier says, when it does.
-std::string run_passes(ir::Unit& unit, const Switches& switches);
+std::string run_passes(ir::Unit& unit, const Switches& switches, std::size_t longest);
 
 } // namespace calque::jit

@@ -100,13 +100,13 @@ bool as_host(Op& op, const Source& source) {
     op.vectors = vector_field(p.reg_class) || vector_field(p.rm_class) || vector_field(p.vvvv_class)
                  || source.row.kind == RowKind::host_float || source.has(OperandKind::xmm)
                  || source.has(OperandKind::ymm) || (vex && p.map == 1 && p.opcode == 0x77); // VZEROUPPER, VZEROALL.
-    if (op.vectors && (vex ? source.mode.avx_off : source.mode.sse_off)) return false;
+    if (op.vectors && (vex ? source.mode.is.avx_off : source.mode.is.sse_off)) return false;
     if (p.reg_class == FieldClass::other || (!p.memory && p.rm_class == FieldClass::other)) return false;
     // BT and its kin with a register count address memory beyond their operand.
     const u8 opcode = source.form.opcode;
     const std::string_view name = cpu::instruction_table()[op.guest.row].name;
     if (source.has(OperandKind::mmx) || name == "EMMS") {
-        if (source.mode.mmx_off || source.mode.x87_traps) return false;
+        if (source.mode.is.mmx_off || source.mode.is.x87_traps) return false;
         op.x87 = ir::X87Use::mmx;
     }
     if (p.memory && (name == "BT" || name == "BTS" || name == "BTR" || name == "BTC") && opcode != 0xBA) return false;
@@ -222,7 +222,7 @@ bool classify(Op& op, const Source& source) {
     switch (source.row.kind) {
     case RowKind::interpret: return false;
     case RowKind::host_float:
-        if (source.mode.float_traps) return false;
+        if (source.mode.is.float_traps) return false;
         [[fallthrough]];
     case RowKind::host:
     case RowKind::move: return as_host(op, source);
@@ -235,10 +235,10 @@ bool classify(Op& op, const Source& source) {
     case RowKind::pop: return as_pop(op, source);
     case RowKind::leave_frame: return as_leave_frame(op, source);
     case RowKind::nothing: return as(op, OpKind::nothing);
-    case RowKind::swap_gs: return source.mode.ring0 && as(op, OpKind::swap_gs);
-    case RowKind::disable_interrupts: return source.mode.ring0 && as(op, OpKind::disable_interrupts);
-    case RowKind::enable_interrupts: return source.mode.ring0 && as(op, OpKind::enable_interrupts);
-    case RowKind::read_timestamp: return !source.mode.timestamp_off && as(op, OpKind::read_timestamp);
+    case RowKind::swap_gs: return source.mode.is.ring0 && as(op, OpKind::swap_gs);
+    case RowKind::disable_interrupts: return source.mode.is.ring0 && as(op, OpKind::disable_interrupts);
+    case RowKind::enable_interrupts: return source.mode.is.ring0 && as(op, OpKind::enable_interrupts);
+    case RowKind::read_timestamp: return !source.mode.is.timestamp_off && as(op, OpKind::read_timestamp);
     case RowKind::push_flags:
         op.access = MemoryAccess::write;
         op.access_bytes = 8;

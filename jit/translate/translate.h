@@ -5,6 +5,7 @@
 #include "jit/ir/unit.h"
 #include "jit/translate/patched.h"
 
+#include <bit>
 #include <span>
 
 namespace calque::jit {
@@ -12,21 +13,19 @@ namespace calque::jit {
 // What, besides the bytes, shapes a unit.
 struct UnitMode {
     cpu::DecodeMode decode;
-    bool sse_off = false, avx_off = false; // These instructions raise #UD or #NM: they go to their handlers.
-    bool float_traps = false;              // MXCSR unmasks an exception.
-    bool x87_off = false, mmx_off = false, wait_off = false;
-    bool x87_traps = false;           // FCW unmasks an exception, or one is pending.
-    bool x87_transcendentals = false; // On the host's unit: Switches::x87_transcendentals, the same for all units.
-    bool ring0 = false;               // CPL 0 in protected mode.
-    bool alone = false;               // Each access has a check of its own (no ir::Window).
-    bool timestamp_off = false;       // RDTSC is not allowed (CR4.TSD).
+    struct Bits {                             // One word: the key is computed at each entry to translated code.
+        u32 sse_off : 1 = 0, avx_off : 1 = 0; // These instructions raise #UD or #NM.
+        u32 float_traps : 1 = 0;              // MXCSR unmasks an exception.
+        u32 x87_off : 1 = 0, mmx_off : 1 = 0, wait_off : 1 = 0;
+        u32 x87_traps : 1 = 0;           // FCW unmasks an exception, or one is pending.
+        u32 x87_transcendentals : 1 = 0; // On the host's unit: Switches::x87_transcendentals, the same for all units.
+        u32 ring0 : 1 = 0;               // CPL 0 in protected mode.
+        u32 alone : 1 = 0;               // Each access has a check of its own (no ir::Window).
+        u32 timestamp_off : 1 = 0;       // RDTSC is not allowed (CR4.TSD).
+        u32 reserved : 21 = 0;
+    } is;
 
-    u64 key() const {
-        return decode.key() | (sse_off ? 0x100u : 0u) | (avx_off ? 0x200u : 0u) | (float_traps ? 0x400u : 0u)
-               | (ring0 ? 0x800u : 0u) | (timestamp_off ? 0x1000u : 0u) | (alone ? 0x2000u : 0u)
-               | (x87_off ? 0x10000u : 0u) | (mmx_off ? 0x20000u : 0u) | (wait_off ? 0x40000u : 0u)
-               | (x87_traps ? 0x80000u : 0u);
-    }
+    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8; }
 };
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.

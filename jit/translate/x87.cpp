@@ -15,12 +15,12 @@ bool uses_x87_state(const cpu::Form& form, std::string_view name) {
 }
 
 bool as_x87(ir::Op& op, const cpu::Form& form, RowKind row, const UnitMode& mode) {
-    if (mode.x87_traps) return false;
+    if (mode.is.x87_traps) return false;
     if (row == RowKind::x87_wait) {
         op.kind = ir::OpKind::nothing;
-        return !mode.wait_off;
+        return !mode.is.wait_off;
     }
-    if (mode.x87_off || (row == RowKind::x87_transcendental && !mode.x87_transcendentals)) return false;
+    if (mode.is.x87_off || (row == RowKind::x87_transcendental && !mode.is.x87_transcendentals)) return false;
     op.x87 = row == RowKind::x87_control ? ir::X87Use::control : ir::X87Use::noted;
     op.kind = ir::OpKind::host;
     const std::string_view name = cpu::instruction_table()[op.guest.row].name;

@@ -58,14 +58,14 @@ TEST(FlagLiveness, MultiplicationKeepsWhatItLeavesUndefined) {
 
 TEST(FlagLiveness, OffMeansAllAreNeeded) {
     ir::Unit unit = unit_of({0x01, 0xD8, 0x29, 0xD1});
-    EXPECT_EQ(run_passes(unit, {.flag_liveness = false, .verify = true}), "");
+    EXPECT_EQ(run_passes(unit, {.flag_liveness = false, .verify = true}, 64), "");
     for (const ir::Op& op : unit.ops)
         EXPECT_TRUE(op.flags_needed);
 }
 
 TEST(Verifier, TakesWhatTheTranslatorMakes) {
     ir::Unit unit = unit_of({0x01, 0xD8, 0x8B, 0x0E, 0x75, 0x02, 0x50, 0xC3});
-    EXPECT_EQ(run_passes(unit, {.flag_liveness = true, .verify = true}), "");
+    EXPECT_EQ(run_passes(unit, {.flag_liveness = true, .verify = true}, 64), "");
     EXPECT_EQ(unit.ops.back().kind, ir::OpKind::return_near);
 }
 

@@ -224,7 +224,7 @@ class RandomGuest {
             ASSERT_TRUE(allowed);
             ASSERT_EQ(held, ids_.at({linear / page_size, found.address.page_number()}));
         }
-        if (const TlbTarget& held = mmu_.view().table->targets()[linear % tlb_target_count]; held.linear == linear) {
+        if (const TlbTarget& held = mmu_.view().table->targets()[tlb_target_slot(linear)]; held.linear == linear) {
             ASSERT_TRUE(allowed);
             ASSERT_EQ(held.code, host);
             ++targets_;

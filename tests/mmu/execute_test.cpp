@@ -38,7 +38,7 @@ struct ExecuteTest : testing::Test {
         const u8* const base = reinterpret_cast<const u8*>(mmu.view().table);
         const auto* ids = reinterpret_cast<const u32*>(base + tlb_execute_ids_offset);
         const auto* targets = reinterpret_cast<const TlbTarget*>(base + tlb_targets_offset);
-        const TlbTarget& target = targets[linear & (tlb_target_count - 1)];
+        const TlbTarget& target = targets[tlb_target_slot(linear)];
         return {ids[(linear >> page_shift) & (tlb_execute_id_count - 1)],
                 target.linear == linear ? target.code : nullptr};
     }

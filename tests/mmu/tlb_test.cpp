@@ -83,7 +83,7 @@ struct TableTest : testing::Test {
     bool executable(u64 linear) { return tlb_hit(table.entry(linear).execute_tag, linear, 1); }
     bool any(u64 linear) { return readable(linear) || writable(linear) || executable(linear); }
     const void* target(u64 linear) {
-        const TlbTarget& found = table.targets()[linear % tlb_target_count];
+        const TlbTarget& found = table.targets()[tlb_target_slot(linear)];
         return found.linear == linear ? found.code : nullptr;
     }
     u32 id(u64 linear) { return table.execute_ids()[(linear >> page_shift) % tlb_execute_id_count]; }
@@ -107,10 +107,9 @@ TEST_F(TableTest, EmptyEntriesMatchNoAddress) {
     const auto sweep = [&] {
         for (u64 n = 0; n < table.size(); ++n)
             expect_empty(n);
-        for (u64 linear = 0; linear < tlb_target_count; ++linear) {
-            ASSERT_EQ(target(linear), nullptr);
-            ASSERT_NE(table.targets()[linear].linear % tlb_target_count, linear);
-        }
+        for (u64 slot = 0; slot < tlb_target_count; ++slot)
+            ASSERT_NE(tlb_target_slot(table.targets()[slot].linear), slot);
+        ASSERT_EQ(target(0), nullptr);
     };
     sweep();
     do
