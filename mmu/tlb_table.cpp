@@ -174,7 +174,23 @@ void TlbTable::remember_target(u64 linear, const void* code) {
     add(target_pages_, linear >> page_shift);
 }
 
+// Those of one page follow each other in the table.
+void TlbTable::drop_targets_of_page(u64 page) {
+    if (!has(target_pages_, page >> page_shift)) return;
+    const u64 first = tlb_target_slot(page) / target_group, groups = tlb_target_count / target_group;
+    for (u64 k = 0; k <= page_size / target_group; ++k) {
+        const u64 number = (first + k) % groups, begin = number * target_group;
+        if (!(targets_touched_[number / 64] >> (number % 64) & 1)) continue;
+        for (u64 n = begin; n < begin + target_group; ++n)
+            if (targets()[n].linear - page < page_size) targets()[n] = {empty_target(n), nullptr};
+    }
+}
+
 void TlbTable::drop_targets(u64 first, u64 length) {
+    if (length <= page_size) {
+        drop_targets_of_page(first - page_size);
+        return drop_targets_of_page(first);
+    }
     const u64 from = first - page_size;
     for_each_target_group([&](u64 begin) {
         for (u64 n = begin; n < begin + target_group; ++n)

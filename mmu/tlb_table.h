@@ -122,7 +122,8 @@ class TlbTable {
     u64 live_tag(const TlbEntry& entry, u64 n) const;
     void make_empty(u64 n);
     void put(u64 n, const TlbEntry& entry, u32 frame);
-    void drop_targets(u64 first, u64 length);
+    void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
+    void drop_targets_of_page(u64 page);
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();
