@@ -8,6 +8,7 @@
 #include "cpu/cpu.h"
 #include "jit/ir/unit.h"
 
+#include <array>
 #include <cstddef>
 #include <memory>
 
@@ -28,17 +29,27 @@ struct JitContext {
     u8 x87_absent = 1;       // The same of the x87 state (jit/x87.h).
     u8 x87_data_segment = 0; // cpu::Segment plus one of the operand at `x87_data`; 0: nothing is noted there.
     u8 reserved = 0;
+    u32 index_mask = 0; // Of the current TLB table (mmu::TlbView).
+    u32 exit_site = 0;  // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     cpu::CpuState* state = nullptr;
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
     u32 host_mxcsr = 0x1F80;
-    u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
+    u32 reserved2 = 0;
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
-    u64 x87_instruction = 0;       // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
-    u64 x87_data = 0;              // Offset of the last x87 memory operand.
+    // Of each segment, for 16- and 32-bit code.
+    struct Segment {
+        u64 base = 0;
+        u64 read_end = 0, write_end = 0; // What offset plus size may be at most; 0 where nothing, or not just that, is
+                                         // allowed: the handlers know.
+    };
+    Segment segments[6] = {};
+    u64 x87_instruction = 0;            // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
+    u64 x87_data = 0;                   // Offset of the last x87 memory operand.
+    std::array<std::byte, 32> across{}; // What was read across two pages.
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};
 };

@@ -2,6 +2,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
+#include "cpu/threaded.h"
 #include "jit/debug/disassembler.h"
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
@@ -21,6 +22,7 @@ using cpu::Flow;
 
 namespace {
 
+constexpr u32 cold_records = 1u << 20;                // For the interpreter: what is hot is seldom its.
 constexpr std::size_t remembered_instructions = 4096; // By the decoder.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
@@ -41,7 +43,8 @@ u64 unpack(PackedFlags packed) {
 
 template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::CpuState& state) {
     const T result = static_cast<T>(state.gpr[recipe.result]);
-    const T operand = static_cast<T>(recipe.operand_is_register ? state.gpr[recipe.operand] : recipe.immediate);
+    const T operand =
+        recipe.operand_is_register ? static_cast<T>(state.gpr[recipe.operand]) : static_cast<T>(i64{recipe.immediate});
     switch (recipe.kind) {
     case FlagRecipe::Kind::add: return cpu::flags_add<T>(static_cast<T>(result - operand), operand, result);
     case FlagRecipe::Kind::subtract: return cpu::flags_sub<T>(static_cast<T>(result + operand), operand, result);
@@ -56,10 +59,11 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 } // namespace
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
-    : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
+    : memory_(memory), log_(log), options_(options), interpreter_(memory, log, cold_records),
       cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk}), context_(context_memory_.context()),
       interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
+    handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
     memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
     memory_.add_observer(static_cast<mmu::MapObserver&>(*this));
@@ -156,12 +160,16 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
         if (pending_.load(std::memory_order_relaxed)) serve_code_events();
+        if (code_segments_.full()) {
+            forget_all();
+            code_segments_.forget();
+        }
         if (cpu.instructions >= end) return ExitReason::budget;
         if ((cpu.events.load(std::memory_order_relaxed) & cpu::event_slow) || log_.on(Channel::insn)) {
             interpreter_.step(cpu);
             continue;
         }
-        const bool translatable = cpu.mode.mode64 && end == ~u64{0} && !log_.on(Channel::exec);
+        const bool translatable = end == ~u64{0} && !log_.on(Channel::exec);
         if (!translatable) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
@@ -193,12 +201,35 @@ void Engine::leave_x87() {
     ++counters_.x87_stores;
 }
 
-UnitMode Engine::unit_mode() const {
+std::optional<LinearAddress> Engine::code_address() const {
+    const u64 rip = cpu_->state.rip();
+    if (cpu_->mode.mode64) return LinearAddress(rip);
+    if (rip > cpu_->state.segment[cpu::cs].limit) return std::nullopt;
+    return LinearAddress(static_cast<u32>(code_base() + rip));
+}
+
+// SDM volume 3, 5.3 and 5.5: rights count in protected mode only.
+void Engine::describe_segments(UnitMode& mode) {
+    mode.is.stack32 = cpu_->mode.stack32;
+    const cpu::SegmentRegister& code = cpu_->state.segment[cpu::cs];
+    mode.code_base = static_cast<u32>(code.base);
+    mode.code_limit = code.limit;
+    mode.code_segment = code_segments_.number(mode.code_base, mode.code_limit);
+    if (mode.decode.real) return;
+    for (const unsigned n : {cpu::es, cpu::ss, cpu::ds}) {
+        const cpu::SegmentRegister& s = cpu_->state.segment[n];
+        const bool flat = s.base == 0 && s.limit == ~u32{0} && s.present() && s.writable() && !s.expand_down();
+        if (flat) mode.is.flat_segments |= 1u << n;
+    }
+}
+
+UnitMode Engine::unit_mode() {
     UnitMode mode;
     mode.decode = {cpu_->mode.code_size, !cpu_->mode.protected_mode || cpu_->mode.vm86, false};
     mode.is.sse_off = cpu_->mode.sse_fault != 0;
     mode.is.avx_off = cpu_->mode.avx_fault != 0;
-    mode.is.ring0 = cpu_->mode.cpl == 0 && cpu_->mode.protected_mode;
+    mode.is.ring0 = cpu_->mode.cpl == 0;
+    if (!cpu_->mode.mode64) describe_segments(mode);
     mode.is.timestamp_off = !mode.is.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
     mode.is.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     // While the state is in the host's unit, these are those it was fetched with.
@@ -212,11 +243,11 @@ UnitMode Engine::unit_mode() const {
 }
 
 std::optional<u32> Engine::find(Cpu& cpu) {
-    const LinearAddress rip(cpu.state.rip());
+    const auto rip = code_address();
     mmu::Mmu::CodePage page;
-    if (!cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
-    const auto unit = cache_.find({rip.value, page.address.value, mode_key_});
-    if (unit) cpu.mmu.remember_target(rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
+    if (!rip || !cpu.mmu.fetch(*rip, page) || !page.host) return std::nullopt;
+    const auto unit = cache_.find({rip->value, page.address.value, mode_key_});
+    if (unit) cpu.mmu.remember_target(*rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
     return unit;
 }
 
@@ -236,30 +267,36 @@ bool Engine::make_patch_fields(const ir::Unit& unit) {
 }
 
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
-    const LinearAddress rip(cpu.state.rip());
+    const auto linear = code_address();
     mmu::Mmu::CodePage page;
-    if (!cpu.mode.mode64 || !cpu.mmu.fetch(rip, page) || !page.host) return std::nullopt;
+    if (!linear || mode.code_segment == CodeSegments::none || !cpu.mmu.fetch(*linear, page) || !page.host)
+        return std::nullopt;
+    const LinearAddress rip = *linear;
     if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
     if (cache_.full()) forget_all();
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
-    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - rip.page_offset()));
+    const u64 rest_of_page = page_size - rip.page_offset();
+    const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
+    const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
+    const u64 at = code_base() + cpu.state.rip();
     PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
     mmu::Mmu::CodePage second_page;
-    SecondPage second;
     for (;;) {
+        SecondPage second;
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
         const u64 fields = memory_.patch_fields_made();
-        ir::Unit unit = translate(*decoder_, copy, rip.value, page.address, mode, options_.longest_unit, patched);
+        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched);
         if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
         if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
             const LinearAddress next = rip.page() + page_size;
-            if (copy.size() >= cpu::longest_instruction || !cpu.mmu.fetch(next, second_page) || !second_page.host)
-                return std::nullopt;
-            const std::span both(bytes.data(), cpu::longest_instruction);
+            const bool crosses = copy.size() == rest_of_page && copy.size() < cpu::longest_instruction;
+            if (!crosses || (!cpu.mode.mode64 && next.value >> 32 != 0)) return std::nullopt;
+            if (!cpu.mmu.fetch(next, second_page) || !second_page.host) return std::nullopt;
+            const std::span both(bytes.data(), std::min<u64>(cpu::longest_instruction, rest_of_segment));
             mmu::copy_from_guest(bytes.data() + copy.size(), second_page.host, both.size() - copy.size());
-            unit = translate(*decoder_, both, rip.value, page.address, mode, 1);
+            unit = translate(*decoder_, both, at, page.address, mode, 1);
             if (unit.ops.empty() || unit.bytes <= copy.size()) return std::nullopt;
             second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), cpu.mmu.execute_id(next)};
             if (second.id == 0 || !guard_holds(cpu, next, second.id)) return std::nullopt;
@@ -323,15 +360,26 @@ void Engine::load_context(Cpu& cpu) {
     context_.flags = pack(cpu::arithmetic_bits(cpu.state.lazy));
     context_.fs_base = cpu.state.segment[cpu::Segment::fs].base;
     context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
+    if (!cpu.mode.mode64) load_segments(cpu);
     mmu::TlbTable* const table = cpu.mmu.view().table;
     if (table != table_) {
         table_ = table;
-        host::set_gs_base(table);
+        host::set_gs_base(reinterpret_cast<std::byte*>(table) + mmu::tlb_entries_offset);
     }
+    note_table_size();
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
     if (*code_key != mode_key_) {
         cpu.mmu.forget_targets();
         *code_key = mode_key_;
+    }
+}
+
+void Engine::load_segments(const Cpu& cpu) {
+    const bool checked = cpu.mode.protected_mode && !cpu.mode.vm86;
+    for (unsigned n = 0; n < std::size(context_.segments); ++n) {
+        const cpu::SegmentRegister& s = cpu.state.segment[n];
+        const u64 end = (checked && !s.present()) || s.expand_down() ? 0 : u64{s.limit} + 1;
+        context_.segments[n] = {s.base, checked && !s.readable() ? 0 : end, checked && !s.writable() ? 0 : end};
     }
 }
 
@@ -348,14 +396,14 @@ bool Engine::undisturbed(const Cpu& cpu) const {
 }
 
 const void* Engine::continue_at_rip(Cpu& cpu) {
-    if (!cpu.mode.mode64) return nullptr;
     mode_key_ = mode_key();
     load_context(cpu);
-    const u64 rip = cpu.state.rip();
+    const auto rip = code_address();
+    if (!rip) return nullptr;
     const auto* const targets =
         reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
-    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip)];
-    if (target.linear == rip) return target.code;
+    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip->value)];
+    if (target.linear == rip->value) return target.code;
     const auto unit = find(cpu);
     return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
 }
@@ -369,7 +417,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
         const u32 exit_number = context_.exit_site & ~exit_bit;
         Exit& exit = cache_.exit(exit_number);
-        cpu.state.rip() = exit.target;
+        cpu.state.rip() = exit.target - code_base();
         store_flags(cpu, FlagsIn::packed, {});
         ++counters_.exits;
         // Whatever waits, these two go on: without a step forward they would end here again.
@@ -385,8 +433,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
         if (!undisturbed(cpu)) return;
         const auto next = find(cpu);
         if (!next) return;
-        if (exit.jump != 0)
-            cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(LinearAddress(exit.target)));
+        if (exit.jump != 0) cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(*code_address()));
         code = continue_at_rip(cpu);
     }
 }
@@ -394,6 +441,29 @@ void Engine::execute(Cpu& cpu, const void* code) {
 // --- What translated code calls
 
 u64 Engine::refill(u64 address) {
+    const u64 host = find_host(address);
+    note_table_size();
+    return host;
+}
+
+// After anything that may have put a page into the table.
+void Engine::note_table_size() { context_.index_mask = static_cast<u32>(cpu_->mmu.view().index_mask); }
+
+// What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
+u8* Engine::read_across_pages(LinearAddress address, u64 size) {
+    const u64 first = page_size - address.page_offset();
+    if (first >= size) return nullptr;
+    const u8* const low = cpu_->mmu.refill(address, first, mmu::Access::read);
+    const u8* const high = low ? cpu_->mmu.refill(address + first, size - first, mmu::Access::read) : nullptr;
+    if (!high) return nullptr;
+    u8* const together = reinterpret_cast<u8*>(context_.across.data());
+    mmu::copy_from_guest(together, low, first);
+    mmu::copy_from_guest(together + first, high, size - first);
+    ++counters_.page_crossings;
+    return together;
+}
+
+u64 Engine::find_host(u64 address) {
     const Site& site = cache_.site(context_.exit_site);
     const bool misaligned = site.aligned && (address & (site.access_bytes - 1)) != 0;
     if (!misaligned) {
@@ -401,6 +471,10 @@ u64 Engine::refill(u64 address) {
         if (u8* const host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access)) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
+        }
+        if (!site.write && !site.window && !cpu_->mmu.checks_alignment()) {
+            if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
+                return reinterpret_cast<std::uintptr_t>(host);
         }
         // A page with code (not for a range, whose address lasts too long): the store may go ahead once it is told,
         // unless it hits the unit that makes it.
@@ -424,15 +498,16 @@ const void* Engine::interpret() {
     if (site.window && undisturbed(cpu))
         if (const void* alone = continue_alone(cpu, site)) return alone;
     ++counters_.interpreted;
-    ++interpreted_rows_[site.record[0].row];
+    ++interpreted_rows_[site.record.row];
+    handled_[0] = site.record;
     store_flags(cpu, site.flags, site.recipe);
     if (site.patched && !decode_again(site)) {
-        cpu.state.rip() = site.rip;
+        cpu.state.rip() = site.rip - code_base();
         return nullptr;
     }
-    const cpu::Instruction* const record = site.record.data();
+    const cpu::Instruction* const record = handled_.data();
     if (site.x87_state) leave_x87();
-    cpu.state.rip() = site.rip;
+    cpu.state.rip() = site.rip - code_base();
     cpu.dispatch.first = record;
     cpu.dispatch.limit = 0;
     const u64 flushes = cache_.counters().flushes;
@@ -455,16 +530,16 @@ const void* Engine::interpret() {
 }
 
 // The record of an instruction whose immediate is patched, as it is now. False when the bytes are another instruction.
-bool Engine::decode_again(Site& site) {
+bool Engine::decode_again(const Site& site) {
     const TranslatedUnit& unit = cache_.unit(site.unit);
-    const PhysicalAddress at(unit.key.physical + (site.rip - unit.key.linear));
+    const PhysicalAddress at(unit.key.physical + ((site.rip - unit.key.linear) & page_offset_mask));
     std::array<u8, cpu::longest_instruction> bytes;
     const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - at.page_offset()));
     memory_.read(at, copy);
     cpu::Instruction now;
     cpu::Form form;
     if (decoder_->decode(copy, unit_mode().decode, now, &form) != cpu::DecodeStatus::ok) return false;
-    cpu::Instruction& record = site.record[0];
+    cpu::Instruction& record = handled_[0];
     if (now.row != record.row || now.length != record.length || now.handler != record.handler) return false;
     record.immediate = now.immediate;
     return true;
@@ -473,7 +548,7 @@ bool Engine::decode_again(Site& site) {
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.
 const void* Engine::continue_alone(Cpu& cpu, const Site& site) {
     store_flags(cpu, site.flags, site.recipe);
-    cpu.state.rip() = site.rip;
+    cpu.state.rip() = site.rip - code_base();
     return continue_alone(cpu, std::nullopt);
 }
 const void* Engine::continue_alone(Cpu& cpu, std::optional<u32> exit) {
@@ -523,10 +598,10 @@ std::string Engine::describe() const {
         "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
         "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
         "traps             {}\n  x87 put back      {}\n"
-        "  refused blocks    {}\n  ranges refused    {}\n",
+        "  refused blocks    {}\n  ranges refused    {}\n  reads across      {}\n",
         c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
         counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores, counters_.traps,
-        counters_.x87_stores, counters_.refused, counters_.ranges_refused);
+        counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

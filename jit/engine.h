@@ -22,7 +22,7 @@ namespace calque::jit {
 
 struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
-    std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
+    std::size_t code_bytes = std::size_t{48} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
 };
@@ -37,6 +37,7 @@ struct EngineCounters {
     u64 traps = 0;          // SIGFPE in translated code.
     u64 ranges_refused = 0; // Checks of a range of accesses that failed: the unit went on with one for each.
     u64 x87_stores = 0;     // Of the x87 state, out of the host's unit.
+    u64 page_crossings = 0; // Reads across two pages of plain memory.
     u64 refused = 0;        // Blocks that could not be translated.
 };
 
@@ -74,13 +75,18 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void kill(PhysicalAddress address, u64 length);
 
     void leave_x87(); // The guest's x87 state to CpuState.
-    UnitMode unit_mode() const;
-    u64 mode_key() const { return unit_mode().key(); }
+    UnitMode unit_mode();
+    u64 mode_key() { return unit_mode().key(); }
+    void describe_segments(UnitMode& mode);
+    // What stands in front of RIP in the addresses of units: the base of CS outside 64-bit code.
+    u64 code_base() const { return cpu_->mode.mode64 ? 0 : cpu_->state.segment[cpu::cs].base; }
+    // Of the code at RIP; nothing beyond the code segment's limit.
+    std::optional<LinearAddress> code_address() const;
     // The unit at RIP, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu);
     i32 wait_at_rip(cpu::Cpu& cpu);
     bool make_patch_fields(const ir::Unit& unit);
-    bool decode_again(Site& site);
+    bool decode_again(const Site& site);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;
@@ -94,6 +100,10 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
     void load_context(cpu::Cpu& cpu);
+    void note_table_size();
+    u8* read_across_pages(LinearAddress address, u64 size);
+    u64 find_host(u64 address); // Of an access whose check failed; 0: the handler does it.
+    void load_segments(const cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 
     mmu::PhysicalMap& memory_;
@@ -105,7 +115,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
-    u64 mode_key_ = 0;            // Of the unit that runs.
+    std::array<cpu::Instruction, 2> handled_; // The instruction of a site, and the record that ends a block.
+    u64 mode_key_ = 0;                        // Of the unit that runs.
+    CodeSegments code_segments_;
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.

@@ -22,6 +22,7 @@ struct X87Note {
     u8 data_segment = 0;                              // cpu::Segment.
     u8 base = cpu::zero_slot, index = cpu::zero_slot; // Registers which have not changed since.
     u8 scale_shift = 0;
+    u8 address_bytes = 8;
     u64 displacement = 0;
 };
 

@@ -83,7 +83,7 @@ class CodeCache {
   private:
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
     static u64 hash(const UnitKey& k) {
-        return (k.physical ^ (k.linear << 20) ^ (k.mode << 50)) * 0x9E3779B97F4A7C15 >> 16;
+        return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
     }
     u32& bucket(const UnitKey& key) { return by_key_[hash(key) % bucket_count]; }
     void unlink(u32 exit);

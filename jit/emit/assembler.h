@@ -28,21 +28,24 @@ inline x86::Mem spilled_slot(unsigned guest, u32 size = 8, i32 depth = 0) {
 }
 inline x86::Gpq host_gpq(unsigned guest) { return x86::gpq(host_of_guest[guest]); }
 
-// Relative to the current TLB table, whose address is GS's base.
+// Relative to the current TLB table, whose entries are where GS's base is: their addresses are then the shortest.
+inline constexpr i64 from_table_base(u64 offset) {
+    return static_cast<i64>(offset) - static_cast<i64>(mmu::tlb_entries_offset);
+}
 inline x86::Mem table_at(u64 offset, u32 size) {
-    x86::Mem m = x86::ptr_abs(offset, size);
+    x86::Mem m = x86::ptr_abs(static_cast<u64>(from_table_base(offset)), size);
     m.setSegment(x86::gs);
     return m;
 }
 inline x86::Mem table_at(const x86::Gp& index, u64 offset, u32 size) {
-    x86::Mem m = x86::ptr(index, static_cast<i32>(offset), size);
+    x86::Mem m = x86::ptr(index, static_cast<i32>(from_table_base(offset)), size);
     m.setSegment(x86::gs);
     return m;
 }
 // With the index scaled by 8.
 inline x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) {
     x86::Mem m = x86::ptr(u64{0}, index, 3, size);
-    m.setOffset(static_cast<i64>(offset));
+    m.setOffset(from_table_base(offset));
     m.setSegment(x86::gs);
     return m;
 }

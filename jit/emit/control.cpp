@@ -12,8 +12,7 @@ using asmjit::Imm;
 Site& UnitEmitter::new_site(const ir::Op& op) {
     Site& site = out_.sites.emplace_back();
     site.rip = op.rip;
-    site.record[0] = op.guest;
-    site.record[1].handler = cpu::end_of_block;
+    site.record = op.guest;
     site.unit = request_.unit_index;
     site.flags = flags_ == FlagsIn::host ? FlagsIn::packed : flags_;
     site.recipe = recipe_;
@@ -196,14 +195,60 @@ void UnitEmitter::branch_literal(const ir::Op& op) {
     recipe_ = recipe;
 }
 
+// By RCX, ECX or CX, as the address size says. T1 has the whole of it.
+void UnitEmitter::jump_if_count_zero(const ir::Op& op, Label zero) {
+    const unsigned bytes = op.guest.address_bytes();
+    a_.mov(t1, x86::rcx);
+    if (bytes == 2) a_.movzx(x86::ecx, x86::cx);
+    if (bytes == 8)
+        a_.short_().jecxz(x86::rcx, zero);
+    else
+        a_.short_().jecxz(x86::ecx, zero);
+}
+
 void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
     if (flags_ != FlagsIn::packed) flags_to_host();
     const Label taken = a_.newLabel(), not_taken = a_.newLabel();
-    a_.short_().jecxz(x86::rcx, taken);
+    jump_if_count_zero(op, taken);
+    a_.mov(x86::rcx, t1);
     a_.short_().jmp(not_taken);
     a_.bind(taken);
+    a_.mov(x86::rcx, t1);
     leave_to(op.target, op.rip);
     a_.bind(not_taken);
+}
+
+void UnitEmitter::emit_loop(const ir::Op& op) {
+    if (flags_ != FlagsIn::packed) flags_to_host();
+    if (recipe_.uses(cpu::rcx)) recipe_.kind = FlagRecipe::Kind::none;
+    switch (op.guest.address_bytes()) {
+    case 8: a_.lea(x86::rcx, x86::ptr(x86::rcx, -1)); break;
+    case 4: a_.lea(x86::ecx, x86::ptr(x86::rcx, -1)); break;
+    default:
+        a_.lea(t1d, x86::ptr(x86::rcx, -1));
+        a_.mov(x86::cx, t1.r16());
+        break;
+    }
+    const Label done = a_.newLabel();
+    jump_if_count_zero(op, done);
+    a_.mov(x86::rcx, t1);
+    leave_to(op.target, op.rip);
+    a_.bind(done);
+    a_.mov(x86::rcx, t1);
+}
+
+// The target of a computed jump. What is beyond the code segment's limit is not in the target cache, which is for code
+// of this segment alone.
+void UnitEmitter::rip_to_linear() {
+    const u64 base = request_.unit.around.code_base;
+    if (base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(base)));
+}
+
+void UnitEmitter::load(const x86::Gpq& to, const x86::Mem& from, u32 bytes) {
+    if (bytes == 2)
+        a_.movzx(to.r32(), from);
+    else
+        a_.mov(sized(to, bytes), from);
 }
 
 // T0: a linear address. Goes to the code for it when the target cache has it.
@@ -232,40 +277,38 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     flags_to_packed();
     const Label miss = a_.newLabel();
     poll_or(miss);
-    if (op.literal.host) {
-        load_literal_target(op);
-    } else if (op.access != ir::MemoryAccess::none) {
-        check_operand(op);
-        a_.mov(t0, operand(8));
-    } else {
-        read_guest(t0, op.guest.dest);
-    }
+    target_to_t0(op);
+    rip_to_linear();
     probe_target(miss);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.bind(miss);
     to_interpreter(op);
 }
 
+void UnitEmitter::target_to_t0(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
+    if (op.literal.host) return load_literal_target(op);
+    if (op.access != ir::MemoryAccess::none) {
+        check_operand(op);
+        return load(t0, operand(bytes), bytes);
+    }
+    read_guest(t0, op.guest.dest);
+    if (bytes == 2) a_.movzx(t0d, t0.r16());
+    if (bytes == 4) a_.mov(t0d, t0d);
+}
+
 void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     flags_to_packed();
     const Label miss = a_.newLabel();
     poll_or(miss);
-    if (op.literal.host) {
-        load_literal_target(op);
-    } else if (op.access != ir::MemoryAccess::none) {
-        check_operand(op);
-        a_.mov(t0, operand(8));
-    } else {
-        read_guest(t0, op.guest.dest);
-    }
+    target_to_t0(op);
+    rip_to_linear();
     probe_target(miss);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.mov(CALQUE_CONTEXT(scratch), t1);
-    check_stack(op, host_gpq(cpu::rsp), -8, true);
-    join_address();
-    a_.mov(t0, Imm(op.next_rip()));
-    a_.mov(x86::qword_ptr(t1), t0);
-    advance_stack(-8);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
+    push_return_address(op);
+    advance_stack(pushed(op));
     a_.jmp(CALQUE_CONTEXT(scratch));
     a_.bind(miss);
     to_interpreter(op);
@@ -276,9 +319,10 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
     const Label miss = a_.newLabel();
     poll_or(miss);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
-    a_.mov(t0, operand(8));
+    load(t0, operand(stack_bytes(op)), stack_bytes(op));
+    rip_to_linear();
     probe_target(miss);
-    advance_stack(8 + static_cast<i32>(op.guest.immediate & 0xFFFF));
+    advance_stack(static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF));
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
     a_.bind(miss);
     to_interpreter(op);
@@ -286,82 +330,106 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
 
 void UnitEmitter::emit_call(const ir::Op& op) {
     before_access(op);
-    check_stack(op, host_gpq(cpu::rsp), -8, true);
-    const i64 back = static_cast<i64>(op.next_rip());
-    if (back == static_cast<i32>(back)) {
-        a_.mov(operand(8), Imm(back));
-    } else {
-        join_address();
-        a_.mov(t0, Imm(back));
-        a_.mov(x86::qword_ptr(t1), t0);
-    }
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
+    push_return_address(op);
     if (flags_ == FlagsIn::recipe && recipe_.uses(cpu::rsp)) flags_to_host();
-    advance_stack(-8);
+    advance_stack(pushed(op));
     if (recipe_.uses(cpu::rsp)) recipe_.kind = FlagRecipe::Kind::none;
     leave_to(op.target, op.rip);
 }
 
 // --- The stack
 
-// Without the flags.
-void UnitEmitter::advance_stack(i32 bytes) { a_.lea(host_gpq(cpu::rsp), x86::ptr(host_gpq(cpu::rsp), bytes)); }
+// Without the flags, as the next. T0 is used.
+void UnitEmitter::set_stack_pointer(const x86::Gpq& from, i32 distance) {
+    const x86::Gpq to = host_gpq(cpu::rsp);
+    switch (request_.unit.around.stack_address_bytes) {
+    case 8: a_.lea(to, x86::ptr(from, distance)); break;
+    case 4: a_.lea(to.r32(), x86::ptr(from, distance)); break;
+    default:
+        a_.lea(t0d, x86::ptr(from, distance));
+        a_.mov(to.r16(), t0.r16());
+        break;
+    }
+}
+void UnitEmitter::advance_stack(i32 bytes) { set_stack_pointer(host_gpq(cpu::rsp), bytes); }
+
+// To the place that check_stack() found.
+void UnitEmitter::push_return_address(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
+    const i64 back = static_cast<i64>(request_.unit.around.rip(op.next_rip()));
+    if (bytes == 2) {
+        a_.mov(operand(2), Imm(static_cast<i16>(back)));
+    } else if (bytes == 4 || back == static_cast<i32>(back)) {
+        a_.mov(operand(bytes), Imm(static_cast<i32>(back)));
+    } else {
+        join_address();
+        a_.mov(t0, Imm(back));
+        a_.mov(x86::qword_ptr(t1), t0);
+    }
+}
 
 void UnitEmitter::emit_push_register(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
     before_access(op);
-    check_stack(op, host_gpq(cpu::rsp), -8, true);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     const bool flags = needs_host_flags(op);
     const unsigned guest = op.guest.dest;
     if (flags || !pinned(guest)) join_address();
     if (flags) flags_to_host();
     if (pinned(guest)) {
-        a_.mov(operand(8), host_gpq(guest));
+        a_.mov(operand(bytes), sized(host_gpq(guest), bytes));
     } else {
         a_.mov(t0, spilled_slot(guest));
         a_.mov(x86::qword_ptr(t1), t0);
     }
-    advance_stack(-8);
+    advance_stack(pushed(op));
     after_execution(op);
 }
 
 void UnitEmitter::emit_push_immediate(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
     before_access(op);
-    check_stack(op, host_gpq(cpu::rsp), -8, true);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
+    const i64 value = bytes == 2 ? static_cast<i16>(op.guest.immediate) : static_cast<i32>(op.guest.immediate);
     if (op.literal.host) {
         load_literal(t0, op);
-        a_.mov(x86::qword_ptr(t1), t0);
+        a_.mov(x86::ptr(t1, 0, bytes), sized(t0, bytes));
     } else {
-        a_.mov(x86::qword_ptr(t1), Imm(static_cast<i64>(op.guest.immediate)));
+        a_.mov(x86::ptr(t1, 0, bytes), Imm(value));
     }
-    advance_stack(-8);
+    advance_stack(pushed(op));
     after_execution(op);
 }
 
 void UnitEmitter::emit_push_memory(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
     before_clobber(op);
-    address_to_t0(op);
-    check_memory(op, false, 8, false);
-    a_.mov(t0, operand(8));
+    address_to_t0(op, false, bytes);
+    check_memory(op, false, bytes, false);
+    load(t0, operand(bytes), bytes);
     a_.mov(CALQUE_CONTEXT(scratch), t0);
-    check_stack(op, host_gpq(cpu::rsp), -8, true);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     a_.mov(t0, CALQUE_CONTEXT(scratch));
-    a_.mov(x86::qword_ptr(t1), t0);
-    advance_stack(-8);
+    a_.mov(x86::ptr(t1, 0, bytes), sized(t0, bytes));
+    advance_stack(pushed(op));
     after_execution(op);
 }
 
 void UnitEmitter::emit_pop_register(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
     before_access(op);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
-    advance_stack(8); // First: POP RSP loads what it popped.
+    advance_stack(static_cast<i32>(bytes)); // First: POP RSP loads what it popped.
     const unsigned guest = op.guest.dest;
     if (pinned(guest)) {
-        a_.mov(host_gpq(guest), x86::qword_ptr(t1));
+        a_.mov(sized(host_gpq(guest), bytes), x86::ptr(t1, 0, bytes));
     } else {
         a_.mov(t0, x86::qword_ptr(t1));
         a_.mov(spilled_slot(guest), t0);
@@ -375,8 +443,8 @@ void UnitEmitter::emit_leave_frame(const ir::Op& op) {
     check_stack(op, frame, 0, false);
     join_address();
     if (needs_host_flags(op)) flags_to_host();
-    a_.lea(host_gpq(cpu::rsp), x86::ptr(frame, 8));
-    a_.mov(frame, x86::qword_ptr(t1));
+    set_stack_pointer(frame, static_cast<i32>(stack_bytes(op)));
+    a_.mov(sized(frame, stack_bytes(op)), x86::ptr(t1, 0, stack_bytes(op)));
     after_execution(op);
 }
 

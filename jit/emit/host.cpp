@@ -194,8 +194,9 @@ void UnitEmitter::emit_load_address(const ir::Op& op) {
     const cpu::Instruction& i = op.guest;
     if (needs_host_flags(op)) flags_to_host();
     const unsigned dest = i.dest;
-    const bool wide = i.operand_size == 8;
-    const bool direct = pinned(dest) && i.base < 16 && pinned(i.base) && (i.index >= 16 || pinned(i.index));
+    const bool wide = i.operand_size == 8 && i.address_bytes() == 8;
+    const bool direct = i.operand_size >= 4 && i.address_bytes() >= 4 && pinned(dest) && i.base < 16 && pinned(i.base)
+                        && (i.index >= 16 || pinned(i.index));
     if (direct) {
         const x86::Mem m = i.index < 16 ? x86::ptr(host_gpq(i.base), host_gpq(i.index), i.scale(), i.displacement)
                                         : x86::ptr(host_gpq(i.base), i.displacement);
@@ -204,11 +205,14 @@ void UnitEmitter::emit_load_address(const ir::Op& op) {
         else
             a_.lea(host_gpq(dest).r32(), m);
     } else {
-        ir::Op flat = op; // LEA has no segment.
-        flat.guest.memory = cpu::Instruction::pack_memory(i.scale(), 8, cpu::Segment::flat);
-        address_to_t0(flat);
-        if (!wide) a_.mov(t0d, t0d);
-        write_guest(dest, t0);
+        offset_to_t0(op);
+        if (i.operand_size == 4) a_.mov(t0d, t0d);
+        if (i.operand_size != 2)
+            write_guest(dest, t0);
+        else if (pinned(dest))
+            a_.mov(host_gpq(dest).r16(), t0.r16());
+        else
+            a_.mov(spilled_slot(dest, 2), t0.r16());
     }
     after_execution(op);
 }

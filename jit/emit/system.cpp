@@ -62,11 +62,11 @@ void UnitEmitter::emit_push_flags(const ir::Op& op) {
     a_.or_(t0d, state_at(rflags_at, 4));
     a_.and_(t0d, never_pushed);
     a_.mov(CALQUE_CONTEXT(scratch), t0);
-    check_stack(op, host_gpq(cpu::rsp), -8, true);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     join_address();
     a_.mov(t0, CALQUE_CONTEXT(scratch));
-    a_.mov(x86::qword_ptr(t1), t0);
-    advance_stack(-8);
+    a_.mov(x86::ptr(t1, 0, stack_bytes(op)), sized(t0, stack_bytes(op)));
+    advance_stack(pushed(op));
 }
 
 void UnitEmitter::emit_read_timestamp(const ir::Op& op) {

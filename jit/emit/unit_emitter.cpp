@@ -5,6 +5,7 @@ namespace calque::jit {
 UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
     code_.attach(&a_);
+    out_.sites.reserve(32);
 }
 
 void UnitEmitter::emit(const ir::Op& op) {
@@ -57,10 +58,11 @@ EmittedUnit UnitEmitter::run() {
         // Where a handler did the instruction, translated code goes on with things as they are here.
         const FlagsIn flags = flags_;
         const bool vectors = vectors_here_, x87 = x87_here_;
-        const bool continues =
-            op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control || op.kind == Kind::multiply_divide
-            || op.kind == Kind::compare_exchange || op.kind == Kind::push_register || op.kind == Kind::push_immediate
-            || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
+        const bool continues = op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control
+                               || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange
+                               || op.kind == Kind::push_register || op.kind == Kind::push_immediate
+                               || op.kind == Kind::push_memory || op.kind == Kind::pop_register
+                               || op.kind == Kind::leave_frame;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
@@ -77,9 +79,7 @@ EmittedUnit UnitEmitter::run() {
             }
         });
     }
-    // Emitting one may add no others: the list is fixed by now but for indices.
-    for (std::size_t n = 0; n < cold_.size(); ++n)
-        cold_[n]();
+    cold_.run();
     code_.flatten();
     code_.resolveUnresolvedLinks();
     const auto& buffer = code_.textSection()->buffer();

@@ -4,10 +4,9 @@
 
 #include "jit/emit/assembler.h"
 #include "jit/emit/code_sites.h"
+#include "jit/emit/deferred.h"
 #include "jit/emit/reencode.h"
 #include "jit/emit/thunks.h"
-
-#include <functional>
 
 namespace calque::jit {
 
@@ -38,12 +37,15 @@ class UnitEmitter {
 
     // --- Memory (memory.cpp). After a check the operand is at operand(); T1, and T0 unless join_address() followed or
     // another operation had checked it, are in use.
-    void address_to_t0(const ir::Op& op);
+    void offset_to_t0(const ir::Op& op);
+    // The offset in T0, of a segment, to the linear address; flags are kept in 64-bit code only.
+    void add_segment(const ir::Op& op, unsigned segment, bool write, u32 bytes);
+    void address_to_t0(const ir::Op& op, bool write, u32 bytes);
     void before_access(const ir::Op& op); // before_clobber(), where the check will change the flags.
     void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned);
     void check_operand(const ir::Op& op);
     void check_alignment(const ir::Op& op);
-    void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // Eight bytes.
+    void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // stack_bytes().
     void open_window(const ir::Op& op);
     Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
     void use_window(const ir::Op& op);
@@ -92,12 +94,24 @@ class UnitEmitter {
     void probe_target(Label miss);
     void poll_or(Label miss);
     void branch_literal(const ir::Op& op);
+    void jump_if_count_zero(const ir::Op& op, Label zero);
+    void target_to_t0(const ir::Op& op);
+    void rip_to_linear();      // T0, zero-extended from its size.
     void poll_before(u64 rip); // Leaves in front of the instruction at `rip` when there are events.
     void need_vectors();
+    void set_stack_pointer(const x86::Gpq& from, i32 distance);
     void advance_stack(i32 bytes);
+    // The size of what an operation pushes or pops.
+    static u32 stack_bytes(const ir::Op& op) { return op.guest.operand_size; }
+    static i32 pushed(const ir::Op& op) { return -static_cast<i32>(stack_bytes(op)); }
+    static x86::Gp sized(const x86::Gp& r, u32 bytes) {
+        return bytes == 8 ? x86::Gp(r.r64()) : bytes == 4 ? x86::Gp(r.r32()) : x86::Gp(r.r16());
+    }
+    void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
+    void push_return_address(const ir::Op& op);
 
     // Code that is seldom run comes after the rest.
-    void later(std::function<void()> emit) { cold_.push_back(std::move(emit)); }
+    template <class F> void later(F emit) { cold_.add(std::move(emit)); }
     u32 here() const { return static_cast<u32>(a_.offset()); }
     asmjit::Imm thunk(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
 
@@ -105,7 +119,7 @@ class UnitEmitter {
     EmittedUnit out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
-    std::vector<std::function<void()>> cold_;
+    Deferred cold_;
     bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
     FlagsIn flags_ = FlagsIn::packed;

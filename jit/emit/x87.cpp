@@ -120,7 +120,7 @@ void UnitEmitter::note_x87(const ir::Op& op) {
     auto note = x87_note_ ? std::make_shared<X87Note>(*x87_note_) : std::make_shared<X87Note>();
     const cpu::Instruction& i = op.guest;
     note->has_instruction = true;
-    note->rip = op.rip;
+    note->rip = request_.unit.around.rip(op.rip);
     note->opcode = static_cast<u16>(i.immediate);
     if (op.access != ir::MemoryAccess::none) {
         const bool relative = i.base == cpu::rip_slot;
@@ -129,6 +129,7 @@ void UnitEmitter::note_x87(const ir::Op& op) {
         note->base = relative ? u8{cpu::zero_slot} : i.base;
         note->index = i.index;
         note->scale_shift = static_cast<u8>(i.scale());
+        note->address_bytes = static_cast<u8>(i.address_bytes());
         note->displacement = static_cast<u64>(i64{i.displacement}) + (relative ? op.next_rip() : 0);
         x87_data_op_ = &op;
     }
@@ -136,10 +137,7 @@ void UnitEmitter::note_x87(const ir::Op& op) {
 }
 
 void UnitEmitter::write_x87_data() {
-    ir::Op operand = *x87_data_op_; // Its offset: without the segment's base.
-    operand.guest.memory =
-        cpu::Instruction::pack_memory(operand.guest.scale(), operand.guest.address_bytes(), cpu::Segment::flat);
-    address_to_t0(operand);
+    offset_to_t0(*x87_data_op_);
     a_.mov(CALQUE_CONTEXT(x87_data), t0);
     a_.mov(CALQUE_CONTEXT(x87_data_segment), x87_note_->data_segment + 1);
 }

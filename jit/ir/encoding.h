@@ -23,12 +23,14 @@ enum class FieldClass : u8 {
 
 inline constexpr u8 no_register = 0xFF;
 
+enum class CodeBits : u8 { bits16, bits32, bits64 };
+
 // What the bytes say. Forms with an implicit accumulator are given as the equal form with ModRM, so that every register
 // can be replaced: 05 (ADD EAX, imm) as 81 /0, A9 as F7 /0, 91 (XCHG) as 87 /r; so are 40 to 4F of 32-bit code (as FF
 // /0, /1) and 82 (as 80), which 64-bit mode has not.
 struct ParsedInstruction {
     // Prefixes that belong to the operation: 66, F0, and the last of F2 and F3, each at most once. Those of the address
-    // are below.
+    // are below. Where 66 chooses the operand size, it stands for 16 bits, whatever it means in 16-bit code.
     std::array<u8, 4> legacy{};
     u8 legacy_count = 0;
     u8 segment_prefix = 0;       // 26, 2E, 36, 3E, 64 or 65, in 64-bit code only the last two; 0 for none.
@@ -73,6 +75,9 @@ struct ParsedInstruction {
 // loads of far pointers by LDS and LES, most privileged instructions, the NOPs 0F 18 to 0F 1F (which other CPUs
 // have given a meaning), EVEX and XOP, and what means something else in
 // 64-bit mode (of 32-bit code: ARPL, BOUND, moves of control registers, FXSAVE, XSAVE).
-std::optional<ParsedInstruction> parse_instruction(std::span<const u8> bytes, bool code64);
+std::optional<ParsedInstruction> parse_instruction(std::span<const u8> bytes, CodeBits code);
+inline std::optional<ParsedInstruction> parse_instruction(std::span<const u8> bytes, bool code64) {
+    return parse_instruction(bytes, code64 ? CodeBits::bits64 : CodeBits::bits32);
+}
 
 } // namespace calque::jit

@@ -12,12 +12,15 @@ constexpr std::size_t longest_instruction = 15;
 
 class Parser {
   public:
-    Parser(std::span<const u8> bytes, bool code64)
-        : bytes_(bytes.first(std::min(bytes.size(), longest_instruction))), code64_(code64) {}
+    Parser(std::span<const u8> bytes, CodeBits code)
+        : bytes_(bytes.first(std::min(bytes.size(), longest_instruction))), code64_(code == CodeBits::bits64),
+          code16_(code == CodeBits::bits16) {}
 
     bool parse(ParsedInstruction& p) {
         read_prefixes(p);
         if (!read_opcode(p)) return false;
+        if (code16_ && !p.vex && chooses_size(p)) operand_ = !operand_;
+        write_prefixes(p);
         if (!p.vex) rewrite_accumulator_form(p);
         shape_ = opcode_shape(p.vex, p.map, p.pp, p.opcode);
         if (!shape_.known || (shape_.code64 && !code64_)) return false;
@@ -30,6 +33,8 @@ class Parser {
   private:
     bool take_prefix(ParsedInstruction& p, u8 byte);
     void read_prefixes(ParsedInstruction& p);
+    void write_prefixes(ParsedInstruction& p) const;
+    static bool chooses_size(const ParsedInstruction& p);
     bool read_opcode(ParsedInstruction& p);
     bool read_vex(ParsedInstruction& p, u8 escape);
     void rewrite_accumulator_form(ParsedInstruction& p);
@@ -65,7 +70,7 @@ class Parser {
     }
 
     std::span<const u8> bytes_;
-    const bool code64_;
+    const bool code64_, code16_;
     std::size_t at_ = 0;
     bool short_ = false;
     bool lock_ = false, operand_ = false; // F0, 66.
@@ -109,15 +114,33 @@ void Parser::read_prefixes(ParsedInstruction& p) {
         else
             break;
     }
-    if (lock_) p.legacy[p.legacy_count++] = 0xF0;
-    if (operand_) p.legacy[p.legacy_count++] = 0x66;
-    if (repeat_) p.legacy[p.legacy_count++] = repeat_;
-    p.pp = repeat_ == 0xF3 ? 2 : repeat_ == 0xF2 ? 3 : operand_ ? 1 : 0;
     rex_ = rex != 0;
     p.w = rex & 8;
     r_ = rex << 1 & 8;
     x_ = rex << 2 & 8;
     b_ = rex << 3 & 8;
+}
+
+void Parser::write_prefixes(ParsedInstruction& p) const {
+    if (p.vex) return;
+    if (lock_) p.legacy[p.legacy_count++] = 0xF0;
+    if (operand_) p.legacy[p.legacy_count++] = 0x66;
+    if (repeat_) p.legacy[p.legacy_count++] = repeat_;
+    p.pp = repeat_ == 0xF3 ? 2 : repeat_ == 0xF2 ? 3 : operand_ ? 1 : 0;
+}
+
+// Of the opcodes that the re-encoder has, those to which 66 is an operand size; to the others it is nothing, or a part
+// of the opcode. In 16-bit code it means 32 bits (SDM volume 1, table 3-4).
+bool Parser::chooses_size(const ParsedInstruction& p) {
+    const u8 op = p.opcode;
+    switch (p.map) {
+    case 0: return (op & 0xF8) != 0xD8; // x87.
+    case 1:
+        return op < 4 || (op & 0xF0) == 0x40 || (op >= 0xA0 && op < 0xC2 && op != 0xAE)
+               || (op & 0xF8) == 0xC8;       // CMOV, BT, ...
+    case 2: return op == 0xF0 || op == 0xF1; // MOVBE, CRC32.
+    default: return false;
+    }
 }
 
 bool Parser::read_opcode(ParsedInstruction& p) {
@@ -135,7 +158,7 @@ bool Parser::read_opcode(ParsedInstruction& p) {
 
 // SDM volume 2, 2.3.5: the fields are inverted, but W, L and pp.
 bool Parser::read_vex(ParsedInstruction& p, u8 escape) {
-    if (rex_ || p.legacy_count != 0) return false; // #UD
+    if (rex_ || lock_ || operand_ || repeat_ != 0) return false; // #UD
     p.vex = true;
     u8 byte = next();
     r_ = ~byte >> 4 & 8;
@@ -197,7 +220,7 @@ bool Parser::read_operands(ParsedInstruction& p) {
 // SDM volume 2, tables 2-2 and 2-3.
 bool Parser::read_memory(ParsedInstruction& p, u8 mod, u8 rm) {
     p.vsib = shape_.vsib;
-    if (!code64_ && p.address_prefix) {
+    if (!code64_ && p.address_prefix != code16_) {
         read_memory16(p, mod, rm);
         return !p.vsib;
     }
@@ -325,9 +348,9 @@ bool Parser::read_immediate(ParsedInstruction& p) {
 
 } // namespace
 
-std::optional<ParsedInstruction> parse_instruction(std::span<const u8> bytes, bool code64) {
+std::optional<ParsedInstruction> parse_instruction(std::span<const u8> bytes, CodeBits code) {
     std::optional<ParsedInstruction> parsed(std::in_place);
-    if (!Parser(bytes, code64).parse(*parsed)) parsed.reset();
+    if (!Parser(bytes, code).parse(*parsed)) parsed.reset();
     return parsed;
 }
 

@@ -86,6 +86,7 @@ u32 written_registers(const Op& op) {
     case Kind::call:
     case Kind::call_indirect:
     case Kind::return_near: return sp;
+    case Kind::loop: return c;
     case Kind::read_timestamp: return a | d;
     default: return 0;
     }
@@ -137,7 +138,7 @@ std::string verify(const Unit& unit) {
             return fmt::format("operation {} has an access without size", n);
         if (n + 1 < unit.ops.size() && op.flags_needed_after != unit.ops[n + 1].flags_needed)
             return fmt::format("operations {} and {} differ about flags", n, n + 1);
-        if (op.kind != OpKind::fall_through) at = op.around ? unit.linear : op.next_rip();
+        if (op.kind != OpKind::fall_through) at = op.loops_on ? unit.linear : op.next_rip();
     }
     return {};
 }

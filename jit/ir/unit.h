@@ -39,7 +39,7 @@ struct Window {
     static constexpr u8 none = 0xFF;
     u8 slot = none;
     bool first = false;
-    bool write = false; // The first access writes; only then may others of the range.
+    bool write = false; // Checked for writing; only then may accesses of the range write.
     u16 span = 0;       // Bytes of the range.
     i32 distance = 0;   // Of this access from the range's first byte.
 
@@ -65,9 +65,11 @@ struct Op {
     u8 condition = 0;       // Of a branch, as in its opcode.
     u8 written_gprs = 0;    // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
     Flags reads = 0, writes = 0;
-    u64 target = 0;         // Linear address.
-    bool around = false;    // Where it does not leave, the unit's first instruction comes next: a loop's next round.
-    u64 rip = 0;            // Of the guest instruction.
+    // Of the memory operand, which has a base (and in 16- and 32-bit code a limit); `flat`: neither counts.
+    u8 segment = cpu::Segment::flat;
+    u64 target = 0;         // As `rip`.
+    bool loops_on = false;  // Where it does not leave, the unit's first instruction comes next: a loop's next round.
+    u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;
     Literal literal;
@@ -84,10 +86,20 @@ struct Op {
 // The same instruction, done by its handler.
 void interpret_instead(Op& op);
 
+// What is the same for all of a unit's instructions.
+struct Surroundings {
+    u64 code_base = 0;          // Of the code segment; 0 in 64-bit code. A sum with it is not cut to 32 bits.
+    u8 stack_address_bytes = 8; // Of the stack pointer that counts.
+    bool stack_flat = true;     // SS has neither base nor limit.
+
+    u64 rip(u64 address) const { return address - code_base; }
+};
+
 struct Unit {
-    u64 linear = 0;           // Of its first byte.
+    u64 linear = 0;           // Of its first byte: RIP plus the code segment's base.
     PhysicalAddress physical; // Of the same.
     u32 bytes = 0;
+    Surroundings around;
     std::vector<Op> ops;
 };
 

@@ -36,14 +36,17 @@ struct Access {
 struct Range {
     Place place;
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
-    bool write = false;      // The first access writes.
+    bool write = false;      // Checked for writing: the first access writes, or one that follows it for sure.
+    bool may_leave = false;  // The unit may have been left since the first access.
     std::vector<std::size_t> ops;
     std::vector<i64> offsets;
 };
 
+// Addresses of `width` bytes: 8, or 4 in code where registers are that wide. What is computed here modulo 2^64 holds
+// modulo 2^32 as well.
 class Registers {
   public:
-    Registers() {
+    explicit Registers(unsigned width) : width_(width) {
         for (u32 n = 0; n < 16; ++n)
             values_[n] = {n, 0};
     }
@@ -60,11 +63,11 @@ class Registers {
         case OpKind::push_register:
         case OpKind::push_immediate:
         case OpKind::push_memory:
-        case OpKind::push_flags: values_[cpu::rsp] = {rsp.origin, rsp.offset - 8}; break;
+        case OpKind::push_flags: values_[cpu::rsp] = {rsp.origin, rsp.offset - op.guest.operand_size}; break;
         case OpKind::pop_register:
-            if (op.guest.dest != cpu::rsp) values_[cpu::rsp] = {rsp.origin, rsp.offset + 8};
+            if (op.guest.dest != cpu::rsp) values_[cpu::rsp] = {rsp.origin, rsp.offset + op.guest.operand_size};
             break;
-        case OpKind::leave_frame: values_[cpu::rsp] = {rbp.origin, rbp.offset + 8}; break;
+        case OpKind::leave_frame: values_[cpu::rsp] = {rbp.origin, rbp.offset + op.guest.operand_size}; break;
         default:
             if (known) values_[known->first] = known->second;
             break;
@@ -77,10 +80,12 @@ class Registers {
         const ParsedInstruction& p = op.parsed;
         if (op.kind == OpKind::load_address) {
             const cpu::Instruction& i = op.guest;
-            if (i.operand_size != 8 || i.base >= 16 || i.index < 16) return std::nullopt;
+            if (i.operand_size != width_ || i.address_bytes() != width_ || i.base >= 16 || i.index < 16)
+                return std::nullopt;
             return std::pair(unsigned{i.dest}, Value{values_[i.base].origin, values_[i.base].offset + i.displacement});
         }
-        if (op.kind != OpKind::host || p.vex || p.map != 0 || !p.w || p.memory || p.legacy_count != 0 || op.vectors)
+        if (op.kind != OpKind::host || p.vex || p.map != 0 || p.memory || p.legacy_count != 0 || op.vectors
+            || p.w != (width_ == 8))
             return std::nullopt;
         const auto added = [&](i64 n) {
             return std::pair(unsigned{p.modrm_rm}, Value{values_[p.modrm_rm].origin, values_[p.modrm_rm].offset + n});
@@ -102,20 +107,24 @@ class Registers {
         }
     }
 
+    const unsigned width_;
     std::array<Value, 16> values_;
     u32 next_ = 16;
 };
 
-std::optional<Access> access_of(const Op& op, const Registers& registers) {
-    const auto stack = [&](unsigned guest, i64 offset, bool write) {
+// Only what has no limit.
+std::optional<Access> access_of(const Op& op, const Registers& registers, const ir::Surroundings& around) {
+    const u32 size = op.guest.operand_size;
+    const auto stack = [&](unsigned guest, i64 offset, bool write) -> std::optional<Access> {
+        if (!around.stack_flat) return std::nullopt;
         const Value& v = registers[guest];
-        return Access{{v.origin, no_origin, 0, cpu::Segment::flat}, v.offset + offset, 8, write};
+        return Access{{v.origin, no_origin, 0, cpu::Segment::flat}, v.offset + offset, size, write};
     };
     switch (op.kind) {
     case OpKind::push_register:
     case OpKind::push_immediate:
     case OpKind::push_flags:
-    case OpKind::call: return stack(cpu::rsp, -8, true);
+    case OpKind::call: return stack(cpu::rsp, -i64{size}, true);
     case OpKind::pop_register:
     case OpKind::return_near: return stack(cpu::rsp, 0, false);
     case OpKind::leave_frame: return stack(cpu::rbp, 0, false);
@@ -127,11 +136,13 @@ std::optional<Access> access_of(const Op& op, const Registers& registers) {
     }
     if (op.access == ir::MemoryAccess::none || op.x87 != ir::X87Use::none) return std::nullopt;
     const cpu::Instruction& i = op.guest;
+    if (i.address_bytes() != around.stack_address_bytes) return std::nullopt;
+    if (!i.mode64() && op.segment != cpu::Segment::flat) return std::nullopt;
     Access access;
     access.bytes = op.access_bytes;
     access.write = op.access != ir::MemoryAccess::read;
     access.offset = i.displacement;
-    access.place.segment = std::min<u8>(static_cast<u8>(i.segment()), cpu::Segment::flat); // Both flat ones are one.
+    access.place.segment = op.segment;
     if (i.base < 16) {
         access.place.base = registers[i.base].origin;
         access.offset += registers[i.base].offset;
@@ -153,29 +164,36 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
         if (range.place != access.place) continue;
-        if (access.write && !range.write) continue; // The dirty bit is set by a write that happens, not before.
+        // The dirty bit is set by a write that happens, not before; but where it is set already, reads that such a
+        // write follows may be checked for it.
+        if (access.write && !range.write && range.may_leave) continue;
         if (std::max(range.last, end) - std::min(range.first, access.offset) > longest_range) continue;
         range.first = std::min(range.first, access.offset);
         range.last = std::max(range.last, end);
+        range.write |= access.write;
         range.ops.push_back(n);
         range.offsets.push_back(access.offset);
         return;
     }
     if (aligned) return;
-    ranges.push_back({access.place, access.offset, end, access.write, {n}, {access.offset}});
+    ranges.push_back({access.place, access.offset, end, access.write, false, {n}, {access.offset}});
 }
 
 } // namespace
 
 // Ranges end where a handler runs, which may change any mapping. Each gets a slot from its first access to its last.
 void share_checks(ir::Unit& unit) {
-    Registers registers;
+    if (unit.around.stack_address_bytes == 2) return;
+    Registers registers(unit.around.stack_address_bytes);
     std::vector<Range> ranges;
     std::size_t closed = 0; // Ranges before this one take no more.
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.kind == OpKind::interpret) closed = ranges.size();
-        if (const auto access = access_of(op, registers)) add(ranges, closed, n, *access, op.aligned);
+        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero)
+            for (Range& range : ranges)
+                range.may_leave = true;
+        if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access, op.aligned);
         registers.follow(op);
     }
     std::array<std::size_t, ir::windows> busy_until{};

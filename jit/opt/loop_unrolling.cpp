@@ -17,7 +17,7 @@ bool leads_back(const Op& op, const ir::Unit& unit) {
 
 // What leads back leads on instead: the next round stands behind it.
 void go_around(Op& op) {
-    op.around = true;
+    op.loops_on = true;
     if (op.kind == OpKind::jump) {
         op.kind = OpKind::nothing;
         op.target = 0;

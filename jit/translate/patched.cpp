@@ -29,7 +29,11 @@ unsigned literal_bytes(const Op& op, const cpu::Form& form) {
     const u8 opcode = form.opcode;
     switch (op.kind) {
     case OpKind::host: return has_register_form(op.parsed) ? op.parsed.immediate_bytes : 0;
-    case OpKind::push_immediate: return opcode == 0x6A ? 1 : 4;
+    case OpKind::push_immediate: return opcode == 0x6A ? 1 : op.guest.operand_size == 2 ? 2 : 4;
+    default: break;
+    }
+    if (!op.guest.mode64()) return 0;
+    switch (op.kind) {
     case OpKind::jump: return opcode == 0xEB ? 1 : 4;
     case OpKind::call: return 4;
     case OpKind::branch: return opcode >= 0x80 ? 4 : 1;

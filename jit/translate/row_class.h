@@ -27,6 +27,7 @@ enum class RowKind : u8 {
     read_timestamp,
     branch,
     branch_if_count_zero,
+    loop,
     jump,
     call,
     return_near,

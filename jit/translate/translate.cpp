@@ -31,13 +31,19 @@ struct Source {
         return std::find(form.kind.begin(), form.kind.begin() + form.count, kind) != form.kind.begin() + form.count;
     }
     bool wide(unsigned n) const { return form.count > n && form.size[n] == 8; }
+    // Of the default size of stack operands and near branches, or of the other that they may have outside 64-bit mode.
+    bool stack_sized(unsigned bytes) const {
+        return mode.code64() ? bytes == 8 : (bytes == 2 || bytes == 4) && form.operand_size == bytes;
+    }
 };
 
-// The memory operand can be addressed by the inlined check: flat or by FS or GS, with 64-bit addresses.
-bool addressable(const Op& op, const Source& source) {
-    if (op.guest.address_bytes() != 8 || source.mode.decode.careful) return false;
+// The memory operand can be addressed by the inlined check. Sets its segment.
+bool addressable(Op& op, const Source& source) {
+    if (source.mode.decode.careful) return false;
     const unsigned segment = op.guest.segment();
-    return segment >= cpu::Segment::flat || segment == cpu::Segment::fs || segment == cpu::Segment::gs;
+    const bool flat = segment >= cpu::Segment::flat || (source.mode.is.flat_segments >> segment & 1);
+    op.segment = flat ? u8{cpu::Segment::flat} : static_cast<u8>(segment);
+    return true;
 }
 
 // Sets access, access_bytes and aligned. False when the handler has to do it.
@@ -82,7 +88,10 @@ void refine_flags(Op& op, const Source& source) {
 }
 
 bool parse(Op& op, const Source& source) {
-    const auto parsed = parse_instruction(source.bytes, true);
+    const auto code = source.mode.decode.code_size;
+    const auto parsed = parse_instruction(source.bytes, code == cpu::CodeSize::bits64   ? CodeBits::bits64
+                                                        : code == cpu::CodeSize::bits32 ? CodeBits::bits32
+                                                                                        : CodeBits::bits16);
     if (!parsed || parsed->length != op.guest.length || parsed->vsib) return false;
     op.parsed = *parsed;
     return true;
@@ -99,7 +108,11 @@ bool as_host(Op& op, const Source& source) {
     const auto vector_field = [&](FieldClass field) { return field == FieldClass::vector; };
     op.vectors = vector_field(p.reg_class) || vector_field(p.rm_class) || vector_field(p.vvvv_class)
                  || source.row.kind == RowKind::host_float || source.has(OperandKind::xmm)
-                 || source.has(OperandKind::ymm) || (vex && p.map == 1 && p.opcode == 0x77); // VZEROUPPER, VZEROALL.
+                 || source.has(OperandKind::ymm);
+    if (vex && p.map == 1 && p.opcode == 0x77) { // VZEROUPPER, VZEROALL: outside 64-bit mode of eight registers.
+        if (!source.mode.code64()) return false;
+        op.vectors = true;
+    }
     if (op.vectors && (vex ? source.mode.is.avx_off : source.mode.is.sse_off)) return false;
     if (p.reg_class == FieldClass::other || (!p.memory && p.rm_class == FieldClass::other)) return false;
     // BT and its kin with a register count address memory beyond their operand.
@@ -136,61 +149,84 @@ bool as_accumulator(Op& op, const Source& source) {
 }
 
 bool as_load_address(Op& op, const Source& source) {
-    if (op.guest.address_bytes() != 8 || source.form.size[0] < 4) return false;
+    if (!source.form.is(0, OperandKind::gpr)) return false;
     op.access = MemoryAccess::none;
     op.kind = OpKind::load_address;
     return true;
 }
 
+// MOV between the accumulator and an address in the instruction (A0 to A3): as the form with ModRM.
+bool as_offset_move(Op& op, const Source& source) {
+    const i32 offset = static_cast<i32>(op.guest.immediate);
+    if (op.guest.address_bytes() == 8 && op.guest.immediate != static_cast<u64>(i64{offset})) return false;
+    if (!describe_access(op, source)) return false;
+    op.guest.displacement = offset; // The handler takes the immediate.
+    ParsedInstruction& p = op.parsed;
+    if (op.guest.operand_size == 2) p.legacy[p.legacy_count++] = 0x66;
+    p.w = op.guest.operand_size == 8;
+    p.opcode = static_cast<u8>((source.form.opcode & 1) | (source.form.opcode & 2 ? 0x88 : 0x8A));
+    p.has_modrm = p.memory = p.same_forms = true;
+    p.reg_class = p.rm_class = source.form.opcode & 1 ? FieldClass::gpr : FieldClass::gpr8;
+    op.written_gprs = source.form.opcode & 2 ? 0 : 1;
+    op.kind = OpKind::host;
+    return true;
+}
+
 bool as_push(Op& op, const Source& source) {
-    if (op.guest.operand_size != 8) return false;
+    if (!source.stack_sized(op.guest.operand_size)) return false;
     if (source.form.is(0, OperandKind::gpr)) {
         op.kind = OpKind::push_register;
     } else if (source.form.is(0, OperandKind::immediate)) {
         op.kind = OpKind::push_immediate;
-    } else if (source.form.memory(0) && source.wide(0) && addressable(op, source)) {
+    } else if (source.form.memory(0) && source.stack_sized(source.form.size[0]) && addressable(op, source)) {
         op.kind = OpKind::push_memory;
     } else {
         return false;
     }
     op.access = MemoryAccess::write;
-    op.access_bytes = 8;
+    op.access_bytes = op.guest.operand_size;
     return true;
 }
 
 bool as_pop(Op& op, const Source& source) {
-    if (!source.form.is(0, OperandKind::gpr) || !source.wide(0)) return false;
+    if (!source.form.is(0, OperandKind::gpr) || !source.stack_sized(op.guest.operand_size)) return false;
     op.kind = OpKind::pop_register;
     op.access = MemoryAccess::read;
-    op.access_bytes = 8;
+    op.access_bytes = op.guest.operand_size;
     return true;
 }
 
-bool as_leave_frame(Op& op, const Source&) {
-    if (op.guest.operand_size != 8) return false;
+bool as_leave_frame(Op& op, const Source& source) {
+    if (!source.stack_sized(op.guest.operand_size)) return false;
     op.kind = OpKind::leave_frame;
     op.access = MemoryAccess::read;
-    op.access_bytes = 8;
+    op.access_bytes = op.guest.operand_size;
     return true;
 }
 
 bool as_branch(Op& op, const Source& source, OpKind kind) {
-    if (!source.form.is(0, OperandKind::relative) || op.guest.operand_size != 8) return false;
-    if (!cpu::is_canonical(op.next_rip() + op.guest.immediate)) return false; // #GP where it stands.
+    if (!source.form.is(0, OperandKind::relative)) return false;
+    const UnitMode& mode = source.mode;
+    op.target = op.next_rip() + op.guest.immediate;
+    if (mode.code64()) {
+        if (op.guest.operand_size != 8 || !cpu::is_canonical(op.target)) return false; // #GP where it stands.
+    } else {
+        const u64 rip = (op.target - mode.code_base) & (op.guest.operand_size == 2 ? 0xFFFF : 0xFFFFFFFF);
+        if (rip > mode.code_limit) return false;
+        op.target = mode.code_base + rip;
+    }
     op.kind = kind;
     op.condition = source.form.opcode & 0xF;
-    op.target = op.next_rip() + op.guest.immediate;
     op.guest.displacement = 1; // The handler goes on with the record there.
-    if (kind == OpKind::branch_if_count_zero && op.guest.address_bytes() != 8) return false;
     return true;
 }
 
 bool as_indirect(Op& op, const Source& source, OpKind kind) {
-    if (source.form.count == 0 || !source.wide(0)) return false;
+    if (source.form.count == 0 || !source.stack_sized(source.form.size[0])) return false; // Or far.
     if (source.form.memory(0)) {
         if (!addressable(op, source) || source.form.opcode != 0xFF) return false;
         op.access = MemoryAccess::read;
-        op.access_bytes = 8;
+        op.access_bytes = source.form.size[0];
     } else if (!source.form.is(0, OperandKind::gpr)) {
         return false;
     }
@@ -201,15 +237,24 @@ bool as_indirect(Op& op, const Source& source, OpKind kind) {
 bool as_call(Op& op, const Source& source) {
     if (!as_branch(op, source, OpKind::call)) return as_indirect(op, source, OpKind::call_indirect);
     op.access = MemoryAccess::write;
-    op.access_bytes = 8;
+    op.access_bytes = op.guest.operand_size;
     return true;
 }
 
 bool as_return(Op& op, const Source& source) {
-    if ((source.form.opcode != 0xC3 && source.form.opcode != 0xC2) || op.guest.operand_size != 8) return false;
+    if (source.form.opcode != 0xC3 && source.form.opcode != 0xC2) return false;
+    if (!source.stack_sized(op.guest.operand_size)) return false;
     op.kind = OpKind::return_near;
     op.access = MemoryAccess::read;
-    op.access_bytes = 8;
+    op.access_bytes = op.guest.operand_size;
+    return true;
+}
+
+bool as_push_flags(Op& op, const Source& source) {
+    if (!source.stack_sized(op.guest.operand_size) || source.mode.vm86()) return false;
+    op.kind = OpKind::push_flags;
+    op.access = MemoryAccess::write;
+    op.access_bytes = op.guest.operand_size;
     return true;
 }
 
@@ -224,8 +269,8 @@ bool classify(Op& op, const Source& source) {
     case RowKind::host_float:
         if (source.mode.is.float_traps) return false;
         [[fallthrough]];
-    case RowKind::host:
-    case RowKind::move: return as_host(op, source);
+    case RowKind::host: return as_host(op, source);
+    case RowKind::move: return (source.form.opcode & 0xFC) == 0xA0 ? as_offset_move(op, source) : as_host(op, source);
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
     case RowKind::divide:
     case RowKind::compare_exchange: return as_accumulator(op, source);
@@ -235,16 +280,14 @@ bool classify(Op& op, const Source& source) {
     case RowKind::pop: return as_pop(op, source);
     case RowKind::leave_frame: return as_leave_frame(op, source);
     case RowKind::nothing: return as(op, OpKind::nothing);
-    case RowKind::swap_gs: return source.mode.is.ring0 && as(op, OpKind::swap_gs);
+    case RowKind::swap_gs: return source.mode.is.ring0 && source.mode.code64() && as(op, OpKind::swap_gs);
     case RowKind::disable_interrupts: return source.mode.is.ring0 && as(op, OpKind::disable_interrupts);
     case RowKind::enable_interrupts: return source.mode.is.ring0 && as(op, OpKind::enable_interrupts);
     case RowKind::read_timestamp: return !source.mode.is.timestamp_off && as(op, OpKind::read_timestamp);
-    case RowKind::push_flags:
-        op.access = MemoryAccess::write;
-        op.access_bytes = 8;
-        return op.guest.operand_size == 8 && as(op, OpKind::push_flags);
+    case RowKind::push_flags: return as_push_flags(op, source);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
+    case RowKind::loop: return as_branch(op, source, OpKind::loop);
     case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
     case RowKind::call: return as_call(op, source);
     case RowKind::return_near: return as_return(op, source);
@@ -269,15 +312,17 @@ void make_interpreted(Op& op, const Form& form) {
     if (relative || (properties & cpu::p_ends_block)) op.kind = OpKind::interpret_and_leave;
 }
 
-// The instruction after STI runs before any interrupt. Where that one leaves without a look at the events, the handler
-// does the STI, and the engine what follows.
+// The instruction after STI runs before any interrupt; of a REP that is one iteration. Where that one leaves without a
+// look at the events, the handler does the STI, and the engine what follows.
 void settle_shadows(ir::Unit& unit) {
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         if (unit.ops[n].kind != OpKind::enable_interrupts) continue;
         const bool last = n + 1 == unit.ops.size();
         const OpKind next = last ? OpKind::fall_through : unit.ops[n + 1].kind;
         if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
-            || next == OpKind::call || next == OpKind::fall_through || next == OpKind::enable_interrupts)
+            || next == OpKind::loop || next == OpKind::call || next == OpKind::fall_through
+            || next == OpKind::enable_interrupts
+            || (next == OpKind::interpret && (unit.ops[n + 1].guest.rep() || unit.ops[n + 1].guest.repne())))
             ir::interpret_instead(unit.ops[n]);
     }
 }
@@ -289,8 +334,11 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
-    unit.ops.reserve(16);
-    if (mode.decode.code_size != cpu::CodeSize::bits64) return unit;
+    unit.ops.reserve(longest_unit + 1);
+    if (!mode.code64()) {
+        const bool stack_flat = mode.is.flat_segments >> cpu::Segment::ss & 1;
+        unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack_flat};
+    }
     while (unit.ops.size() < longest) {
         Op op;
         Form form;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/decode/decoder.h"
+#include "jit/code_segments.h"
 #include "jit/ir/unit.h"
 #include "jit/translate/patched.h"
 
@@ -19,21 +20,29 @@ struct UnitMode {
         u32 x87_off : 1 = 0, mmx_off : 1 = 0, wait_off : 1 = 0;
         u32 x87_traps : 1 = 0;           // FCW unmasks an exception, or one is pending.
         u32 x87_transcendentals : 1 = 0; // On the host's unit: Switches::x87_transcendentals, the same for all units.
-        u32 ring0 : 1 = 0;               // CPL 0 in protected mode.
+        u32 ring0 : 1 = 0;               // CPL 0; real mode too.
         u32 alone : 1 = 0;               // Each access has a check of its own (no ir::Window).
         u32 timestamp_off : 1 = 0;       // RDTSC is not allowed (CR4.TSD).
-        u32 reserved : 21 = 0;
+        // Outside 64-bit mode:
+        u32 stack32 : 1 = 0;       // SS.B.
+        u32 flat_segments : 6 = 0; // 1 << cpu::Segment of those that have no base, no limit, and all rights.
+        u32 reserved : 14 = 0;
     } is;
+    u32 code_base = 0, code_limit = ~u32{0}; // Of CS, outside 64-bit mode,
+    u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.
 
-    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8; }
+    bool code64() const { return decode.code_size == cpu::CodeSize::bits64; }
+    bool vm86() const { return decode.real && !is.ring0; }
+
+    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << 40; }
 };
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
 // The unit of the code at `bytes`, of at most `longest` instructions, which ends at the end of its page or of the code
-// segment. A pure function of its arguments; an empty unit when the first instruction cannot be part of any (it goes on
-// past the bytes, or depends on patched bytes in a way that has no operation). Only 64-bit code for now: other modes
-// give an empty unit.
+// segment. `linear` is RIP plus the base of the code segment. A pure function of its arguments; an empty unit when the
+// first instruction cannot be part of any (it goes on past the bytes, or depends on patched bytes in a way that has no
+// operation).
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
                    const UnitMode& mode, unsigned longest = longest_unit, const PatchedCode& patched = {});
 

@@ -94,6 +94,51 @@ TEST(Reencode, KnownAnswers) {
     }
 }
 
+// In 16-bit code 66 and 67 choose 32 bits; where 66 is part of the opcode, or means nothing, it stays what it is.
+TEST(Reencode, SixteenBitCode) {
+    struct {
+        Bytes guest;
+        Bytes expected;
+        const char* text;
+    } const cases[] = {
+        {{0x01, 0xC8}, {0x66, 0x01, 0xC8}, "add ax, cx"},
+        {{0x66, 0x01, 0xC8}, {0x01, 0xC8}, "add eax, ecx"},
+        {{0x00, 0xC8}, {0x66, 0x00, 0xC8}, "add al, cl"},
+        {{0x05, 0x34, 0x12}, {0x66, 0x81, 0xC0, 0x34, 0x12}, "add ax, 0x1234"},
+        {{0x66, 0xB8, 1, 2, 3, 4}, {0xB8, 1, 2, 3, 4}, "mov eax, 0x4030201"},
+        {{0x0F, 0xB6, 0xC1}, {0x66, 0x0F, 0xB6, 0xC1}, "movzx ax, cl"},
+        {{0xF3, 0x0F, 0xB8, 0xC1}, {0x66, 0xF3, 0x0F, 0xB8, 0xC1}, "popcnt ax, cx"},
+        {{0x66, 0xF2, 0x0F, 0x38, 0xF1, 0xC1}, {0xF2, 0x0F, 0x38, 0xF1, 0xC1}, "crc32 eax, ecx"},
+        {{0x66, 0x0F, 0x58, 0xC1}, {0x66, 0x0F, 0x58, 0xC1}, "addpd xmm0, xmm1"},
+        {{0x0F, 0x58, 0xC1}, {0x0F, 0x58, 0xC1}, "addps xmm0, xmm1"},
+        {{0x66, 0x0F, 0x38, 0xF6, 0xC1}, {0x66, 0x0F, 0x38, 0xF6, 0xC1}, "adcx eax, ecx"},
+        {{0xD9, 0xC1}, {0xD9, 0xC1}, "fld st(1)"},
+        {{0x41}, {0x66, 0xFF, 0xC1}, "inc cx"},
+    };
+    for (const auto& known : cases) {
+        const auto parsed = parse_instruction(known.guest, CodeBits::bits16);
+        ASSERT_TRUE(parsed) << known.text;
+        EXPECT_EQ(parsed->length, known.guest.size()) << known.text;
+        HostOperands same;
+        same.reg = parsed->modrm_reg, same.rm = parsed->modrm_rm, same.opcode_register = parsed->opcode_register;
+        const Bytes out = encode(*parsed, same);
+        EXPECT_EQ(hex(out), hex(known.expected)) << known.text;
+        const auto lines = disassemble(out, CodeSize::bits64, 0, 2);
+        ASSERT_EQ(lines.size(), 1u) << known.text;
+        EXPECT_EQ(lines[0].text, known.text);
+    }
+    auto p = parse_instruction(Bytes{0x8B, 0x42, 0xFE}, CodeBits::bits16); // MOV AX, [BP+SI-2]
+    ASSERT_TRUE(p);
+    EXPECT_EQ(p->base, 5);
+    EXPECT_EQ(p->index, 6);
+    EXPECT_EQ(p->displacement, -2);
+    p = parse_instruction(Bytes{0x67, 0x8B, 0x44, 0xB5, 0x02}, CodeBits::bits16); // MOV AX, [EBP+ESI*4+2]
+    ASSERT_TRUE(p);
+    EXPECT_EQ(p->base, 5);
+    EXPECT_EQ(p->index, 6);
+    EXPECT_EQ(p->scale, 4);
+}
+
 TEST(Reencode, AHighByteWithoutAnEncoding) {
     auto add = parse_instruction(Bytes{0x00, 0xCC}, true); // ADD AH, CL
     ASSERT_TRUE(add && add->rm_high && !add->reg_high);

@@ -69,6 +69,7 @@ class Generator::Writer {
 
     // Programs differ in what they are mostly made of.
     void weights() {
+        wide_ = setting_.code16() && random_.one_in(2);
         weight_ = {40, 14, 3, 10, 4, 12, 10, 3, 3, 3};
         if (random_.one_in(3)) weight_[random_.below(weight_.size())] *= 8;
         for (u64& w : weight_)
@@ -115,7 +116,7 @@ class Generator::Writer {
 
     void piece(unsigned depth) {
         if (random_.one_in(20)) return structure();
-        if (setting_.code32 && random_.one_in(12)) return legacy();
+        if (setting_.legacy() && random_.one_in(12)) return legacy();
         u64 r = random_.below(total_);
         unsigned kind = 0;
         while (r >= weight_[kind])
@@ -138,22 +139,37 @@ class Generator::Writer {
 
     Item& add(std::initializer_list<unsigned> bytes) {
         Item& item = program_.items.emplace_back();
+        if (setting_.code16() && bytes.size() != 0) {
+            if (wide_ && takes_size(bytes)) item.bytes[item.length++] = 0x66;
+            item.bytes[item.length++] = 0x67;
+        }
         bool first = true;
         for (const unsigned byte : bytes) {
-            // Written for 64-bit code: in 32-bit code a REX prefix would be another instruction.
-            const bool rex = setting_.code32 && (byte & 0xF0) == 0x40 && first;
+            // Written for 64-bit code: in other code a REX prefix would be another instruction, and in 16-bit code 66
+            // means 32 bits.
+            const bool rex = setting_.legacy() && (byte & 0xF0) == 0x40 && first;
+            const bool size = setting_.code16() && byte == 0x66 && first;
             first = first && (byte == 0xF3 || byte == 0x66);
-            if (!rex) item.bytes[item.length++] = static_cast<u8>(byte);
+            if (!rex && !size) item.bytes[item.length++] = static_cast<u8>(byte);
         }
         return item;
     }
+    // 66 makes 32 bits of it in 16-bit code, and nothing else.
+    static bool takes_size(std::initializer_list<unsigned> bytes) {
+        const unsigned* const byte = bytes.begin();
+        if (byte[0] == 0x0F) return (byte[1] & 0xF0) == 0x80;
+        return byte[0] != 0xF3 && byte[0] != 0xF2 && byte[0] != 0x66;
+    }
+    // Of an immediate operand, a relative or an absolute address of the usual size.
+    unsigned immediate_bytes() const { return setting_.code16() && !wide_ ? 2 : 4; }
     int next_item() const { return static_cast<int>(program_.items.size()); }
     static void value(Item& item, u64 v, unsigned bytes) {
         std::memcpy(&item.bytes[item.length], &v, bytes);
         item.length = static_cast<u8>(item.length + bytes);
     }
-    // A field of four bytes that ends the instruction: relative to the item `to` plus `offset`.
-    static void relative(Item& item, int to, i64 offset = 0, unsigned bytes = 4, unsigned after = 0) {
+    // A field that ends the instruction: relative to the item `to` plus `offset`.
+    void relative(Item& item, int to, i64 offset = 0, unsigned bytes = 0, unsigned after = 0) const {
+        if (bytes == 0) bytes = immediate_bytes();
         const u8 at = item.length;
         value(item, 0, bytes);
         item.fixups.push_back({at, static_cast<u8>(bytes), static_cast<u8>(at + bytes + after), to, offset});
@@ -161,26 +177,26 @@ class Generator::Writer {
     // A field of four bytes that ends the ModRM of an operand, `after` bytes before the instruction's end: the address
     // of the item `to` plus `offset`, relative to RIP where that exists.
     void address_field(Item& item, int to, i64 offset = 0, unsigned after = 0) {
-        if (!setting_.code32) return relative(item, to, offset, 4, after);
+        if (!setting_.legacy()) return relative(item, to, offset, 4, after);
         item.fixups.push_back({item.length, 4, 0, to, offset});
         value(item, 0, 4);
     }
     void move_immediate(unsigned reg, u64 v) {
-        if (setting_.code32) return value(add({0xB8u | (reg & 7)}), v, 4);
+        if (setting_.legacy()) return value(add({0xB8u | (reg & 7)}), v, immediate_bytes());
         Item& item = add({0x48u | (reg >= 8), 0xB8 | (reg & 7)});
         value(item, v, 8);
     }
     // MOV reg, the address of an item.
     int move_item_address(unsigned reg, int to) {
-        if (setting_.code32) {
+        if (setting_.legacy()) {
             Item& item = add({0xB8u | (reg & 7)});
-            value(item, 0, 4);
-            item.fixups.push_back({1, 4, 0, to, 0});
+            item.fixups.push_back({item.length, static_cast<u8>(immediate_bytes()), 0, to, 0, true});
+            value(item, 0, immediate_bytes());
             return next_item() - 1;
         }
         Item& item = add({0x48u | (reg >= 8), 0xB8 | (reg & 7)});
         value(item, 0, 8);
-        item.fixups.push_back({2, 8, 0, to, 0});
+        item.fixups.push_back({2, 8, 0, to, 0, true});
         return next_item() - 1;
     }
 
@@ -193,7 +209,8 @@ class Generator::Writer {
         const u64 offset = random_.below(page_size - 64);
         return r < 8 ? offset & ~u64{31} : r < 11 ? offset & ~u64{7} : offset;
     }
-    u64 target() {
+    u64 target() { return linear_target() - setting_.data_base; }
+    u64 linear_target() {
         const u64 r = random_.below(64);
         if (r == 0) return setting_.linear(page::alias + random_.below(page::code_count), offset_in_page());
         if (r == 1) return setting_.linear(page::end_data + random_.below(page::end_data_count), offset_in_page());
@@ -214,8 +231,8 @@ class Generator::Writer {
         move_immediate(reg, integer_value(random_));
     }
     void stack_pointer() {
-        move_immediate(
-            rsp, setting_.linear(page::stack + 1, random_.one_in(16) ? random_.below(4096) : random_.below(256) * 8));
+        const u64 offset = random_.one_in(16) ? random_.below(4096) : random_.below(256) * 8;
+        move_immediate(rsp, setting_.linear(page::stack + 1, offset) - setting_.stack_base);
     }
 
     // --- Any row
@@ -235,6 +252,8 @@ class Generator::Writer {
         if (e.length >= longest_instruction) return;
         std::memmove(&e.bytes[1], &e.bytes[0], e.bytes.size() - 1);
         e.bytes[0] = random_.one_in(2) ? 0x64 : 0x65;
+        static constexpr u8 others[] = {0x26, 0x2E, 0x36, 0x3E};
+        if (setting_.legacy() && random_.one_in(2)) e.bytes[0] = others[random_.below(4)];
         ++e.displacement_at;
         ++e.tail_at;
         e.decode(g_.decoder_);
@@ -255,9 +274,10 @@ class Generator::Writer {
             jumps_.push_back(next_item() - 1);
         }
         const bool relative =
-            !setting_.code32 && e.pattern->memory && e.has_displacement32 && e.record.base == rip_slot;
+            !setting_.legacy() && e.pattern->memory && e.has_displacement32 && e.record.base == rip_slot;
         if (relative && !random_.one_in(16))
-            item.fixups.push_back({e.displacement_at, 4, e.length, -1, static_cast<i64>(target() - setting_.base)});
+            item.fixups.push_back(
+                {e.displacement_at, 4, e.length, -1, static_cast<i64>(linear_target() - setting_.base)});
     }
 
     void prepare_division(bool is_unsigned) {
@@ -365,7 +385,8 @@ class Generator::Writer {
         const int mov = move_item_address(reg, 0);
         calls_[new_call()].fixups.emplace_back(mov, 0);
         if (random_.one_in(3)) { // Through memory.
-            const u64 at = setting_.linear(page::data + random_.below(page::data_count), random_.below(500) * 8);
+            const u64 at = setting_.linear(page::data + random_.below(page::data_count), random_.below(500) * 8)
+                           - setting_.data_base;
             move_immediate(reg == rax ? rbx : rax, at);
             const unsigned pointer = reg == rax ? unsigned{rbx} : unsigned{rax};
             add({0x48u | (reg >= 8 ? 4 : 0), 0x89, (reg & 7) << 3 | pointer});
@@ -436,7 +457,7 @@ class Generator::Writer {
         case 1: { // MOV DWORD [rip], imm
             Item& item = add({0xC7, 0x05});
             address_field(item, to, into, 4);
-            value(item, random_.one_in(2) ? 0x90909090 : random_.next(), 4);
+            value(item, random_.one_in(2) ? 0x90909090 : random_.next(), immediate_bytes());
             return;
         }
         case 2: { // ADD BYTE [rip], imm
@@ -449,10 +470,10 @@ class Generator::Writer {
             Item& item = add({0xC7, 0x05});
             const int gap = static_cast<int>(random_.below(4));
             address_field(item, next_item() + gap, 1 + shift, 4);
-            value(item, random_.next(), 4);
+            value(item, random_.next(), immediate_bytes());
             body_plain(gap);
             Item& patched = add({0xB8u | static_cast<unsigned>(random_.below(8))});
-            value(patched, random_.next(), 4);
+            value(patched, random_.next(), immediate_bytes());
             return;
         }
         default: { // MOVUPS [rip], xmm
@@ -485,7 +506,7 @@ class Generator::Writer {
             if (random_.one_in(8)) v |= flag_rf | flag_nt | flag_id;
             if (setting_.interrupts) v |= flag_if;
             Item& item = add({0x68});
-            value(item, v, 4);
+            value(item, v, immediate_bytes());
             add({0x9D});
             return;
         }
@@ -518,7 +539,7 @@ class Generator::Writer {
             return;
         case 12: { // INVLPG
             Item& item = add({0x0F, 0x01, 0x3D});
-            const u64 at = target() - setting_.base;
+            const u64 at = linear_target() - setting_.base;
             address_field(item, -1, static_cast<i64>(at));
             return;
         }
@@ -550,7 +571,7 @@ class Generator::Writer {
         if (random_.one_in(24)) v |= 0x10000;
         stack_pointer();
         Item& item = add({0x68});
-        value(item, v, 4);
+        value(item, v, immediate_bytes());
         add({0x0F, 0xAE, 0x14, 0x24}); // LDMXCSR [RSP]
         add({0x58});
     }
@@ -564,7 +585,7 @@ class Generator::Writer {
     }
     // IRETQ to what follows, in ring 0 to ring 3 at times.
     void interrupt_return() {
-        if (setting_.code32) return; // Its frame is another.
+        if (setting_.legacy()) return; // Its frame is another.
         const bool to_user = random_.one_in(2) || setting_.ring == 3;
         stack_pointer();
         add({0x6A, to_user ? user_data : u16{0}});
@@ -623,6 +644,7 @@ class Generator::Writer {
     std::vector<int> jumps_; // Items whose targets may be past the last item.
     std::array<u64, 10> weight_{};
     u64 total_ = 0;
+    bool wide_ = false; // 16-bit code: instructions that are written here are of 32 bits.
     bool aim_always_ = false, in_subroutine_ = false;
 };
 

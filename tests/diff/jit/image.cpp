@@ -2,6 +2,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/flags.h"
+#include "tests/diff/jit/handlers.h"
 
 #include <cstring>
 #include <initializer_list>
@@ -23,10 +24,17 @@ class Builder {
 
     void build() {
         choose_setting();
-        control_registers();
-        page_tables();
-        descriptor_tables();
-        handlers();
+        if (image_.setting.code == CodeKind::real) {
+            real_mode();
+        } else {
+            control_registers();
+            page_tables();
+            descriptor_tables();
+            if (image_.setting.long_mode())
+                write_handlers64(image_);
+            else
+                write_handlers32(image_);
+        }
         registers();
         for (u64 n = 0; n < frame::data_count; ++n)
             std::memcpy(image_.frame(frame::data + n).data(), pools_.slice(random_kind(), 512, random_), page_size);
@@ -42,13 +50,16 @@ class Builder {
 
     void choose_setting() {
         u64 top = pick({0, 0, 1, 255, 256, 511}), third = pick({0, 0, 1, 3, 511}), second = pick({2, 2, 7, 511});
-        if (wanted_.code32) {
-            image_.setting.code32 = true;
-            top = 0, third &= 3;
+        image_.setting.code = wanted_.code;
+        if (image_.setting.legacy()) top = 0, third &= 3;
+        if (wanted_.code == CodeKind::real) {
+            image_.setting.constant_code = wanted_.interrupts;
+            return;
         }
+        if (wanted_.code == CodeKind::virtual86) third = second = 0;
         const u64 address = top << 39 | third << 30 | second << 21;
         image_.setting.base = top >= 256 ? address | 0xFFFF'0000'0000'0000 : address;
-        image_.setting.ring = random_.one_in(2) ? 3 : 0;
+        image_.setting.ring = random_.one_in(2) || !image_.setting.long_mode() ? 3 : 0;
         image_.setting.interrupts = wanted_.interrupts || random_.one_in(4);
         image_.setting.constant_code = wanted_.interrupts;
         image_.setting.remaps = random_.one_in(2);
@@ -74,6 +85,10 @@ class Builder {
         s.xcr0 = random_.one_in(32) ? 3 : 7;
         s.efer = efer_sce | efer_lme | efer_lma | efer_nxe;
         s.cr3 = frame::pml4 << page_shift;
+        if (image_.setting.long_mode()) return;
+        s.efer = efer_nxe;
+        s.cr4 &= ~(cr4_pcide | cr4_pke);
+        s.cr3 = frame::pdpt << page_shift;
     }
 
     void map(u64 page, u64 frame, u64 bits) {
@@ -85,7 +100,9 @@ class Builder {
     void page_tables() {
         const u64 link = present | writable | user | accessed;
         put<u64>(frame::pml4, slots_[0] * 8, frame::pdpt << page_shift | link);
-        put<u64>(frame::pdpt, slots_[1] * 8, frame::directory << page_shift | link);
+        put<u64>(frame::pdpt, slots_[1] * 8,
+                 frame::directory << page_shift | (image_.setting.long_mode() ? link : present));
+        if (!image_.setting.long_mode()) state().pdpte[slots_[1]] = frame::directory << page_shift | present;
         put<u64>(frame::directory, slots_[2] * 8, frame::table << page_shift | link);
         const bool kernel_code_pages =
             image_.setting.ring == 0 && ((state().cr4 & (cr4_smep | cr4_smap)) || random_.one_in(2));
@@ -142,6 +159,11 @@ class Builder {
     }
 
     void set_gate(unsigned vector, u64 target, unsigned ist, unsigned dpl) {
+        if (!image_.setting.long_mode()) {
+            const u64 gate = (target & 0xFFFF) | u64{kernel_code32} << 16 | u64{0x8Eu | dpl << 5} << 40
+                             | (target >> 16 & 0xFFFF) << 48;
+            return put<u64>(frame::tables, idt_at + vector * 8, gate);
+        }
         const u64 low = (target & 0xFFFF) | u64{kernel_code} << 16 | u64{ist} << 32 | u64{0x8Eu | dpl << 5} << 40
                         | (target >> 16 & 0xFFFF) << 48;
         put<u64>(frame::tables, idt_at + vector * 16, low);
@@ -159,7 +181,11 @@ class Builder {
         put<u64>(frame::tables, gdt_at + kernel_data, data);
         put<u64>(frame::tables, gdt_at + (user_data & ~7), data | dpl3);
         put<u64>(frame::tables, gdt_at + (user_code & ~7), code | dpl3);
-        put<u64>(frame::tables, tss_at + 4, at.linear(page::ring0_stack + 1));
+        put<u64>(frame::tables, gdt_at + kernel_code32, 0x00CF9B000000FFFF);
+        if (at.long_mode())
+            put<u64>(frame::tables, tss_at + 4, at.linear(page::ring0_stack + 1));
+        else // An interrupt that does nothing comes at any time: what it leaves is not compared.
+            put<u64>(frame::tables, tss_at + 4, at.linear(page::interrupt_stack + 1) | u64{kernel_data} << 32);
         put<u64>(frame::tables, tss_at + 0x24, at.linear(page::fault_stack + 1));
         put<u64>(frame::tables, tss_at + 0x2C, at.linear(page::interrupt_stack + 1));
         put<u16>(frame::tables, tss_at + 102, 0x67);
@@ -169,59 +195,116 @@ class Builder {
             set_gate(vector, at.linear(page::stubs, vector * 16), vector == vector_interrupt ? 2 : fault_ist, dpl);
         }
         CpuState& s = state();
-        constexpr u64 code32 = 0x00CF9B000000FFFF;
-        put<u64>(frame::tables, gdt_at + kernel_code32, code32);
-        put<u64>(frame::tables, gdt_at + (user_code32 & ~7), code32 | dpl3);
-        s.gdtr = {at.linear(page::tables, gdt_at), 0x47};
+        s.gdtr = {at.linear(page::tables, gdt_at), 0x4F};
         s.idtr = {at.linear(page::tables, idt_at), 129 * 16 - 1};
         s.segment[tr] = segment(tss_selector, 0x8B, 0x67, at.linear(page::tables, tss_at));
         s.segment[ldtr] = segment(0, 0x82, 0);
         const bool ring3 = at.ring == 3;
         s.segment[cs] = segment(ring3 ? user_code : kernel_code, ring3 ? 0xA0FB : 0xA09B);
-        if (at.code32) {
-            s.segment[cs] = segment(ring3 ? user_code32 : kernel_code32, ring3 ? 0xC0FB : 0xC09B);
-            if (random_.one_in(4)) s.segment[cs].limit = static_cast<u32>(at.linear(page::code + page::code_count) - 1);
-        }
         // Data segments of ring 3 also in ring 0: an interrupt that returns to ring 3 after SYSRET would take others
         // away.
         for (const unsigned n : {es, ds, fs, gs})
             s.segment[n] = segment(user_data, 0xC0F3);
-        if (at.code32) data_segments();
         s.segment[ss] = segment(ring3 ? user_data : kernel_data, ring3 ? 0xC0F3 : 0xC093);
+        if (at.code == CodeKind::virtual86)
+            paragraphs();
+        else if (at.legacy())
+            legacy_segments();
     }
 
-    // Bases and limits, which count in compatibility mode.
-    void data_segments() {
-        for (const unsigned n : {es, ds}) {
-            if (!random_.one_in(6)) continue;
-            SegmentRegister& s = image_.state.segment[n];
-            s.base = random_.one_in(2) ? random_.below(4096) : static_cast<u32>(random_.next());
-            if (random_.one_in(2)) s.limit = static_cast<u32>(random_.next());
-            if (random_.one_in(8)) s.rights ^= static_cast<u16>(1u << random_.below(8));
+    // With the limit as a descriptor has it: past 1 MiB in pages.
+    static u32 limit_of(u64 bytes) {
+        return static_cast<u32>(bytes <= 0x10'0000 ? bytes - 1 : ((bytes + page_size - 1) & ~page_offset_mask) - 1);
+    }
+    // Loads the segment, and writes what it was loaded from, for returns from handlers. `rights` with G clear.
+    void load_segment(unsigned n, u16 selector, u16 rights, u32 limit, u64 base) {
+        const bool pages = limit >= 0x10'0000;
+        if (pages) rights |= 0x8000;
+        const u64 raw = pages ? limit >> page_shift : limit;
+        image_.state.segment[n] = segment(selector, rights, limit, base);
+        put<u64>(frame::tables, gdt_at + (selector & ~7u),
+                 (raw & 0xFFFF) | (base & 0xFFFFFF) << 16 | u64{rights} << 40 | (raw >> 16) << 48 | (base >> 24) << 56);
+    }
+
+    void paragraphs() {
+        Setting& at = image_.setting;
+        CpuState& s = state();
+        at.code_base = at.linear(page::code) - random_.below(0xC00) * 16;
+        at.data_base = at.linear(page::data) - random_.below(0x400) * 16;
+        at.stack_base = at.linear(page::stack) - random_.below(0x100) * 16;
+        for (unsigned n = es; n <= gs; ++n) {
+            const u64 base = n == cs ? at.code_base : n == ss ? at.stack_base : at.data_base;
+            s.segment[n] = segment(static_cast<u16>(base >> 4), 0xF3, 0xFFFF, base);
         }
     }
 
-    void handlers();
+    // Bases and limits, which count outside 64-bit mode.
+    void legacy_segments() {
+        Setting& at = image_.setting;
+        const u64 code = at.linear(page::code), data = at.linear(page::data), stack = at.linear(page::stack);
+        const u16 dpl = at.ring == 3 ? 0x60 : 0;
+        const u16 big = at.code16() ? 0 : 0x4000;
+        u64 code_end = u64{1} << 32, stack_end = code_end, data_end = code_end;
+        if (at.code16() || random_.one_in(4)) {
+            at.code_base = static_cast<u32>(code - (random_.one_in(2) ? 0 : random_.below(0xC000)));
+            if (random_.one_in(2)) code_end = code + page::code_count * page_size - at.code_base;
+            if (random_.one_in(8)) code_end -= random_.below(4 * page_size);
+        } else if (random_.one_in(4)) {
+            code_end = code + page::code_count * page_size;
+        }
+        // An interrupt between two instructions could not return to where the segment has ended.
+        const bool no_limit = code_end > 0x10'0000 && (code_end & page_offset_mask) != 0;
+        if (no_limit || at.interrupts) code_end = u64{1} << 32;
+        if (at.code16() || random_.one_in(6)) {
+            at.data_base = data - 0x4000 + (random_.one_in(2) ? 0 : random_.below(256));
+            if (random_.one_in(2)) data_end = random_.one_in(2) ? 0x10000 : 0x50000 + random_.below(256);
+        }
+        if (at.code16() || random_.one_in(6)) {
+            at.stack_base = stack - (random_.one_in(2) ? 0 : random_.below(4096));
+            if (random_.one_in(2)) stack_end = 0x1000 + random_.below(0x2000);
+        }
+        u16 stack_big = at.code16() == random_.one_in(4) ? 0x4000 : 0;
+        // IRETD to a stack of 16 bits brings SP back, but not the upper half of ESP.
+        if (!at.long_mode() && at.interrupts) stack_big = 0x4000;
+        load_segment(cs, at.ring == 3 ? user_code32 : kernel_code32, static_cast<u16>(0x9B | dpl | big),
+                     limit_of(code_end), at.code_base);
+        load_segment(ss, static_cast<u16>(legacy_stack | at.ring), static_cast<u16>(0x93 | dpl | stack_big),
+                     limit_of(stack_end), at.stack_base);
+        for (const unsigned n : {es, ds}) {
+            image_.state.segment[n].base = at.data_base;
+            image_.state.segment[n].limit = limit_of(data_end);
+        }
+        for (const unsigned n : {es, ds}) {
+            if (!random_.one_in(8)) continue;
+            SegmentRegister& s = image_.state.segment[n];
+            s.base = random_.one_in(2) ? random_.below(4096) : static_cast<u32>(random_.next());
+            if (random_.one_in(2)) s.limit = static_cast<u32>(random_.next());
+            // Not the DPL: a return to ring 3 takes segments away that it could not have.
+            if (random_.one_in(8)) s.rights ^= static_cast<u16>(u64{0x9F} & (1u << random_.below(8)));
+        }
+    }
+
+    void real_mode();
 
     void registers() {
         const Setting& at = image_.setting;
         CpuState& s = state();
         for (unsigned n = 0; n < 16; ++n) {
             s.gpr[n] = random_.one_in(2) ? integer_value(random_)
-                                         : at.linear(page::data + random_.below(page::data_count), random_.below(4096));
+                                         : at.linear(page::data + random_.below(page::data_count), random_.below(4096))
+                                               - at.data_base;
+            if (at.code16() && !random_.one_in(8)) s.gpr[n] &= 0xFFFF;
         }
-        s.gpr[rsp] = at.linear(page::stack + 1, random_.below(256) * 8);
+        s.gpr[rsp] = at.linear(page::stack + 1, random_.below(256) * 8) - at.stack_base;
         u64 flags = flag_one | (random_.next() & arithmetic_flags) | (random_.one_in(2) ? flag_if : 0);
         if (image_.setting.interrupts) flags |= flag_if;
         if (random_.one_in(16)) flags |= flag_df;
         if (random_.one_in(16)) flags |= flag_ac;
         if (random_.one_in(16)) flags |= flag_iopl;
+        if (at.code == CodeKind::virtual86) flags |= flag_vm | (random_.one_in(4) ? 0 : flag_iopl);
         write_rflags(s, flags);
-        s.segment[fs].base =
-            random_.one_in(4) ? random_.next() >> random_.below(64) : at.linear(page::data, random_.below(8192));
-        s.segment[gs].base = random_.one_in(4) ? 0 : at.linear(page::data + 4, random_.below(8192));
-        if (!canonical(s.segment[fs].base)) s.segment[fs].base = 0;
-        if (at.code32) // No registers past RDI, and halves of those.
+        if (at.code != CodeKind::virtual86) based_segments();
+        if (at.legacy()) // No registers past RDI, and halves of those.
             for (unsigned n = 0; n < 16; ++n)
                 if (!random_.one_in(32)) s.gpr[n] = static_cast<u32>(s.gpr[n]);
         s.kernel_gs_base = at.linear(page::data + 6);
@@ -240,6 +323,15 @@ class Builder {
         const u64* extended = pools_.slice(Pools::extendeds, 16, random_);
         for (unsigned n = 0; n < 8; ++n)
             s.x87.reg[n] = {extended[2 * n], static_cast<u16>(extended[2 * n + 1])};
+    }
+
+    void based_segments() {
+        const Setting& at = image_.setting;
+        CpuState& s = state();
+        s.segment[fs].base =
+            random_.one_in(4) ? random_.next() >> random_.below(64) : at.linear(page::data, random_.below(8192));
+        s.segment[gs].base = random_.one_in(4) ? 0 : at.linear(page::data + 4, random_.below(8192));
+        if (!canonical(s.segment[fs].base)) s.segment[fs].base = 0;
     }
 
     static bool canonical(u64 address) { return static_cast<u64>(static_cast<i64>(address << 16) >> 16) == address; }
@@ -262,80 +354,49 @@ class Builder {
     std::array<u64, 3> slots_{};
 };
 
-// Machine code of the handlers, with places in it.
-class Code {
-  public:
-    explicit Code(u64 at) : at_(at) {}
-    Code& operator()(std::initializer_list<unsigned> bytes) {
-        for (const unsigned byte : bytes)
-            code.push_back(static_cast<u8>(byte));
-        return *this;
-    }
-    // A 32-bit displacement from the end of the instruction, which it ends.
-    Code& relative(u64 target) { return value(target - (at_ + code.size() + 4), 4); }
-    Code& value(u64 v, unsigned bytes) {
-        for (; bytes; --bytes, v >>= 8)
-            code.push_back(static_cast<u8>(v));
-        return *this;
-    }
-    // A short jump whose displacement is the last byte now goes here.
-    void land(std::size_t jump_end) { code[jump_end - 1] = static_cast<u8>(code.size() - jump_end); }
-    std::vector<u8> code;
-
-  private:
-    u64 at_;
-};
-
-void Builder::handlers() {
-    const Setting& at = image_.setting;
-    for (unsigned vector = 0; vector <= vector_end; ++vector) {
-        Code stub(at.linear(page::stubs, vector * 16));
-        if (vector == vector_end) {
-            stub({0xF4}); // HLT
-        } else if (vector == vector_interrupt) {
-            stub({0x48, 0xCF}); // IRETQ
-        } else {
-            if (!has_error_code(static_cast<Vector>(vector))) stub({0x6A, 0}); // PUSH 0
-            stub({0x6A, vector, 0xE9}).relative(at.linear(page::handler));     // PUSH vector; JMP
-        }
-        std::memcpy(&image_.frame(frame::stubs)[vector * 16], stub.code.data(), stub.code.size());
-    }
-    // On the stack: RDX, RCX, RAX, vector, error code, RIP, CS, RFLAGS.
-    Code h(at.linear(page::handler));
-    h({0x50, 0x51, 0x52});                                                        // PUSH RAX, RCX, RDX
-    h({0x48, 0x8D, 0x15}).relative(at.linear(page::log));                         // LEA RDX, [log]
-    h({0x8B, 0x0A, 0xFF, 0x02});                                                  // MOV ECX, [RDX]; INC
-    h({0x83, 0xF9, most_exceptions, 0x72, 0x01, 0xF4});                           // CMP ECX, most; JB; HLT
-    h({0xC1, 0xE1, 0x05});                                                        // SHL ECX, 5
-    h({0x48, 0x8B, 0x44, 0x24, 24, 0x48, 0x89, 0x44, 0x0A, log_entries_at});      // vector
-    h({0x48, 0x8B, 0x44, 0x24, 32, 0x48, 0x89, 0x44, 0x0A, log_entries_at + 8});  // error code
-    h({0x0F, 0x20, 0xD0, 0x48, 0x89, 0x44, 0x0A, log_entries_at + 16});           // CR2
-    h({0x48, 0x8B, 0x44, 0x24, 40, 0x48, 0x89, 0x44, 0x0A, log_entries_at + 24}); // RIP
-    h({0x83, 0x7C, 0x24, 24, 1, 0x75, 0});                                        // CMP [vector], 1; JNE
-    const std::size_t not_debug = h.code.size();
-    h({0x81, 0x4C, 0x24, 56}).value(0x10000, 4);                                // OR [RFLAGS], RF
-    h({0x81, 0xF9}).value(most_exceptions / 2 * log_entry_bytes, 4)({0x72, 0}); // CMP ECX, half; JB
-    const std::size_t few = h.code.size();
-    h({0x81, 0x64, 0x24, 56}).value(~u64{0x100}, 4); // AND [RFLAGS], ~TF
-    h({0x31, 0xC0, 0x0F, 0x23, 0xF8});               // XOR EAX, EAX; MOV DR7
-    h.land(few);
-    h({0xEB, 0});
-    const std::size_t debug_done = h.code.size();
-    h.land(not_debug);
-    h({0x83, 0x7C, 0x24, 24, 3, 0x74, 0}); // INT3: RIP is past it
-    const std::size_t breakpoint = h.code.size();
-    h({0x48, 0xB9}).value(at.linear(page::code), 8);                                           // MOV RCX, code
-    h({0x48, 0x29, 0xC8, 0x48, 0x3D}).value(page::code_count * page_size, 4)({0x72, 1, 0xF4}); // SUB, CMP RAX; JB; HLT
-    h({0x48, 0x8D, 0x15}).relative(at.linear(page::lengths));                                  // LEA RDX, [lengths]
-    h({0x0F, 0xB6, 0x04, 0x02, 0x48, 0x01, 0x44, 0x24, 40});                                   // ADD [RIP], its length
-    h.land(debug_done);
-    h.land(breakpoint);
-    h({0x5A, 0x59, 0x58, 0x48, 0x83, 0xC4, 16, 0x48, 0xCF}); // POP RDX, RCX, RAX; ADD RSP, 16; IRETQ
-    std::memcpy(image_.frame(frame::handler).data(), h.code.data(), h.code.size());
-    std::memcpy(&image_.frame(frame::handler)[0xF00], "\x48\x0F\x07", 3); // SYSRETQ
+// Everything by its physical address. No interrupts: their frames would be on the program's stack.
+void Builder::real_mode() {
+    Setting& at = image_.setting;
+    CpuState& s = state();
+    s.cr0 = cr0_et | cr0_ne | cr0_mp;
+    if (random_.one_in(24)) s.cr0 |= cr0_ts;
+    if (random_.one_in(48)) s.cr0 |= cr0_em;
+    s.cr4 = cr4_osxmmexcpt;
+    if (!random_.one_in(24)) s.cr4 |= cr4_osfxsr;
+    if (random_.one_in(16)) s.cr4 &= ~cr4_osxmmexcpt;
+    for (const u64 n : {1, 2, 3, 4, 12, 13, 14, 29, 30, 31}) // Nothing is there: HLT.
+        std::memset(image_.frame(n).data(), 0xF4, page_size);
+    write_real_handlers(image_);
+    // As they are loaded in real mode, or with limits that protected mode has left behind.
+    const auto limit = [&] { return random_.one_in(3) ? 0xFFFFFFFF : random_.one_in(16) ? 0x8000 : u32{0xFFFF}; };
+    const auto load = [&](unsigned n, u64 base) {
+        s.segment[n] = segment(static_cast<u16>(base >> 4), 0x93, limit(), base & ~u64{15});
+    };
+    at.code_base = (frame::code << page_shift) - random_.below(0xC00) * 16;
+    at.data_base = 0x10000 - random_.below(0x100) * 16;
+    at.stack_base = 0xE000 - random_.below(0x100) * 16;
+    for (const unsigned n : {es, ds, fs, gs})
+        load(n, at.data_base);
+    load(cs, at.code_base);
+    load(ss, at.stack_base);
+    if (random_.one_in(8)) load(es, random_.below(0x10000) * 16);
+    s.idtr = {0, 0x3FF};
+    s.gdtr = {0, 0xFFFF};
+    s.segment[tr] = segment(0, 0x8B, 0xFFFF);
+    s.segment[ldtr] = segment(0, 0x82, 0xFFFF);
 }
 
 } // namespace
+
+u64 Setting::frame_of(u64 page_number) {
+    const auto in = [&](u64 first, u64 count) { return page_number >= first && page_number < first + count; };
+    if (in(page::code, page::code_count)) return frame::code + page_number - page::code;
+    if (in(page::alias, page::code_count)) return frame::code + page_number - page::alias;
+    if (in(page::data, page::data_count)) return frame::data + (page_number - page::data) % frame::data_count;
+    if (in(page::stack, page::stack_count)) return frame::stack + page_number - page::stack;
+    if (in(page::end_data, page::end_data_count)) return frame::device + page_number - page::end_data;
+    return page_number;
+}
 
 Image make_image(Random& random, const Pools& pools, const Wanted& wanted) {
     Image image;

@@ -29,10 +29,13 @@ inline constexpr u64 device = 0x100, unassigned = 0x200;
 
 inline constexpr u64 ram_bytes = frame::count * page_size;
 
+// In real mode: the segment whose pages are stubs, handler, log and lengths, one after the other.
+inline constexpr u16 real_handlers = frame::stubs << 8;
+
 // Offsets in the page of tables, and selectors.
 inline constexpr u64 gdt_at = 0, tss_at = 0x100, idt_at = 0x1000 - 0x810; // 129 gates of 16 bytes.
 inline constexpr u16 kernel_code = 0x08, kernel_data = 0x10, user_data = 0x1B, user_code = 0x23, tss_selector = 0x28,
-                     user_code32 = 0x3B, kernel_code32 = 0x40;
+                     user_code32 = 0x3B, kernel_code32 = 0x40, legacy_stack = 0x48;
 
 // Vectors with a meaning of their own.
 inline constexpr u8 vector_interrupt = 0x40, vector_end = 0x80;

@@ -2,6 +2,7 @@
 #include "tests/diff/jit/program.h"
 #include "tests/diff/jit/world.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -16,7 +17,7 @@ namespace calque::diff {
 namespace {
 
 constexpr char usage[] = R"(Usage: diff_jit [option]...
-Runs random 64-bit programs in rings 0 and 3, with random page tables, through the interpreter, through the translator,
+Runs random programs (of 64-bit code, if nothing else is said) in rings 0 and 3, with random page tables, through the interpreter, through the translator,
 and through the translator with each unit forced to one instruction, and compares processors, memory and devices.
 
   --cases N        how many programs to run (default 20000)
@@ -24,7 +25,11 @@ and through the translator with each unit forced to one instruction, and compare
   --case N         only program N, as a difference's report names it
   --jobs J         in so many processes (default 1)
   --keep-going N   go on after a difference, up to N of them
-  --bits32         programs in 32-bit code (compatibility mode)
+  --bits32         programs in 32-bit code (compatibility mode), with segments
+  --bits16         the same in 16-bit code
+  --real           programs in real mode, with big segments now and then
+  --protected32, --protected16, --vm86
+                   programs in ring 3 of protected mode without long mode
   --disturb        another thread raises interrupts, and drops translations of addresses and of code, all the time
   --hot N          translate blocks that have been entered N times (default 1)
   --no-passes      without the translator's passes
@@ -39,7 +44,8 @@ constexpr u64 most_instructions = 20'000;
 struct Options {
     u64 cases = 20'000, seed = 1, jobs = 1, most_differences = 1, hot = 1;
     std::optional<u64> only;
-    bool verbose = false, trace = false, passes = true, disturb = false, code32 = false;
+    bool verbose = false, trace = false, passes = true, disturb = false;
+    CodeKind code = CodeKind::long64;
 };
 
 // The program that runs now, for the watchdog and for the report of a crash.
@@ -64,18 +70,20 @@ void crashed(int signal) {
     std::raise(signal);
 }
 
-// Stops what runs for too long; ends the process when even that does not help.
+// Stops what runs for too long (the interpreter soon: exceptions without end, by which its budget is not used up); ends
+// the process when even that does not help.
 void watch() {
+    constexpr unsigned times_a_second = 50;
     u64 last = 0;
     unsigned still = 0;
     for (;;) {
-        std::this_thread::sleep_for(std::chrono::seconds(1));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1000 / times_a_second));
         const u64 now = progress.runs;
         World* const world = progress.world;
         still = now == last && world ? still + 1 : 0;
         last = now;
-        if (still == 5) world->stop();
-        if (still < 15) continue;
+        if (still != 0 && still == (world->kind() == EngineKind::interpreter ? 3 : 5 * times_a_second)) world->stop();
+        if (still < 15 * times_a_second) continue;
         std::fprintf(stderr, "diff_jit: hangs in --seed %llu --case %llu (%s), and does not stop when told\n",
                      static_cast<unsigned long long>(progress.seed),
                      static_cast<unsigned long long>(progress.number.load()),
@@ -152,7 +160,7 @@ std::string Runner::compare(Image& image, const Program& program) {
     program.place(image, decoder_);
     const u64 before = interpreter_.cpu().instructions;
     const cpu::ExitReason expected = run(interpreter_, image, most_instructions);
-    if (expected == cpu::ExitReason::budget) {
+    if (expected == cpu::ExitReason::budget || expected == cpu::ExitReason::stopped) { // By the watchdog.
         ++endless_;
         return {};
     }
@@ -227,6 +235,9 @@ void Runner::report(Image& image, Program& program, u64 number, const std::strin
                "{:#x}):\n{}{}",
                engine_names[static_cast<unsigned>(differs_->kind())], image.setting.base, image.setting.ring, s.cr0,
                s.cr4, cpu::read_rflags(s), s.mxcsr, program.list(image), text);
+    for (unsigned n = cpu::es; n <= cpu::gs; ++n)
+        fmt::print("  segment {}: base {:#x} limit {:#x} rights {:#x}\n", n, s.segment[n].base, s.segment[n].limit,
+                   s.segment[n].rights);
     for (unsigned n = 0; n < 16; ++n)
         fmt::print("{}{:x}{}", n % 8 == 0 ? "  " : " ", s.gpr[n], n % 8 == 7 ? "\n" : "");
     fmt::print("exceptions by the interpreter:\n{}by the translator:\n{}", exceptions(interpreter_),
@@ -250,7 +261,7 @@ int Runner::job(u64 first) {
             pools = std::make_unique<Pools>(options_.seed, epoch);
         }
         Random random(options_.seed, n);
-        Image image = make_image(random, *pools, {options_.disturb, options_.code32});
+        Image image = make_image(random, *pools, {options_.disturb, options_.code});
         Program program = generator_.make(image.setting, random, *pools);
         const std::string text = compare(image, program);
         if (options_.verbose) {
@@ -268,6 +279,17 @@ int Runner::job(u64 first) {
     std::fflush(stdout);
     return differences_ == 0 ? 0 : 1;
 }
+
+struct Kind {
+    std::string_view option;
+    CodeKind code;
+};
+constexpr Kind kinds[] = {{"--bits32", CodeKind::compatible32},
+                          {"--bits16", CodeKind::compatible16},
+                          {"--real", CodeKind::real},
+                          {"--protected32", CodeKind::protected32},
+                          {"--protected16", CodeKind::protected16},
+                          {"--vm86", CodeKind::virtual86}};
 
 bool parse(int argc, char** argv, Options& options) {
     const auto number = [](const char* text, u64& out) {
@@ -292,8 +314,10 @@ bool parse(int argc, char** argv, Options& options) {
             if (value == &only) options.only = only;
         } else if (name == "--verbose") {
             options.verbose = true;
-        } else if (name == "--bits32") {
-            options.code32 = true;
+        } else if (const auto* const kind = std::find_if(std::begin(kinds), std::end(kinds),
+                                                         [&](const Kind& k) { return k.option == name; });
+                   kind != std::end(kinds)) {
+            options.code = kind->code;
         } else if (name == "--disturb") {
             options.disturb = true;
         } else if (name == "--no-passes") {
@@ -304,6 +328,12 @@ bool parse(int argc, char** argv, Options& options) {
             fmt::print(stderr, "diff_jit: {} is not an option\n{}", name, usage);
             return false;
         }
+    }
+    if (options.code == CodeKind::real && options.disturb) {
+        fmt::print(stderr,
+                   "diff_jit: --real goes without --disturb: without paging nothing keeps a REP from overwriting "
+                   "itself, which shows when it was interrupted\n");
+        return false;
     }
     if (options.jobs == 0) options.jobs = 1;
     return true;

@@ -27,7 +27,7 @@ std::vector<u8> Program::code_of(const Item& item, u64 address, const std::vecto
     for (const Fixup& fixup : item.fixups) {
         u64 value =
             static_cast<u64>(fixup.offset) + (fixup.item < 0 ? s.base : all[static_cast<std::size_t>(fixup.item)]);
-        if (fixup.next) value -= address + fixup.next;
+        value -= fixup.next ? address + fixup.next : fixup.target ? s.code_base : s.data_base;
         std::memcpy(&code[fixup.at], &value, fixup.size);
     }
     return code;
@@ -53,7 +53,7 @@ void Program::place(Image& image, const cpu::Decoder& decoder) const {
             at += record.length;
         }
     }
-    image.state.rip() = s.linear(page::code, start);
+    image.state.rip() = static_cast<u64>(s.linear(page::code, start) - s.code_base);
 }
 
 std::string Program::list(const Image& image) const {

@@ -17,6 +17,7 @@ struct Fixup {
     u8 next = 0;   // Relative addresses: offset of the end of the instruction; 0: an absolute one.
     int item = -1; // What it leads to, by index; -1: `offset` is from the base of the piece of memory.
     i64 offset = 0;
+    bool target = false; // An absolute address to jump to, in the code segment; others are in the data segment.
 };
 
 struct Item {

@@ -44,7 +44,7 @@ class Patching : public ::testing::Test {
     static void load(Board& board, const Bytes& code, u64 at) {
         board.memory.write(PhysicalAddress(at), code);
         for (unsigned n = 0; n < 16; ++n)
-            board.gpr(n) = 0x1111'1111'1111'1111 * n;
+            board.gpr(n) = u64{0x1111'1111'1111'1111} * n;
         board.gpr(rsp) = kernel_stack;
         board.gpr(rcx) = rounds;
         board.poke<u64>(data_at, 0x8877'6655'4433'2211);
