@@ -24,6 +24,23 @@ constexpr u64 most_cleared = 4096;
 
 constexpr u64 empty_target(u64 slot) { return slot == 0 ? 1 : 0; }
 
+// Which targets of a page there may be, by 64 bytes of it. In a table, a few pages' at a time: those of a page whose
+// place another page takes are dropped.
+struct TargetPage {
+    u64 page;
+    u64 chunks;
+};
+constexpr u64 target_chunk = page_size / 64, target_page_count = 512;
+constexpr u64 target_pages_offset = tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage);
+static_assert(target_pages_offset + target_page_count * sizeof(TargetPage) <= tlb_targets_offset);
+
+TargetPage* target_pages_of(TlbTable& table) {
+    return reinterpret_cast<TargetPage*>(reinterpret_cast<u8*>(&table) + target_pages_offset);
+}
+TargetPage& target_page(TlbTable& table, u64 linear) {
+    return target_pages_of(table)[(linear >> page_shift) % target_page_count];
+}
+
 } // namespace
 
 TlbTable& TlbTable::create(u8* memory) {
@@ -80,8 +97,7 @@ void TlbTable::drop_page(u64 linear) {
     if (holds(page)) make_empty(slot(page));
     const u64 id = id_slot(page);
     if (execute_pages()[id].linear == page) execute_ids()[id] = 0;
-    const u64 number = page >> page_shift;
-    if (has(target_pages_, number) || has(target_pages_, number - 1)) drop_targets(page, page_size);
+    drop_targets(page, page_size);
 }
 
 void TlbTable::drop_region(u64 linear, u64 length) {
@@ -171,18 +187,26 @@ void TlbTable::remember_target(u64 linear, const void* code) {
     targets()[n] = {linear, code};
     targets_touched_[n / target_group / 64] |= u64{1} << (n / target_group % 64);
     any_target_ = true;
-    add(target_pages_, linear >> page_shift);
+    TargetPage& known = target_page(*this, linear);
+    const u64 page = linear & ~page_offset_mask;
+    if (known.page != page) {
+        drop_targets_of_page(known.page);
+        known = {page, 0};
+    }
+    known.chunks |= u64{1} << (linear & page_offset_mask) / target_chunk;
 }
 
-// Those of one page follow each other in the table.
+// Those of one page follow each other in the table, a slot for each byte of it.
 void TlbTable::drop_targets_of_page(u64 page) {
-    if (!has(target_pages_, page >> page_shift)) return;
-    const u64 first = tlb_target_slot(page) / target_group, groups = tlb_target_count / target_group;
-    for (u64 k = 0; k <= page_size / target_group; ++k) {
-        const u64 number = (first + k) % groups, begin = number * target_group;
-        if (!(targets_touched_[number / 64] >> (number % 64) & 1)) continue;
-        for (u64 n = begin; n < begin + target_group; ++n)
+    TargetPage& known = target_page(*this, page);
+    if (known.page != page) return;
+    const u64 first = tlb_target_slot(page);
+    for (; known.chunks != 0; known.chunks &= known.chunks - 1) {
+        const u64 begin = first + static_cast<u64>(std::countr_zero(known.chunks)) * target_chunk;
+        for (u64 k = begin; k < begin + target_chunk; ++k) {
+            const u64 n = k & (tlb_target_count - 1);
             if (targets()[n].linear - page < page_size) targets()[n] = {empty_target(n), nullptr};
+        }
     }
 }
 
@@ -204,7 +228,7 @@ void TlbTable::forget_targets() {
     targets()[0].linear = empty_target(0);
     targets_touched_.fill(0);
     any_target_ = false;
-    target_pages_.fill(0);
+    std::fill_n(target_pages_of(*this), target_page_count, TargetPage{});
 }
 
 // ---- Recycling ----

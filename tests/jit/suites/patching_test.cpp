@@ -46,6 +46,7 @@ class Patching : public ::testing::Test {
         for (unsigned n = 0; n < 16; ++n)
             board.gpr(n) = u64{0x1111'1111'1111'1111} * n;
         board.gpr(rsp) = kernel_stack;
+        write_rflags(board.state(), flag_one);
         board.gpr(rcx) = rounds;
         board.poke<u64>(data_at, 0x8877'6655'4433'2211);
         board.state().rip() = at;
