@@ -147,7 +147,6 @@ class TlbTable {
     u64 pressure_ = 0; // Recent evictions, halved now and then.
     u64 fills_to_halving_ = 0;
     std::array<u64, tlb_largest / group / 64> touched_{};
-    PageSet target_pages_{};    // Linear pages that have targets.
     PageSet writable_frames_{}; // Guest-physical pages that may have a write tag.
 
     friend struct TlbLayoutCheck;

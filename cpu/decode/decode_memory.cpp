@@ -1,6 +1,7 @@
 #include "cpu/decode/decode_memory.h"
 
-#include <algorithm>
+#include "base/bits.h"
+
 #include <bit>
 #include <cstring>
 
@@ -17,6 +18,10 @@ constexpr OpcodeSet modrm_one_byte{0x0F0F0F0F, 0x0F0F0F0F, 0x00000000, 0x00000A0
 constexpr OpcodeSet modrm_0f{0xFFFFA00F, 0xFF00FFFF, 0xFFFFFFFF, 0xFF7FFFFF,
                              0xFFFF0000, 0xFFFFF8F8, 0xFFFF00FF, 0xFFFFFFFF};
 
+// Prefixes, VEX, EVEX, XOP and 0F; the escapes behind 0F.
+constexpr OpcodeSet other_one_byte{1u << 15, 0x40404040, 0xFFFF, 0x000000F4, 1u << 15, 0, 0x00000030, 0x000D0000};
+constexpr OpcodeSet other_0f{0, 1u << 24 | 1u << 26, 0, 0, 0, 0, 0, 0};
+
 class Scanner {
   public:
     Scanner(std::span<const u8> bytes, const DecodeMode& mode) : bytes_(bytes), mode_(mode) {}
@@ -32,9 +37,8 @@ class Scanner {
         if (modrm) operand(next(), small_address && mode_.code_size != CodeSize::bits64);
         if (bad_ || length_ > 8) return {};
         InstructionHead head;
-        std::array<u8, 8> packed{};
-        std::copy_n(bytes_.begin(), length_, packed.begin());
-        head.bytes = std::bit_cast<u64>(packed);
+        for (unsigned n = 0; n < length_; ++n)
+            head.bytes |= u64{bytes_[n]} << 8 * n;
         head.length = length_;
         return head;
     }
@@ -112,7 +116,33 @@ void put_tail(const DecodeMemory::Tail& tail, const u8* at, Instruction& out) {
 
 } // namespace
 
-InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode) { return Scanner(bytes, mode).head(); }
+// The commonest in 64-bit code: at most REX before the opcode, of one byte or after 0F. Nothing: it is another.
+static InstructionHead short_head(const u8* bytes) {
+    u8 length = (bytes[0] & 0xF0) == 0x40;
+    u8 opcode = bytes[length++];
+    bool modrm;
+    if (opcode == 0x0F) {
+        opcode = bytes[length++];
+        if (has(other_0f, opcode)) return {};
+        modrm = has(modrm_0f, opcode);
+    } else {
+        if (has(other_one_byte, opcode)) return {};
+        modrm = has(modrm_one_byte, opcode);
+    }
+    if (modrm) {
+        const u8 value = bytes[length++];
+        if (value < 0xC0 && (value & 7) == 4) ++length;
+    }
+    return {little_endian(bytes, 8) & low_mask(8u * length), length};
+}
+
+InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode) {
+    if (mode.code_size == CodeSize::bits64 && bytes.size() >= 8) {
+        const InstructionHead head = short_head(bytes.data());
+        if (head.length != 0) return head;
+    }
+    return Scanner(bytes, mode).head();
+}
 
 bool DecodeMemory::recall(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
                           Instruction& out, Form* form) const {

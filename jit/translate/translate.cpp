@@ -334,7 +334,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
-    unit.ops.reserve(longest_unit + 1);
+    unit.ops.reserve(24);
     if (!mode.code64()) {
         const bool stack_flat = mode.is.flat_segments >> cpu::Segment::ss & 1;
         unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack_flat};
