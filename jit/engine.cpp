@@ -2,6 +2,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
+#include "cpu/threaded.h"
 #include "jit/debug/disassembler.h"
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
@@ -24,6 +25,8 @@ namespace {
 // With alignment checks in force no access is a plain one.
 bool translatable(const Cpu& cpu) { return !cpu.mmu.context().alignment_check; }
 
+constexpr u32 cold_records = 1u << 20;                // For the interpreter: what is hot is seldom its.
+constexpr std::size_t remembered_instructions = 4096; // By the decoder.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
@@ -45,7 +48,8 @@ u64 unpack(PackedFlags packed) {
 
 template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::CpuState& state) {
     const T result = static_cast<T>(state.gpr[recipe.result]);
-    const T operand = static_cast<T>(recipe.operand_is_register ? state.gpr[recipe.operand] : recipe.immediate);
+    const T operand =
+        recipe.operand_is_register ? static_cast<T>(state.gpr[recipe.operand]) : static_cast<T>(i64{recipe.immediate});
     switch (recipe.kind) {
     case FlagRecipe::Kind::add: return cpu::flags_add<T>(static_cast<T>(result - operand), operand, result);
     case FlagRecipe::Kind::subtract: return cpu::flags_sub<T>(static_cast<T>(result + operand), operand, result);
@@ -60,10 +64,11 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 } // namespace
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
-    : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
+    : memory_(memory), log_(log), options_(options), interpreter_(memory, log, cold_records),
       cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk}),
       context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
+    handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
     memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
     memory_.add_observer(static_cast<mmu::MapObserver&>(*this));
@@ -108,8 +113,9 @@ void Engine::forget_all() {
 }
 
 void Engine::kill(PhysicalAddress address, u64 length) {
-    for (const u64 linear : cache_.kill(address, length))
-        cpu_->mmu.forget_target(LinearAddress(linear));
+    if (!cache_.kill(address, length)) return;
+    for (const UnitKey& key : cache_.last_killed())
+        cpu_->mmu.forget_target(LinearAddress(key.linear));
 }
 
 void Engine::serve_code_events() {
@@ -126,7 +132,7 @@ void Engine::attach(Cpu& cpu) {
     if (cpu_ != &cpu) {
         cpu_ = &cpu;
         forget_all();
-        decoder_ = std::make_unique<cpu::Decoder>(cpu.model);
+        decoder_ = std::make_unique<cpu::Decoder>(cpu.model, remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
         context_.timestamp_scale = cpu.platform.timestamp_scale();
@@ -175,6 +181,10 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         const void* code = continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
+            if (const i32 wait = wait_at_rip(cpu); wait != 0) {
+                interpreter_.keep_cold(wait);
+                continue;
+            }
             if (!translate_at_rip(cpu, unit_mode())) {
                 ++counters_.refused;
                 interpreter_.keep_cold();
@@ -249,6 +259,21 @@ std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
     return unit;
 }
 
+// How long code that is rewritten again and again is still to be interpreted.
+i32 Engine::wait_at_rip(Cpu& cpu) {
+    mmu::Mmu::CodePage page;
+    if (!cpu.mmu.fetch(LinearAddress(cpu.state.rip()), page) || !page.host) return 0;
+    return cache_.wait(page.address, options_.hot_after);
+}
+
+// The bytes that the unit reads each time it runs become patch fields. False when there are none to be had.
+bool Engine::make_patch_fields(const ir::Unit& unit) {
+    for (const ir::Op& op : unit.ops)
+        if (op.literal.host && !op.literal.field && !memory_.make_patch_field({op.literal.host, op.literal.size}))
+            return false;
+    return true;
+}
+
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const auto linear = code_address();
     mmu::Mmu::CodePage page;
@@ -262,13 +287,16 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
     const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
     const u64 at = code_base() + cpu.state.rip();
+    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
     mmu::Mmu::CodePage second_page;
     for (;;) {
         SecondPage second;
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
-        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit);
+        const u64 fields = memory_.patch_fields_made();
+        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched);
+        if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
         if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
             const LinearAddress next = rip.page() + page_size;
             const bool crosses = copy.size() == rest_of_page && copy.size() < cpu::longest_instruction;
@@ -280,6 +308,9 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             if (unit.ops.empty() || unit.bytes <= copy.size()) return std::nullopt;
             second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), cpu.mmu.execute_id(next)};
             if (second.id == 0 || !guard_holds(cpu, next, second.id)) return std::nullopt;
+            if (memory_.touches_patch_field(page.host, copy.size())
+                || memory_.touches_patch_field(second_page.host, second.bytes))
+                return std::nullopt;
         }
         const u32 here = unit.bytes - second.bytes;
         const auto mark = [&](PhysicalAddress address, u32 length) {
@@ -290,7 +321,11 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         std::array<u8, longest_unit * cpu::longest_instruction> marked;
         mmu::copy_from_guest(marked.data(), page.host, here);
         if (second.bytes != 0) mmu::copy_from_guest(marked.data() + here, second_page.host, second.bytes);
-        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())) continue;
+        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())
+            || fields != memory_.patch_fields_made()) {
+            if (memory_.page_patched(page.host)) patched.memory = &memory_;
+            continue;
+        }
         legalize(unit);
         Switches switches = options_.switches;
         switches.check_elimination &= !mode.is.alone;
@@ -514,9 +549,14 @@ const void* Engine::interpret() {
     if (site.window && undisturbed(cpu))
         if (const void* alone = continue_alone(cpu, site)) return alone;
     ++counters_.interpreted;
-    ++interpreted_rows_[site.record[0].row];
+    ++interpreted_rows_[site.record.row];
+    handled_[0] = site.record;
     store_flags(cpu, site.flags, site.recipe);
-    const cpu::Instruction* const record = site.record.data();
+    if (site.patched && !decode_again(site)) {
+        cpu.state.rip() = site.rip - code_base();
+        return nullptr;
+    }
+    const cpu::Instruction* const record = handled_.data();
     if (site.x87_state) leave_x87();
     cpu.state.rip() = site.rip - code_base();
     cpu.dispatch.first = record;
@@ -538,6 +578,22 @@ const void* Engine::interpret() {
     if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
     load_context(cpu);
     return unit.at(site.resume);
+}
+
+// The record of an instruction whose immediate is patched, as it is now. False when the bytes are another instruction.
+bool Engine::decode_again(const Site& site) {
+    const TranslatedUnit& unit = cache_.unit(site.unit);
+    const PhysicalAddress at(unit.key.physical + ((site.rip - unit.key.linear) & page_offset_mask));
+    std::array<u8, cpu::longest_instruction> bytes;
+    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - at.page_offset()));
+    memory_.read(at, copy);
+    cpu::Instruction now;
+    cpu::Form form;
+    if (decoder_->decode(copy, unit_mode().decode, now, &form) != cpu::DecodeStatus::ok) return false;
+    cpu::Instruction& record = handled_[0];
+    if (now.row != record.row || now.length != record.length || now.handler != record.handler) return false;
+    record.immediate = now.immediate;
+    return true;
 }
 
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.

@@ -22,7 +22,7 @@ namespace calque::jit {
 
 struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
-    std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
+    std::size_t code_bytes = std::size_t{48} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
 };
@@ -76,6 +76,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void attach(cpu::Cpu& cpu);
     void serve_code_events();
     void forget_all();
+    void kill(PhysicalAddress address, u64 length);
 
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode();
@@ -93,7 +94,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void sync_now();
     // The unit at `linear`, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu, LinearAddress linear);
-    void kill(PhysicalAddress address, u64 length);
+    i32 wait_at_rip(cpu::Cpu& cpu);
+    bool make_patch_fields(const ir::Unit& unit);
+    bool decode_again(const Site& site);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;
@@ -122,7 +125,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
-    u64 mode_key_ = 0; // Of the unit that runs.
+    std::array<cpu::Instruction, 2> handled_; // The instruction of a site, and the record that ends a block.
+    u64 mode_key_ = 0;                        // Of the unit that runs.
     CodeSegments code_segments_;
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;

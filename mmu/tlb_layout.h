@@ -7,9 +7,9 @@
 //   tlb_index_mask_offset   u64                     (entries - 1) * 32: (address >> tlb_index_shift) & index_mask is
 //                                                   the byte offset of the entry for an address
 //   tlb_code_key_offset     u64                     what kind of code the target cache is for: the translator's
-//   tlb_any_target_offset, tlb_targets_touched_offset, tlb_target_pages_offset     what is to be noted with a target
-//                                                   that is entered: 1, bit slot / tlb_target_group, bit page number %
-//                                                   4096
+//   tlb_any_target_offset, tlb_targets_touched_offset     what is to be noted with a target that is entered: 1, bit
+//                                                   slot / tlb_target_group
+//   tlb_target_chunks_offset                        and bit linear / tlb_target_chunk % tlb_target_chunk_bits
 //   ...                                             the rest of TlbTable: the Mmu's own
 //   tlb_execute_ids_offset  u32[4096]               by page number: the id of the executable page there, or 0
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
@@ -54,9 +54,11 @@ inline constexpr u64 tlb_code_key_offset = 8;
 inline constexpr u64 tlb_any_target_offset = 16;      // bool.
 inline constexpr u64 tlb_targets_touched_offset = 24; // u64[tlb_target_count / tlb_target_group / 64].
 inline constexpr u64 tlb_target_group = 64;           // Targets.
-inline constexpr u64 tlb_target_pages_offset = tlb_targets_touched_offset + tlb_target_count / tlb_target_group / 8;
 inline constexpr u64 tlb_execute_ids_offset = 0x1000;
 inline constexpr u64 tlb_execute_pages_offset = 0x8000; // TlbExecutePage[4096].
+inline constexpr u64 tlb_target_chunks_offset = 0x1'8000;
+inline constexpr u64 tlb_target_chunk = 64;                  // Bytes of code.
+inline constexpr u64 tlb_target_chunk_bits = u64{64} * 4096; // Of 4096 pages.
 inline constexpr u64 tlb_targets_offset = 0x2'0000;
 inline constexpr u64 tlb_entries_offset = 0x6'0000;
 inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].
@@ -69,6 +71,9 @@ constexpr u64 tlb_target_slot(u64 linear) { return (linear + (linear >> page_shi
 
 // The tag of an empty slot: an address that indexes the slot differs from it in bit 12.
 constexpr u64 tlb_empty_tag(u64 slot) { return (slot ^ 1) << page_shift; }
+// The write tag of a page that may be written, but holds code: no address matches it, and it says that only the marks
+// are in the way (Mmu::refill). No slot's empty tag is odd.
+constexpr u64 tlb_code_tag(u64 page) { return (page ^ page_size) | 1; }
 // Whether an access of `size` bytes (1 to 4096) at `address` lies wholly in the page of `tag`.
 constexpr bool tlb_hit(u64 tag, u64 address, u64 size) { return (address ^ tag) <= page_size - size; }
 

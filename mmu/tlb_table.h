@@ -22,6 +22,7 @@ class TlbTable {
         bool read, write, execute;
         u8* host;
         PhysicalAddress frame; // Guest-physical.
+        bool code = false;     // May be written, but for the code on it. Not with `write`.
     };
 
     TlbTable(const TlbTable&) = delete;
@@ -67,7 +68,7 @@ class TlbTable {
     // tlb_smallest pages. Targets whose code may have begun on the page before go, too.
     void drop_page(u64 linear);
     void drop_region(u64 linear, u64 length);
-    void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page.
+    void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page, which has code now.
     void drop_all_writable();
     void forget_targets();
     void forget_target(u64 linear);
@@ -103,6 +104,7 @@ class TlbTable {
 
     template <class T> T* at(u64 offset) { return reinterpret_cast<T*>(reinterpret_cast<u8*>(this) + offset); }
     u32* frames() { return at<u32>(tlb_frames_offset); }
+    u64* target_chunks() { return at<u64>(tlb_target_chunks_offset); }
     TlbExecutePage* execute_pages() { return at<TlbExecutePage>(tlb_execute_pages_offset); }
     u64 slot(u64 linear) const { return (linear >> page_shift) & (index_mask_ / sizeof(TlbEntry)); }
     static u64 id_slot(u64 linear) { return (linear >> page_shift) & (tlb_execute_id_count - 1); }
@@ -117,7 +119,8 @@ class TlbTable {
     u64 live_tag(const TlbEntry& entry, u64 n) const;
     void make_empty(u64 n);
     void put(u64 n, const TlbEntry& entry, u32 frame);
-    void drop_targets(u64 first, u64 length);
+    void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
+    void drop_targets_of_page(u64 page);
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();
@@ -137,7 +140,6 @@ class TlbTable {
     u64 code_key_ = 0;
     bool any_target_ = false;
     std::array<u64, tlb_target_count / tlb_target_group / 64> targets_touched_{};
-    PageSet target_pages_{}; // Linear pages that have targets.
     u64 ids_touched_ = 0;
     u64 pressure_ = 0; // Recent evictions, halved now and then.
     u64 fills_to_halving_ = 0;

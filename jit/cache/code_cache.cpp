@@ -14,12 +14,14 @@ CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets) : arena_(by
 }
 
 std::optional<u32> CodeCache::find(const UnitKey& key) const {
-    Recent& recent = recent_[Hash{}(key) % recent_count];
+    Recent& recent = recent_[hash(key) % recent_count];
     if (recent.key == key) return recent.unit;
-    const auto at = by_key_.find(key);
-    if (at == by_key_.end()) return std::nullopt;
-    recent = {key, at->second};
-    return at->second;
+    for (u32 next = by_key_[hash(key) % bucket_count]; next != 0; next = units_[next - 1].next)
+        if (units_[next - 1].key == key) {
+            recent = {key, next - 1};
+            return next - 1;
+        }
+    return std::nullopt;
 }
 
 void CodeCache::enter_indexed(u32 number, u32 page_id) {
@@ -46,7 +48,9 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.exits = static_cast<u32>(emitted.exits.size());
     std::move(emitted.sites.begin(), emitted.sites.end(), std::back_inserter(sites_));
     std::move(emitted.exits.begin(), emitted.exits.end(), std::back_inserter(exits_));
-    by_key_[key] = number;
+    u32& first = bucket(key);
+    unit.next = first;
+    first = number + 1;
     by_page_[key.physical >> page_shift].push_back(number);
     if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
     ++counters_.units;
@@ -106,18 +110,22 @@ void CodeCache::kill(u32 number) {
     if (unit.dead) return;
     unit.dead = true;
     ++counters_.killed;
+    history_.killed(unit.key.physical, counters_.units);
+    last_killed_.push_back(unit.key);
     for (const u32 exit : std::vector<u32>(unit.incoming))
         unlink(exit);
     for (u32 n = 0; n < unit.exits; ++n)
         unlink(unit.first_exit + n);
-    const auto at = by_key_.find(unit.key);
-    if (at != by_key_.end() && at->second == number) by_key_.erase(at);
-    recent_[Hash{}(unit.key) % recent_count] = {};
+    u32* link = &bucket(unit.key);
+    while (*link != number + 1)
+        link = &units_[*link - 1].next;
+    *link = unit.next;
+    recent_[hash(unit.key) % recent_count] = {};
     index_.forget(unit.key.linear, number);
 }
 
-std::span<const u64> CodeCache::kill(PhysicalAddress address, u64 length) {
-    killed_.clear();
+bool CodeCache::kill(PhysicalAddress address, u64 length) {
+    last_killed_.clear();
     for (u64 page = address.page_number(); page <= (address + (length - 1)).page_number(); ++page) {
         const auto at = by_page_.find(page);
         if (at == by_page_.end()) continue;
@@ -128,11 +136,10 @@ std::span<const u64> CodeCache::kill(PhysicalAddress address, u64 length) {
             };
             if (!hit(unit.key.physical, unit.bytes) && !hit(unit.second.address.value, unit.second.bytes)) return false;
             kill(number);
-            killed_.push_back(unit.key.linear);
             return true;
         });
     }
-    return killed_;
+    return !last_killed_.empty();
 }
 
 void CodeCache::flush() {
@@ -142,7 +149,7 @@ void CodeCache::flush() {
     units_.clear();
     sites_.clear();
     exits_.clear();
-    by_key_.clear();
+    by_key_.assign(bucket_count, 0);
     by_page_.clear();
     ++counters_.flushes;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "jit/cache/arena.h"
+#include "jit/cache/rewrite_history.h"
 #include "jit/cache/target_index.h"
 #include "jit/emit/code_sites.h"
 #include "jit/emit/thunks.h"
@@ -37,6 +38,7 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
+    u32 next = 0; // In its bucket, as a number plus one.
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
@@ -78,9 +80,12 @@ class CodeCache {
 
     // Makes `exit` lead to the unit; `page_id` is that of the target's page (ignored within a page).
     void link(u32 exit, u32 unit, u32 page_id);
-    // Kills the units that have a byte in the range: nothing leads to them any more. Their linear addresses, good until
-    // the next call.
-    std::span<const u64> kill(PhysicalAddress address, u64 length);
+    // Kills the units that have a byte in the range: nothing leads to them any more but the TLB's target caches. They
+    // are in last_killed() then.
+    bool kill(PhysicalAddress address, u64 length);
+    const std::vector<UnitKey>& last_killed() const { return last_killed_; }
+    // See RewriteHistory::wait().
+    i32 wait(PhysicalAddress address, i32 hot_after) { return history_.wait(address.value, hot_after); }
     void kill(u32 unit);
     void flush();
 
@@ -88,11 +93,10 @@ class CodeCache {
 
   private:
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
-    struct Hash {
-        std::size_t operator()(const UnitKey& k) const {
-            return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
-        }
-    };
+    static u64 hash(const UnitKey& k) {
+        return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
+    }
+    u32& bucket(const UnitKey& key) { return by_key_[hash(key) % bucket_count]; }
     void unlink(u32 exit);
     void patch_jump(const std::byte* at, const std::byte* target);
 
@@ -111,9 +115,11 @@ class CodeCache {
     };
     static constexpr std::size_t recent_count = 8192;
     mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
-    std::unordered_map<UnitKey, u32, Hash> by_key_;
-    std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
-    std::vector<u64> killed_;                           // By the last kill().
+    static constexpr std::size_t bucket_count = std::size_t{1} << 14;
+    std::vector<u32> by_key_ = std::vector<u32>(bucket_count); // Unit numbers plus one; 0: none.
+    std::unordered_map<u64, std::vector<u32>> by_page_;        // By guest-physical page number.
+    std::vector<UnitKey> last_killed_;
+    RewriteHistory history_;
     CodeCacheCounters counters_;
 };
 

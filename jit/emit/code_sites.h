@@ -29,7 +29,7 @@ struct FlagRecipe {
     u8 result = 0; // Guest register: the result (add, subtract, logic), the first operand (compare, test).
     bool operand_is_register = false;
     u8 operand = 0;    // Guest register.
-    u64 immediate = 0; // Else.
+    i32 immediate = 0; // Else, sign-extended.
 
     bool uses(unsigned guest) const {
         return kind != Kind::none && (result == guest || (operand_is_register && operand == guest));
@@ -39,19 +39,20 @@ struct FlagRecipe {
 // A place where one guest instruction may have to be done by its handler.
 struct Site {
     u64 rip = 0;
-    std::array<cpu::Instruction, 2> record{}; // The instruction and the record that ends a block.
-    FlagsIn flags = FlagsIn::packed;
+    cpu::Instruction record;
+    std::shared_ptr<const X87Note> x87_note; // What the unit has not noted yet; null: nothing.
     FlagRecipe recipe;
-    u16 access_bytes = 0;
-    bool write = false;
-    bool aligned = false;
-    bool window = false;         // The check of a range: where it fails, the unit goes on without such ranges.
-    bool x87_state = false;      // Its handler looks at the x87 state, or changes it.
-    bool resumes = false;        // Translated code goes on behind the instruction, at `resume`.
     u32 unit = 0;                // Index of the translated unit.
     u32 resume = 0;              // Offset in the unit's code.
     u32 trap = 0, trap_stub = 0; // Offsets: a host instruction that may raise SIGFPE, and what does it instead; or 0.
-    std::shared_ptr<const X87Note> x87_note; // What the unit has not noted yet; null: nothing.
+    u16 access_bytes = 0;
+    FlagsIn flags = FlagsIn::packed;
+    bool write : 1 = false;
+    bool aligned : 1 = false;
+    bool window : 1 = false;    // The check of a range: where it fails, the unit goes on without such ranges.
+    bool patched : 1 = false;   // Its immediate is what guest memory holds.
+    bool x87_state : 1 = false; // Its handler looks at the x87 state, or changes it.
+    bool resumes : 1 = false;   // Translated code goes on behind the instruction, at `resume`.
 };
 
 // A place where translated code leaves for a known address.

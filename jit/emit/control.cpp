@@ -13,12 +13,12 @@ using asmjit::Imm;
 Site& UnitEmitter::new_site(const ir::Op& op) {
     Site& site = out_.sites.emplace_back();
     site.rip = op.rip;
-    site.record[0] = op.guest;
-    site.record[1].handler = cpu::end_of_block;
+    site.record = op.guest;
     site.unit = request_.unit_index;
     site.flags = flags_ == FlagsIn::host ? FlagsIn::packed : flags_;
     site.recipe = recipe_;
     site.x87_state = op.x87_state;
+    site.patched = op.literal.host != nullptr;
     site.x87_note = x87_note_;
     return site;
 }
@@ -164,6 +164,12 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         x86::CondCode::kNE, x86::CondCode::kE, x86::CondCode::kA,  x86::CondCode::kBE,
         x86::CondCode::kNS, x86::CondCode::kS, x86::CondCode::kPO, x86::CondCode::kPE,
         x86::CondCode::kGE, x86::CondCode::kL, x86::CondCode::kG,  x86::CondCode::kLE};
+    if (op.literal.host) {
+        a_.long_().j(inverse[op.condition], not_taken);
+        branch_literal(op);
+        a_.bind(not_taken);
+        return;
+    }
     const bool in_page = (op.target ^ request_.unit.linear) < page_size;
     if (op.target > op.rip && in_page) { // The branch itself is linked to the target.
         const std::size_t number = out_.exits.size();
@@ -181,6 +187,16 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
     a_.long_().j(inverse[op.condition], not_taken);
     leave_to(op.target, op.rip);
     a_.bind(not_taken);
+}
+
+// Of a taken branch whose distance is patched; what follows is for the other way.
+void UnitEmitter::branch_literal(const ir::Op& op) {
+    const FlagsIn flags = flags_;
+    const FlagRecipe recipe = recipe_;
+    flags_to_packed();
+    emit_jump_indirect(op);
+    flags_ = flags;
+    recipe_ = recipe;
 }
 
 // By RCX, ECX or CX, as the address size says. T1 has the whole of it.
@@ -291,6 +307,7 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
 
 void UnitEmitter::target_to_t0(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
+    if (op.literal.host) return load_literal_target(op);
     if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
         return load(t0, operand(bytes), bytes);
@@ -411,7 +428,12 @@ void UnitEmitter::emit_push_immediate(const ir::Op& op) {
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     const i64 value = bytes == 2 ? static_cast<i16>(op.guest.immediate) : static_cast<i32>(op.guest.immediate);
-    a_.mov(x86::ptr(t1, 0, bytes), Imm(value));
+    if (op.literal.host) {
+        load_literal(t0, op);
+        a_.mov(x86::ptr(t1, 0, bytes), sized(t0, bytes));
+    } else {
+        a_.mov(x86::ptr(t1, 0, bytes), Imm(value));
+    }
     advance_stack(pushed(op));
     after_execution(op);
 }

@@ -148,8 +148,7 @@ FlagRecipe UnitEmitter::recipe_of(const ir::Op& op) const {
     } else if (p.opcode == 0x81 || p.opcode == 0x83) {
         recipe.kind = kinds[p.modrm_reg & 7];
         recipe.result = p.modrm_rm;
-        recipe.immediate = p.immediate_bytes == 1 ? static_cast<u64>(static_cast<i64>(static_cast<i8>(p.immediate)))
-                                                  : static_cast<u64>(static_cast<i64>(static_cast<i32>(p.immediate)));
+        recipe.immediate = p.immediate_bytes == 1 ? static_cast<i8>(p.immediate) : static_cast<i32>(p.immediate);
     } else if (p.opcode == 0x85) {
         recipe.kind = RecipeKind::test;
         recipe.result = p.modrm_rm;
@@ -158,7 +157,7 @@ FlagRecipe UnitEmitter::recipe_of(const ir::Op& op) const {
     } else if (p.opcode == 0xF7 && (p.modrm_reg & 7) < 2) {
         recipe.kind = RecipeKind::test;
         recipe.result = p.modrm_rm;
-        recipe.immediate = static_cast<u64>(static_cast<i64>(static_cast<i32>(p.immediate)));
+        recipe.immediate = static_cast<i32>(p.immediate);
     }
     if (recipe.kind == RecipeKind::logic) recipe.operand_is_register = false;
     return recipe;

@@ -20,9 +20,10 @@ void remember(x86::Assembler& a, u64 table) {
     a.shr(x86::ecx, 4 + 6);
     a.bts(table_at(table + mmu::tlb_targets_touched_offset, 8), x86::rcx);
     a.mov(table_at(table + mmu::tlb_any_target_offset, 1), 1);
-    a.rorx(x86::rcx, t0, page_shift);
-    a.and_(x86::ecx, 4095);
-    a.bts(table_at(table + mmu::tlb_target_pages_offset, 8), x86::rcx);
+    static_assert(mmu::tlb_target_chunk == 64);
+    a.rorx(x86::rcx, t0, 6);
+    a.and_(x86::ecx, static_cast<i32>(mmu::tlb_target_chunk_bits - 1));
+    a.bts(table_at(table + mmu::tlb_target_chunks_offset, 8), x86::rcx);
 }
 
 } // namespace

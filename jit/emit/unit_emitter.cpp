@@ -5,6 +5,7 @@ namespace calque::jit {
 UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
     code_.attach(&a_);
+    out_.sites.reserve(32);
 }
 
 void UnitEmitter::emit(const ir::Op& op) {
@@ -58,10 +59,11 @@ EmittedUnit UnitEmitter::run() {
         // Where a handler did the instruction, translated code goes on with things as they are here.
         const FlagsIn flags = flags_;
         const bool vectors = vectors_here_, x87 = x87_here_;
-        const bool continues =
-            op.kind == Kind::host || op.kind == Kind::x87_load_control || op.kind == Kind::multiply_divide
-            || op.kind == Kind::compare_exchange || op.kind == Kind::push_register || op.kind == Kind::push_immediate
-            || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame;
+        const bool continues = op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control
+                               || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange
+                               || op.kind == Kind::push_register || op.kind == Kind::push_immediate
+                               || op.kind == Kind::push_memory || op.kind == Kind::pop_register
+                               || op.kind == Kind::leave_frame;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
@@ -78,14 +80,12 @@ EmittedUnit UnitEmitter::run() {
             }
         });
     }
-    // Emitting one may add no others: the list is fixed by now but for indices.
     asmjit::Section* cold = nullptr;
     code_.newSection(&cold, ".cold");
     section_offset_ = static_cast<u64>(request_.cold - request_.base);
     cold->setOffset(section_offset_);
     a_.section(cold);
-    for (std::size_t n = 0; n < cold_.size(); ++n)
-        cold_[n]();
+    cold_.run();
     code_.resolveUnresolvedLinks();
     const auto bytes_of = [](const asmjit::Section& section) {
         const auto& buffer = section.buffer();

@@ -4,11 +4,11 @@
 
 #include "jit/emit/assembler.h"
 #include "jit/emit/code_sites.h"
+#include "jit/emit/deferred.h"
 #include "jit/emit/reencode.h"
 #include "jit/emit/thunks.h"
 #include "jit/translate/translate.h"
 
-#include <functional>
 #include <initializer_list>
 
 namespace calque::jit {
@@ -75,6 +75,11 @@ class UnitEmitter {
     void read_guest(const x86::Gpq& to, unsigned guest);
     void write_guest(unsigned guest, const x86::Gpq& from);
 
+    // --- Patched immediates (patched.cpp)
+    void load_literal(const x86::Gpq& to, const ir::Op& op);
+    void load_literal_target(const ir::Op& op); // Changes T1.
+    void multiply_literal(const ir::Op& op, HostOperands operands);
+
     // --- The x87 unit (x87.cpp)
     void need_x87();
     void keep_x87_notes(const ir::Op& op);
@@ -95,6 +100,7 @@ class UnitEmitter {
     void probe_target(Label miss);
     void note_target(Label not_canonical);
     void poll_or(Label miss);
+    void branch_literal(const ir::Op& op);
     void jump_if_count_zero(const ir::Op& op, Label zero);
     void target_to_t0(const ir::Op& op);
     void rip_to_linear();      // T0, zero-extended from its size.
@@ -117,7 +123,7 @@ class UnitEmitter {
     void go_to_mode(const UnitMode& mode);
 
     // Code that is seldom run comes after the rest.
-    void later(std::function<void()> emit) { cold_.push_back(std::move(emit)); }
+    template <class F> void later(F emit) { cold_.add(std::move(emit)); }
     u32 here() const { return static_cast<u32>(a_.offset() + section_offset_); }
     bool code64() const { return request_.mode.code64(); }
     // In the table of the unit's rights mode.
@@ -138,7 +144,7 @@ class UnitEmitter {
     EmittedUnit out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
-    std::vector<std::function<void()>> cold_;
+    Deferred cold_;
     u64 section_offset_ = 0; // Of what is being emitted, from the unit's start.
     bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;

@@ -24,7 +24,8 @@ bool Op::observes_flags() const {
     case OpKind::push_immediate:
     case OpKind::pop_register:
     case OpKind::leave_frame: return !checked;
-    case OpKind::host: return (access != MemoryAccess::none && !checked) || may_trap;
+    case OpKind::host:
+    case OpKind::patched: return (access != MemoryAccess::none && !checked) || may_trap;
     case OpKind::x87_status:
     case OpKind::x87_load_control:
     case OpKind::multiply_divide:
@@ -51,7 +52,8 @@ u32 written_registers(const Op& op) {
     constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,
                   bp = 1u << cpu::rbp;
     switch (op.kind) {
-    case Kind::host: {
+    case Kind::host:
+    case Kind::patched: {
         const ParsedInstruction& p = op.parsed;
         u32 written = 0;
         const auto add = [&](FieldClass field, unsigned number) {

@@ -46,6 +46,13 @@ struct Window {
     bool used() const { return slot != none; }
 };
 
+// An immediate that is read from guest memory each time, because the guest patches it (mmu/patch_fields.h).
+struct Literal {
+    const u8* host = nullptr; // Null: the operation has none.
+    u8 size = 0;
+    bool field = false; // Is a patch field; else it has to become one before the unit is made.
+};
+
 struct Op {
     OpKind kind = OpKind::nothing;
     MemoryAccess access = MemoryAccess::none;
@@ -65,6 +72,7 @@ struct Op {
     u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;
+    Literal literal;
 
     // --- Set by jit/opt
     Window window;

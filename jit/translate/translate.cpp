@@ -360,11 +360,11 @@ UnitMode access_mode(UnitMode mode, bool allowed) {
 }
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest) {
+                   const UnitMode& mode, unsigned longest, const PatchedCode& patched) {
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
-    unit.ops.reserve(16);
+    unit.ops.reserve(24);
     if (!mode.code64()) {
         const bool stack_flat = mode.is.flat_segments >> cpu::Segment::ss & 1;
         unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack_flat};
@@ -381,6 +381,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         op.writes = row.written;
         op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
         if (!classify(op, source)) make_interpreted(op, form);
+        if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) break;
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);
         if (ends(op.kind)) {
