@@ -261,8 +261,9 @@ std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
 
 // How long code that is rewritten again and again is still to be interpreted.
 i32 Engine::wait_at_rip(Cpu& cpu) {
+    const auto linear = code_address();
     mmu::Mmu::CodePage page;
-    if (!cpu.mmu.fetch(LinearAddress(cpu.state.rip()), page) || !page.host) return 0;
+    if (!linear || !cpu.mmu.fetch(*linear, page) || !page.host) return 0;
     return cache_.wait(page.address, options_.hot_after);
 }
 
@@ -287,7 +288,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
     const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
     const u64 at = code_base() + cpu.state.rip();
-    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
+    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host,
+                        !options_.switches.patch_fields};
     mmu::Mmu::CodePage second_page;
     for (;;) {
         SecondPage second;
