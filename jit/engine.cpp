@@ -202,11 +202,23 @@ void Engine::describe_segments(UnitMode& mode) {
     mode.code_base = static_cast<u32>(code.base);
     mode.code_limit = code.limit;
     mode.code_segment = code_segments_.number(mode.code_base, mode.code_limit);
-    if (mode.decode.real) return;
-    for (const unsigned n : {cpu::es, cpu::ss, cpu::ds}) {
+    if (mode.decode.real) {
+        constexpr u16 size_bits = 0xC000; // D/B and G, as protected mode left them.
+        mode.is.paragraphs = 1;
+        for (const unsigned n : {cpu::es, cpu::ds, cpu::fs, cpu::gs}) {
+            const cpu::SegmentRegister& s = cpu_->state.segment[n];
+            const bool usual = mode.is.ring0 ? (s.rights & ~size_bits) == 0x93 : s.rights == 0xF3 && s.limit == 0xFFFF;
+            if (!usual) mode.is.paragraphs = 0;
+        }
+        return;
+    }
+    for (unsigned n = cpu::es; n <= cpu::gs; ++n) {
         const cpu::SegmentRegister& s = cpu_->state.segment[n];
-        const bool flat = s.base == 0 && s.limit == ~u32{0} && s.present() && s.writable() && !s.expand_down();
-        if (flat) mode.is.flat_segments |= 1u << n;
+        if (s.limit != ~u32{0} || !s.present() || !s.writable() || s.expand_down()) continue;
+        if (s.base == 0 && n != cpu::fs && n != cpu::gs) // Those have one now and then.
+            mode.is.flat_segments |= 1u << n;
+        else
+            mode.is.unlimited |= 1u << n;
     }
 }
 
@@ -322,6 +334,7 @@ void Engine::load_context(Cpu& cpu) {
     context_.flags = pack(cpu::arithmetic_bits(cpu.state.lazy));
     context_.fs_base = cpu.state.segment[cpu::Segment::fs].base;
     context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
+    context_.direction = cpu.state.rflags & cpu::flag_df ? -1 : 1;
     if (!cpu.mode.mode64) load_segments(cpu);
     mmu::TlbTable* const table = cpu.mmu.view().table;
     if (table != table_) {
@@ -414,7 +427,9 @@ void Engine::note_table_size() { context_.index_mask = static_cast<u32>(cpu_->mm
 // What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
 u8* Engine::read_across_pages(LinearAddress address, u64 size) {
     const u64 first = page_size - address.page_offset();
-    if (first >= size) return nullptr;
+    if (first >= size || cpu_->mmu.context().alignment_check) return nullptr; // #AC is the handler's.
+    // Over the end of 4 GiB: beyond any limit, or around to 0.
+    if (!cpu_->mode.mode64 && (address + size).value >> 32 != 0) return nullptr;
     const u8* const low = cpu_->mmu.refill(address, first, mmu::Access::read);
     const u8* const high = low ? cpu_->mmu.refill(address + first, size - first, mmu::Access::read) : nullptr;
     if (!high) return nullptr;
@@ -434,7 +449,7 @@ u64 Engine::find_host(u64 address) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
         }
-        if (!site.write && !site.window && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) { // No #AC.
+        if (!site.write && !site.window) {
             if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
                 return reinterpret_cast<std::uintptr_t>(host);
         }

@@ -203,7 +203,8 @@ void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_loop(const ir::Op& op) {
-    if (flags_ != FlagsIn::packed) flags_to_host();
+    const bool by_flag = op.condition != 0;
+    if (by_flag || flags_ != FlagsIn::packed) flags_to_host();
     if (recipe_.uses(cpu::rcx)) recipe_.kind = FlagRecipe::Kind::none;
     switch (op.guest.address_bytes()) {
     case 8: a_.lea(x86::rcx, x86::ptr(x86::rcx, -1)); break;
@@ -213,12 +214,15 @@ void UnitEmitter::emit_loop(const ir::Op& op) {
         a_.mov(x86::cx, t1.r16());
         break;
     }
-    const Label done = a_.newLabel();
+    const Label done = a_.newLabel(), other = a_.newLabel();
+    constexpr u8 zero = 4;
+    if (by_flag) a_.long_().j(op.condition == zero ? x86::CondCode::kNE : x86::CondCode::kE, other);
     jump_if_count_zero(op, done);
     a_.mov(x86::rcx, t1);
     leave_to(op.target, op.rip);
     a_.bind(done);
     a_.mov(x86::rcx, t1);
+    a_.bind(other);
 }
 
 // The target of a computed jump. What is beyond the code segment's limit is not in the target cache, which is for code

@@ -25,7 +25,9 @@ struct UnitMode {
         // Outside 64-bit mode:
         u32 stack32 : 1 = 0;       // SS.B.
         u32 flat_segments : 6 = 0; // 1 << cpu::Segment of those that have no base, no limit, and all rights.
-        u32 reserved : 14 = 0;
+        u32 unlimited : 6 = 0;     // Of those that have a base, but no limit, and all rights.
+        u32 paragraphs : 1 = 0;    // A segment load sets the base alone (real and virtual-8086 mode).
+        u32 reserved : 7 = 0;
     } is;
     u32 code_base = 0, code_limit = ~u32{0}; // Of CS, outside 64-bit mode,
     u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.

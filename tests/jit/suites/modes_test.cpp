@@ -150,6 +150,46 @@ TEST(JitModes, AccessesThatShareACheckAcrossTheEndOf4G) {
     EXPECT_EQ(b.gpr(rcx), 0xFFFF'FFFFu); // No memory.
 }
 
+TEST(JitModes, AReadOverTheEndOf4GIsBeyondTheLimit) {
+    Board b(Board::Mode::protected32);
+    b.set_gdt(spare, descriptor(0x9000, 0xFFFFF, 0xC092));
+    for (const u16 selector : {u16{kernel_data}, u16{spare}}) { // Flat, and with a base.
+        b.gpr(rax) = selector;
+        b.gpr(rbx) = 0xFFFF'FFFE;
+        b.gpr(rsp) = kernel_stack;
+        b.segment(ds) = b.cached(kernel_data);
+        b.program({0x8E, 0xD8, 0x66, 0x8B, 0x0B, 0x8B, 0x0B, 0xF4}); // MOV DS, EAX; MOV CX, [EBX]; MOV ECX, [EBX]; HLT
+        EXPECT_EQ(b.run_to_handler(), gp);
+        EXPECT_EQ(b.stacked32(1), code_at + 5);
+    }
+}
+
+TEST(JitModes, AReadAcrossPagesUnderAlignmentChecks) {
+    Board b(Board::Mode::protected32);
+    b.enter_user();
+    b.state().cr0 |= cr0_am;
+    write_rflags(b.state(), flag_one | flag_ac);
+    b.cpu().update_paging_context();
+    b.gpr(rbx) = data_at + page_size - 1;
+    b.program({0x66, 0x8B, 0x0B, 0xF4}); // MOV CX, [EBX]; HLT
+    EXPECT_EQ(b.run_to_handler(), static_cast<int>(Vector::alignment_check));
+}
+
+TEST(JitModes, StringsGoDownAfterStd) {
+    Board b(Board::Mode::real);
+    b.poke<u32>(data_at, 0x4433'2211);
+    b.gpr(rsi) = 0x1'0000 | (data_at + 3);
+    b.gpr(rdi) = data_at + 0x13;
+    // STD; MOVSB; LODSB; CLD; STOSB; STD; MOVSW; HLT
+    b.program({0xFD, 0xA4, 0xAC, 0xFC, 0xAA, 0xFD, 0xA5, 0xF4});
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax) & 0xFF, 0x33u);
+    EXPECT_EQ(b.gpr(rsi), 0x1'0000 | (data_at - 1));
+    EXPECT_EQ(b.gpr(rdi), data_at + 0x11);
+    EXPECT_EQ(b.peek<u16>(data_at + 0x12), 0x2233u);
+    EXPECT_EQ(b.peek<u16>(data_at + 0x13), 0x3322u);
+}
+
 TEST(JitModes, VzeroallOf32BitCodeKeepsTheUpperRegisters) {
     Board b(Board::Mode::protected32);
     b.state().cr4 |= cr4_osfxsr | cr4_osxsave;
