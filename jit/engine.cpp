@@ -427,7 +427,7 @@ void Engine::note_table_size() { context_.index_mask = static_cast<u32>(cpu_->mm
 // What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
 u8* Engine::read_across_pages(LinearAddress address, u64 size) {
     const u64 first = page_size - address.page_offset();
-    if (first >= size || cpu_->mmu.context().alignment_check) return nullptr; // #AC is the handler's.
+    if (first >= size) return nullptr;
     // Over the end of 4 GiB: beyond any limit, or around to 0.
     if (!cpu_->mode.mode64 && (address + size).value >> 32 != 0) return nullptr;
     const u8* const low = cpu_->mmu.refill(address, first, mmu::Access::read);
@@ -449,7 +449,7 @@ u64 Engine::find_host(u64 address) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
         }
-        if (!site.write && !site.window) {
+        if (!site.write && !site.window && !cpu_->mmu.checks_alignment()) {
             if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
                 return reinterpret_cast<std::uintptr_t>(host);
         }

@@ -51,6 +51,7 @@ class Mmu {
     void set_context(const PagingContext& context);
     // The same when nothing else than these fields of the context has changed.
     void set_privilege(u8 cpl, bool ac, bool alignment_check);
+    bool checks_alignment() const { return context_.alignment_check; } // Unaligned data accesses raise #AC.
     const PagingContext& context() const { return context_; }
     PhysicalMap& physical() { return map_; }
 
