@@ -241,12 +241,21 @@ UnitMode Engine::unit_mode() {
     return mode;
 }
 
+// The target cache keeps code of several code segments.
+LinearAddress Engine::target_key(u64 mode_key, LinearAddress address) {
+    return LinearAddress(address.value | (mode_key >> UnitMode::segment_shift) << 32);
+}
+
+void Engine::remember_target(u64 mode_key, LinearAddress address, u32 unit) {
+    cpu_->mmu.remember_target(target_key(mode_key, address), cache_.unit(unit).at(cache_.unit(unit).entry_packed));
+}
+
 std::optional<u32> Engine::find(Cpu& cpu) {
     const auto rip = code_address();
     mmu::Mmu::CodePage page;
     if (!rip || !cpu.mmu.fetch(*rip, page) || !page.host) return std::nullopt;
     const auto unit = cache_.find({rip->value, page.address.value, mode_key_});
-    if (unit) cpu.mmu.remember_target(*rip, cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
+    if (unit) remember_target(mode_key_, *rip, *unit);
     return unit;
 }
 
@@ -316,7 +325,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             cache_.kill(number);
             continue;
         }
-        if (!mode.is.alone) cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
+        if (!mode.is.alone) remember_target(mode.key(), rip, number);
         return number;
     }
 }
@@ -343,9 +352,10 @@ void Engine::load_context(Cpu& cpu) {
     }
     note_table_size();
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
-    if (*code_key != mode_key_) {
+    const u64 kind = mode_key_ & ((u64{1} << UnitMode::segment_shift) - 1);
+    if (*code_key != kind) {
         cpu.mmu.forget_targets();
-        *code_key = mode_key_;
+        *code_key = kind;
     }
 }
 
@@ -377,8 +387,9 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
     if (!rip) return nullptr;
     const auto* const targets =
         reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
-    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip->value)];
-    if (target.linear == rip->value) return target.code;
+    const LinearAddress key = target_key(mode_key_, *rip);
+    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(key.value)];
+    if (target.linear == key.value) return target.code;
     const auto unit = find(cpu);
     return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
 }

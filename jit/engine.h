@@ -81,6 +81,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     u64 code_base() const { return cpu_->mode.mode64 ? 0 : cpu_->state.segment[cpu::cs].base; }
     // Of the code at RIP; nothing beyond the code segment's limit.
     std::optional<LinearAddress> code_address() const;
+    static LinearAddress target_key(u64 mode_key, LinearAddress address);
+    void remember_target(u64 mode_key, LinearAddress address, u32 unit);
     // The unit at RIP, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);

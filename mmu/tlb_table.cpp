@@ -172,9 +172,13 @@ void TlbTable::remember_target(u64 linear, const void* code) {
 
 void TlbTable::drop_targets(u64 first, u64 length) {
     const u64 from = first - page_size;
+    const auto matches = [&](u64 linear) { // Whatever stands above 32 bits.
+        const u64 distance = linear - from;
+        return distance < length + page_size || static_cast<u32>(distance) < length + page_size;
+    };
     for_each_target_group([&](u64 begin) {
         for (u64 n = begin; n < begin + target_group; ++n)
-            if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
+            if (matches(targets()[n].linear)) targets()[n] = {empty_target(n), nullptr};
     });
 }
 

@@ -203,6 +203,23 @@ TEST(JitModes, VzeroallOf32BitCodeKeepsTheUpperRegisters) {
         EXPECT_EQ(b.state().vector[n].q[2], n < 8 ? 0 : n + 1);
 }
 
+TEST(JitModes, ComputedJumpsOfTwoCodeSegmentsToTheSameCode) {
+    Board b(Board::Mode::real);
+    b.gpr(rsi) = 0;
+    b.bytes(0x1'0000,
+            {0xFF, 0xE3, 0xE8, 0x00, 0x00, 0x58, 0x01, 0xC6, 0xCB}); // JMP BX; CALL +0; POP AX; ADD SI, AX; RETF
+    b.program({
+        0xB9, 0x32, 0x00,             // MOV CX, 50
+        0xBB, 0x02, 0x00,             // again: MOV BX, 2
+        0x9A, 0x00, 0x00, 0x00, 0x10, // CALL 1000h:0
+        0xBB, 0x02, 0x10,             // MOV BX, 1002h
+        0x9A, 0x00, 0x10, 0x00, 0x0F, // CALL 0F00h:1000h
+        0xE2, 0xEE, 0xF4              // LOOP again; HLT
+    });
+    EXPECT_EQ(b.run(~u64{0}), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rsi) & 0xFFFF, 50 * (0x5u + 0x1005u) & 0xFFFF);
+}
+
 // More than the translator has numbers for.
 TEST(JitModes, OneLoopInThousandsOfCodeSegments) {
     Board b(Board::Mode::real);
