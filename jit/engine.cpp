@@ -466,7 +466,8 @@ void Engine::note_table_sizes() {
 // What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
 u8* Engine::read_across_pages(LinearAddress address, u64 size) {
     const u64 first = page_size - address.page_offset();
-    if (first >= size) return nullptr;
+    const bool beyond = !cpu_->mode.mode64 && (address.value + size - 1) >> 32 != 0; // The segment's limit comes first.
+    if (first >= size || beyond) return nullptr;
     const u8* const low = cpu_->mmu.refill(address, first, mmu::Access::read);
     const u8* const high = low ? cpu_->mmu.refill(address + first, size - first, mmu::Access::read) : nullptr;
     if (!high) return nullptr;
