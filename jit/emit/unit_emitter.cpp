@@ -63,7 +63,8 @@ EmittedUnit UnitEmitter::run() {
                                || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange
                                || op.kind == Kind::push_register || op.kind == Kind::push_immediate
                                || op.kind == Kind::push_memory || op.kind == Kind::pop_register
-                               || op.kind == Kind::leave_frame;
+                               || op.kind == Kind::leave_frame || op.kind == Kind::bit_string || op.kind == Kind::copy
+                               || op.kind == Kind::fill;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
