@@ -270,9 +270,9 @@ void Engine::remember_target(u64 mode_key, LinearAddress address, u32 unit) {
 }
 
 std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
-    const u32 page_id = cpu.mmu.view().table->execute_id(linear.value);
-    if (page_id != 0)
-        if (const auto unit = cache_.find_indexed(linear.value, mode_key_, page_id)) return unit;
+    const u32 page_id = cpu.mmu.execute_id(linear);
+    if (page_id == 0) return std::nullopt;
+    if (const auto unit = cache_.find_indexed(linear.value, mode_key_, page_id)) return unit;
     mmu::Mmu::CodePage page;
     if (!cpu.mmu.fetch(linear, page) || !page.host) return std::nullopt;
     const auto unit = cache_.find({linear.value, page.address.value, mode_key_});
@@ -509,17 +509,21 @@ u64 Engine::find_host(u64 address) {
     const bool misaligned = site.aligned && (address & (site.access_bytes - 1)) != 0;
     if (!misaligned) {
         const auto access = site.write ? mmu::Access::write : mmu::Access::read;
-        if (u8* const host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access)) {
+        u8* host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access);
+        // Beside code on its page only these bytes may be written.
+        const u64 tag = cpu_->mmu.view().entry(address).write_tag;
+        if (site.piece && site.write && !mmu::tlb_hit(tag, address, site.access_bytes)) host = nullptr;
+        if (host) {
             ++counters_.refills;
             return reinterpret_cast<std::uintptr_t>(host);
         }
-        if (!site.write && !site.window && !cpu_->mmu.checks_alignment()) {
+        if (!site.write && !site.window && !site.piece && !cpu_->mmu.checks_alignment()) {
             if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
                 return reinterpret_cast<std::uintptr_t>(host);
         }
         // A page with code (not for a range, whose address lasts too long): the store may go ahead once it is told,
         // unless it hits the unit that makes it.
-        if (site.write && !site.window && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
+        if (site.write && !site.window && !site.piece && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
             u8* const host = cpu_->mmu.host_for_write(LinearAddress(address), site.access_bytes);
             if (host && !cache_.unit(site.unit).dead) {
                 ++counters_.code_stores;

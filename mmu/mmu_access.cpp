@@ -316,7 +316,10 @@ u32 Mmu::note_execute(LinearAddress address, const u8* host_page) {
     const u32 known = table.execute_id(address.value, host_page);
     if (known != 0) [[likely]]
         return known;
-    const u32 id = map_.execute_ids().id_of(address.page(), host_page);
+    Impl::KnownId& entry = impl_->known_ids[address.page_number() % Impl::known_id_count];
+    if (entry.id == 0 || entry.linear != address.page().value || entry.host != host_page)
+        entry = {address.page().value, host_page, map_.execute_ids().id_of(address.page(), host_page)};
+    const u32 id = entry.id;
     if (!impl_->pool.is_never(table)) table.set_execute_id(address.value, host_page, id);
     return id;
 }

@@ -8,6 +8,7 @@
 #include "mmu/rendezvous.h"
 #include "mmu/tlb_pool.h"
 
+#include <array>
 #include <bitset>
 
 namespace calque::mmu {
@@ -91,6 +92,15 @@ struct Mmu::Impl final : MapObserver {
     AddressSpaces::Selected selected;
     TlbPool::Tables tables{}; // Of the selected key.
     CachedPages cached;
+
+    // Ids asked for lately: a new address space asks for those of all the kernel's pages again.
+    struct KnownId {
+        u64 linear = 0;
+        const u8* host = nullptr;
+        u32 id = 0;
+    };
+    static constexpr std::size_t known_id_count = 1024;
+    std::array<KnownId, known_id_count> known_ids{}; // By page number.
 
     std::shared_ptr<const FlatMap> flat;
     u64 flat_generation = 0;

@@ -12,7 +12,7 @@ x86::Mem state_at(std::size_t offset, u32 size = 8) { return x86::ptr(t1, static
 constexpr std::size_t rflags_at = offsetof(cpu::CpuState, rflags);
 constexpr i32 arithmetic = static_cast<i32>(cpu::arithmetic_flags);
 // What changes how code runs: left to the handlers.
-constexpr i32 special = static_cast<i32>(cpu::flag_tf | cpu::flag_ac);
+constexpr i32 special = static_cast<i32>(cpu::flag_tf | cpu::flag_ac | cpu::flag_df);
 // The bits of R11 that SYSRET loads (SDM volume 2, SYSRET).
 constexpr i32 loaded_flags = 0x3C7FD7;
 constexpr PackedFlags no_flags = 0x0200;
@@ -76,6 +76,7 @@ void UnitEmitter::emit_system_call(const ir::Op& op) {
     a_.or_(x86::ecx, static_cast<i32>(cpu::flag_one));
     a_.mov(state_at(rflags_at), x86::rcx);
     a_.mov(CALQUE_CONTEXT(flags), no_flags);
+    a_.mov(CALQUE_CONTEXT(direction), 1);
     a_.mov(CALQUE_CONTEXT(unsynced), sync_system_call);
     a_.mov(t0, state_at(offsetof(cpu::CpuState, lstar)));
     a_.mov(x86::rcx, asmjit::Imm(op.next_rip()));
@@ -111,6 +112,7 @@ void UnitEmitter::emit_system_return(const ir::Op& op) {
     a_.and_(t0d, 1);
     a_.lea(t0d, x86::ptr(t0, t1, 0, no_flags));
     a_.mov(CALQUE_CONTEXT(flags), t0d);
+    a_.mov(CALQUE_CONTEXT(direction), 1);
     a_.mov(CALQUE_CONTEXT(unsynced), sync_system_return);
     a_.mov(t0, x86::rcx);
     go_to_mode(to);

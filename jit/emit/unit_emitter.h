@@ -127,6 +127,13 @@ class UnitEmitter {
     void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
     void push_return_address(const ir::Op& op);
 
+    // --- Strings (strings.cpp) and the processor's state (processor_state.cpp)
+    void check_piece(const ir::Op& op, const x86::Gpq& pointer, bool write);
+    void check_direction(Label slow);
+    void advance_count(const ir::Op& op);
+    void check_cr4(const ir::Op& op, u64 bit);
+    void by_handler(const ir::Op& op, Label slow);
+
     // --- To other modes (fast_calls.cpp)
     void check_system_calls(Label off);
     void check_mode(const UnitMode& mode, Label other);

@@ -30,6 +30,9 @@ enum class X87Use : u8 {
     mmx,
 };
 
+// What an operation reads or writes of the processor's state.
+enum class StateField : u8 { cr0, cr2, cr3, cr4, es, ds, fs, gs, fs_base, gs_base };
+
 enum class MemoryAccess : u8 { none, read, write, modify };
 
 // Accesses off the same unchanged registers that share one check: the first finds the whole range of them in one page
@@ -62,8 +65,9 @@ struct Op {
     bool may_trap = false; // The host may raise SIGFPE in its place.
     X87Use x87 = X87Use::none;
     bool x87_state = false; // The handler looks at the x87 state, or changes it.
-    u8 condition = 0;       // Of a branch, as in its opcode.
-    u8 written_gprs = 0;    // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
+    StateField field = StateField::cr0;
+    u8 condition = 0;    // Of a branch, as in its opcode.
+    u8 written_gprs = 0; // How many of the register operands are written: 0, 1 (operand 0), 2 (operands 0 and 1).
     Flags reads = 0, writes = 0;
     // Of the memory operand, which has a base (and in 16- and 32-bit code a limit); `flat`: neither counts.
     u8 segment = cpu::Segment::flat;

@@ -3,6 +3,7 @@
 #include "cpu/system/canonical.h"
 #include "jit/translate/row_class.h"
 #include "jit/translate/segments.h"
+#include "jit/translate/system_ops.h"
 #include "jit/translate/x87.h"
 
 #include <algorithm>
@@ -272,24 +273,19 @@ bool as(Op& op, OpKind kind) {
     return true;
 }
 
-// STAC and CLAC, whose effect is `wanted`.
-bool as_access(Op& op, const Source& source, mmu::RightsMode wanted) {
-    if (!source.mode.is.ring0 || !source.mode.is.smap) return false;
-    if (source.mode.rights() == wanted) return as(op, OpKind::nothing);
-    op.target = op.next_rip();
-    return as(op, OpKind::change_access);
-}
-
 bool classify(Op& op, const Source& source) {
     switch (source.row.kind) {
     case RowKind::interpret: return false;
     case RowKind::host_float:
         if (source.mode.is.float_traps) return false;
         [[fallthrough]];
-    case RowKind::host: return as_host(op, source);
+    case RowKind::host:
+        return as_host(op, source) || as_bit_string(op, source.form, source.mode, addressable(op, source));
     case RowKind::move:
-        if (source.has(OperandKind::segment)) return as_segment_move(op, source.form, source.row.kind, source.mode);
-        return (source.form.opcode & 0xFC) == 0xA0 ? as_offset_move(op, source) : as_host(op, source);
+        if (source.has(OperandKind::segment) && as_segment_move(op, source.form, source.row.kind, source.mode))
+            return true;
+        if ((source.form.opcode & 0xFC) == 0xA0) return as_offset_move(op, source);
+        return as_host(op, source) || as_state_read(op, source.form, source.mode);
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
     case RowKind::divide:
     case RowKind::compare_exchange: return as_accumulator(op, source);
@@ -307,10 +303,14 @@ bool classify(Op& op, const Source& source) {
     case RowKind::read_timestamp: return !source.mode.timestamp_off() && as(op, OpKind::read_timestamp);
     case RowKind::system_call: return source.mode.rights() == mmu::RightsMode::user && as(op, OpKind::system_call);
     case RowKind::system_return:
-        return source.mode.is.ring0 && source.mode.rights() == mmu::RightsMode::supervisor && op.guest.operand_size == 8
-               && as(op, OpKind::system_return);
-    case RowKind::allow_access: return as_access(op, source, mmu::RightsMode::supervisor_ac);
-    case RowKind::forbid_access: return as_access(op, source, mmu::RightsMode::supervisor);
+        return source.mode.code64() && source.mode.is.ring0 && source.mode.rights() == mmu::RightsMode::supervisor
+               && op.guest.operand_size == 8 && as(op, OpKind::system_return);
+    case RowKind::allow_access: return as_access(op, source.mode, mmu::RightsMode::supervisor_ac);
+    case RowKind::forbid_access: return as_access(op, source.mode, mmu::RightsMode::supervisor);
+    case RowKind::pause: return as(op, OpKind::pause);
+    case RowKind::memory_fence: return as(op, OpKind::memory_fence);
+    case RowKind::segment_base: return as_base(op, source.mode);
+    case RowKind::read_keys: return source.mode.code64() && as(op, OpKind::read_keys);
     case RowKind::push_flags: return as_push_flags(op, source);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
@@ -322,7 +322,9 @@ bool classify(Op& op, const Source& source) {
     case RowKind::pop_all: return as_all_registers(op, source.row.kind);
     case RowKind::string_load:
     case RowKind::string_store:
-    case RowKind::string_move: return as_string(op, source.form, source.row.kind, source.mode);
+    case RowKind::string_move:
+        return as_string(op, source.form, source.row.kind, source.mode)
+               || as_repeated_string(op, source.form, source.row.kind, source.mode, addressable(op, source));
     case RowKind::direction: op.condition = source.form.opcode & 1; return as(op, OpKind::set_direction);
     case RowKind::flags_to_ah: return as(op, OpKind::flags_to_ah);
     case RowKind::flags_from_ah: return as(op, OpKind::flags_from_ah);
@@ -360,7 +362,8 @@ void settle_shadows(ir::Unit& unit) {
         const OpKind next = last ? OpKind::fall_through : unit.ops[n + 1].kind;
         if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
             || next == OpKind::loop || next == OpKind::call || next == OpKind::fall_through
-            || next == OpKind::enable_interrupts || next == OpKind::change_access
+            || next == OpKind::enable_interrupts || next == OpKind::change_access || next == OpKind::copy
+            || next == OpKind::fill
             || (next == OpKind::interpret && (unit.ops[n + 1].guest.rep() || unit.ops[n + 1].guest.repne())))
             ir::interpret_instead(unit.ops[n]);
     }

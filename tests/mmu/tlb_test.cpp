@@ -239,6 +239,24 @@ TEST_F(TableTest, RegionsAreDroppedAtEverySize) {
     } while (table.grow());
 }
 
+TEST(TlbTable, ForgettingOneTargetKeepsTheOthers) {
+    ReservedMemory memory(tlb_table_size);
+    TlbTable& table = TlbTable::create(memory.data());
+    const int code = 0;
+    constexpr u64 one = 0x1234'5670, other = one + 0x10;
+    for (const u64 linear : {one, other})
+        table.remember_target(linear, &code);
+    constexpr u64 same_slot = one + tlb_target_count - 4;
+    static_assert(tlb_target_slot(same_slot) == tlb_target_slot(one));
+    table.forget_target(same_slot);
+    EXPECT_EQ(table.targets()[tlb_target_slot(one)].linear, one);
+    table.forget_target(one);
+    EXPECT_NE(table.targets()[tlb_target_slot(one)].linear, one);
+    EXPECT_EQ(table.targets()[tlb_target_slot(other)].linear, other);
+    table.forget_targets();
+    EXPECT_NE(table.targets()[tlb_target_slot(other)].linear, other);
+}
+
 TEST(TlbPool, TablesBelongToTheirKeyUntilTheyAreTaken) {
     TlbPool pool;
     const auto take = [&](u64 key, u64 space) -> TlbTable& { return *pool.select(key, space)[1]; };
