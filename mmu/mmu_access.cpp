@@ -332,6 +332,8 @@ u32 Mmu::execute_id(LinearAddress address) {
     return note_execute(address, code.host - address.page_offset());
 }
 
+TlbTable& Mmu::table(unsigned rights_mode) { return *impl_->tables[rights_mode]; }
+
 void Mmu::remember_target(LinearAddress address, const void* code) {
     TlbTable& table = *view().table;
     if (!impl_->pool.is_never(table)) table.remember_target(address.value, code);

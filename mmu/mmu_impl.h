@@ -89,7 +89,7 @@ struct Mmu::Impl final : MapObserver {
     LeafCache leaves;
     AddressSpaces spaces;
     AddressSpaces::Selected selected;
-    TlbPool::Tables tables{}; // Of the selected key, where it has them.
+    TlbPool::Tables tables{}; // Of the selected key.
     CachedPages cached;
 
     std::shared_ptr<const FlatMap> flat;

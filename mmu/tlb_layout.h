@@ -1,11 +1,15 @@
 // The first level of the software TLB as translated code sees it: one table per address space and rights mode, laid out
-// so that everything is addressed relative to one base register.
+// so that everything is addressed relative to one base register. The tables of one address space follow each other in
+// the order of RightsMode, tlb_table_size apart.
 //
 // A table is a contiguous piece of reserved memory:
 //
 //   tlb_index_mask_offset   u64                     (entries - 1) * 32: (address >> tlb_index_shift) & index_mask is
 //                                                   the byte offset of the entry for an address
 //   tlb_code_key_offset     u64                     what kind of code the target cache is for: the translator's
+//   tlb_any_target_offset, tlb_targets_touched_offset, tlb_target_pages_offset     what is to be noted with a target
+//                                                   that is entered: 1, bit slot / tlb_target_group, bit page number %
+//                                                   4096
 //   ...                                             the rest of TlbTable: the Mmu's own
 //   tlb_execute_ids_offset  u32[4096]               by page number: the id of the executable page there, or 0
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
@@ -47,6 +51,10 @@ inline constexpr unsigned tlb_index_shift = 7; // From an address to the byte of
 // Multiples of 64 KiB where pieces of memory are given back, so that they are whole pages on every host.
 inline constexpr u64 tlb_index_mask_offset = 0;
 inline constexpr u64 tlb_code_key_offset = 8;
+inline constexpr u64 tlb_any_target_offset = 16;      // bool.
+inline constexpr u64 tlb_targets_touched_offset = 24; // u64[tlb_target_count / tlb_target_group / 64].
+inline constexpr u64 tlb_target_group = 64;           // Targets.
+inline constexpr u64 tlb_target_pages_offset = tlb_targets_touched_offset + tlb_target_count / tlb_target_group / 8;
 inline constexpr u64 tlb_execute_ids_offset = 0x1000;
 inline constexpr u64 tlb_execute_pages_offset = 0x8000; // TlbExecutePage[4096].
 inline constexpr u64 tlb_targets_offset = 0x2'0000;

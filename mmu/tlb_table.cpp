@@ -12,6 +12,9 @@ struct TlbLayoutCheck {
     static_assert(std::is_standard_layout_v<TlbTable> && sizeof(TlbTable) <= tlb_execute_ids_offset);
     static_assert(offsetof(TlbTable, index_mask_) == tlb_index_mask_offset);
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
+    static_assert(offsetof(TlbTable, any_target_) == tlb_any_target_offset && sizeof(bool) == 1);
+    static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
+    static_assert(offsetof(TlbTable, target_pages_) == tlb_target_pages_offset && TlbTable::page_bits == 4096);
     static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
     static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_targets_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
@@ -23,23 +26,6 @@ namespace {
 constexpr u64 most_cleared = 4096;
 
 constexpr u64 empty_target(u64 slot) { return slot == 0 ? 1 : 0; }
-
-// Which targets of a page there may be, by 64 bytes of it. In a table, a few pages' at a time: those of a page whose
-// place another page takes are dropped.
-struct TargetPage {
-    u64 page;
-    u64 chunks;
-};
-constexpr u64 target_chunk = page_size / 64, target_page_count = 512;
-constexpr u64 target_pages_offset = tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage);
-static_assert(target_pages_offset + target_page_count * sizeof(TargetPage) <= tlb_targets_offset);
-
-TargetPage* target_pages_of(TlbTable& table) {
-    return reinterpret_cast<TargetPage*>(reinterpret_cast<u8*>(&table) + target_pages_offset);
-}
-TargetPage& target_page(TlbTable& table, u64 linear) {
-    return target_pages_of(table)[(linear >> page_shift) % target_page_count];
-}
 
 } // namespace
 
@@ -185,29 +171,21 @@ void TlbTable::clear_ids() {
 void TlbTable::remember_target(u64 linear, const void* code) {
     const u64 n = tlb_target_slot(linear);
     targets()[n] = {linear, code};
-    targets_touched_[n / target_group / 64] |= u64{1} << (n / target_group % 64);
+    targets_touched_[n / tlb_target_group / 64] |= u64{1} << (n / tlb_target_group % 64);
     any_target_ = true;
-    TargetPage& known = target_page(*this, linear);
-    const u64 page = linear & ~page_offset_mask;
-    if (known.page != page) {
-        drop_targets_of_page(known.page);
-        known = {page, 0};
-    }
-    known.chunks |= u64{1} << (linear & page_offset_mask) / target_chunk;
+    add(target_pages_, linear >> page_shift);
 }
 
-// Those of one page follow each other in the table, a slot for each byte of it.
+// With those of pages that share its bit, so that the bit can go, and the next time costs nothing.
 void TlbTable::drop_targets_of_page(u64 page) {
-    TargetPage& known = target_page(*this, page);
-    if (known.page != page) return;
-    const u64 first = tlb_target_slot(page);
-    for (; known.chunks != 0; known.chunks &= known.chunks - 1) {
-        const u64 begin = first + static_cast<u64>(std::countr_zero(known.chunks)) * target_chunk;
-        for (u64 k = begin; k < begin + target_chunk; ++k) {
-            const u64 n = k & (tlb_target_count - 1);
-            if (targets()[n].linear - page < page_size) targets()[n] = {empty_target(n), nullptr};
-        }
-    }
+    const u64 number = page >> page_shift;
+    if (!has(target_pages_, number)) return;
+    for_each_target_group([&](u64 begin) {
+        for (u64 n = begin; n < begin + tlb_target_group; ++n)
+            if (((targets()[n].linear >> page_shift) - number) % page_bits == 0)
+                targets()[n] = {empty_target(n), nullptr};
+    });
+    target_pages_[number % page_bits / 64] &= ~(u64{1} << (number % 64));
 }
 
 void TlbTable::drop_targets(u64 first, u64 length) {
@@ -217,18 +195,23 @@ void TlbTable::drop_targets(u64 first, u64 length) {
     }
     const u64 from = first - page_size;
     for_each_target_group([&](u64 begin) {
-        for (u64 n = begin; n < begin + target_group; ++n)
+        for (u64 n = begin; n < begin + tlb_target_group; ++n)
             if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
     });
 }
 
+void TlbTable::forget_target(u64 linear) {
+    const u64 n = tlb_target_slot(linear);
+    if (targets()[n].linear == linear) targets()[n] = {empty_target(n), nullptr};
+}
+
 void TlbTable::forget_targets() {
     if (!any_target_) return;
-    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, target_group, TlbTarget{}); });
+    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, tlb_target_group, TlbTarget{}); });
     targets()[0].linear = empty_target(0);
     targets_touched_.fill(0);
     any_target_ = false;
-    std::fill_n(target_pages_of(*this), target_page_count, TargetPage{});
+    target_pages_.fill(0);
 }
 
 // ---- Recycling ----

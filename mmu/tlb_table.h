@@ -63,10 +63,6 @@ class TlbTable {
     }
     void set_execute_id(u64 linear, const u8* host_page, u32 id);
     void remember_target(u64 linear, const void* code);
-    void forget_target(u64 linear) {
-        const u64 n = tlb_target_slot(linear);
-        if (targets()[n].linear == linear) targets()[n] = {n == 0 ? u64{1} : 0, nullptr};
-    }
 
     // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
     // tlb_smallest pages. Targets whose code may have begun on the page before go, too.
@@ -75,6 +71,7 @@ class TlbTable {
     void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page, which has code now.
     void drop_all_writable();
     void forget_targets();
+    void forget_target(u64 linear);
     // Twice the entries, which keep what they hold. False at the largest size.
     bool grow();
     // Empties everything and returns to the smallest size, giving memory back if there was much.
@@ -98,9 +95,8 @@ class TlbTable {
 
   private:
     // What was touched is known by groups, so that an address space that lives briefly is cheap to forget.
-    static constexpr u64 group = 32;        // Entries: 1 KiB.
-    static constexpr u64 id_group = 64;     // Execute ids.
-    static constexpr u64 target_group = 64; // Targets: 1 KiB.
+    static constexpr u64 group = 32;    // Entries: 1 KiB.
+    static constexpr u64 id_group = 64; // Execute ids.
     static constexpr u64 page_bits = 4096;
     using PageSet = std::array<u64, page_bits / 64>;
 
@@ -130,7 +126,7 @@ class TlbTable {
     template <class Body> void for_each_target_group(Body body) {
         for (u64 word = 0; word < targets_touched_.size(); ++word)
             for (u64 left = targets_touched_[word]; left != 0; left &= left - 1)
-                body((word * 64 + static_cast<u64>(std::countr_zero(left))) * target_group);
+                body((word * 64 + static_cast<u64>(std::countr_zero(left))) * tlb_target_group);
     }
     // Calls body(first slot) for each touched group.
     template <class Body> void for_each_touched(Body body) {
@@ -141,9 +137,10 @@ class TlbTable {
 
     u64 index_mask_ = (tlb_smallest - 1) * sizeof(TlbEntry);
     u64 code_key_ = 0;
-    u64 ids_touched_ = 0;
-    std::array<u64, tlb_target_count / target_group / 64> targets_touched_{};
     bool any_target_ = false;
+    std::array<u64, tlb_target_count / tlb_target_group / 64> targets_touched_{};
+    PageSet target_pages_{}; // Linear pages that have targets.
+    u64 ids_touched_ = 0;
     u64 pressure_ = 0; // Recent evictions, halved now and then.
     u64 fills_to_halving_ = 0;
     std::array<u64, tlb_largest / group / 64> touched_{};

@@ -3,6 +3,7 @@
 
 #include "cpu/instruction.h"
 #include "jit/ir/unit.h"
+#include "mmu/address_spaces.h"
 
 #include <array>
 #include <memory>
@@ -62,16 +63,20 @@ struct Exit {
     bool alone = false;              // To the unit without shared checks there.
     bool second_page = false;        // The instruction goes on in a page that is not what it was, or not known to be.
     u32 unit = 0;
+    mmu::RightsMode rights = mmu::RightsMode::user; // Of the target's mode.
     u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
     u32 stub = 0;       // Offset of the stub, which leaves to the engine.
     u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.
     u32 guard_id = 0;   // Offset of the 32-bit (negated) id in it.
     u32 guard_jump = 0; // Offset of its displacement to the target.
     u32 linked_to = 0;  // Unit number plus one, or 0.
+    u32 page_id = 0;    // What it is linked for, unless `in_page`.
+    u32 relinks = 0;    // How often it was linked while it was linked elsewhere.
 };
 
 struct EmittedUnit {
     std::vector<u8> code;
+    std::vector<u8> cold;                 // What is seldom run. Offsets are from the start of `code` all the same.
     u32 entry_host = 0, entry_packed = 0; // Offsets, for flags in EFLAGS and in the context.
     std::vector<Site> sites;              // With numbers relative to `first_site` of the request.
     std::vector<Exit> exits;

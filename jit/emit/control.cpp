@@ -1,4 +1,5 @@
 // The stack, control flow, and leaving translated code.
+#include "cpu/system/canonical.h"
 #include "cpu/threaded.h"
 #include "jit/emit/unit_emitter.h"
 #include "mmu/tlb_layout.h"
@@ -56,12 +57,13 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         exit.stub = here();
         if (exit.flags == FlagsIn::host) pack_flags(a_);
         set_site(exit_bit | (request_.first_exit + static_cast<u32>(number)));
-        a_.jmp(thunk(request_.thunks.leave));
+        a_.jmp(thunk(request_.thunks.resolve));
         if (exit.in_page) return;
         // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
         const Label gone = a_.newLabel();
         exit.guard = here();
-        exit.guard_id = guard_page(exit.target, 0x7FFF'FFFF, gone); // The id is put in when it is linked.
+        exit.guard_id =
+            guard_page(table_of(exit.rights), exit.target, 0x7FFF'FFFF, gone); // The id is put in when linked.
         a_.long_().jmp(stub);
         exit.guard_jump = here() - 4;
         a_.bind(gone);
@@ -70,14 +72,14 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
     });
 }
 
-// Goes on where the page of `linear` has this execute id, else to `gone`, with RCX in T1. EFLAGS are kept. The offset
-// of the id, negated, in the code.
-u32 UnitEmitter::guard_page(u64 linear, u32 id, Label gone) {
+// Goes on where the page of `linear` has this execute id in the TLB table at offset `table`, else to `gone`, with RCX
+// in T1. EFLAGS are kept. The offset of the id, negated, in the code.
+u32 UnitEmitter::guard_page(u64 table, u64 linear, u32 id, Label gone) {
     const Label there = a_.newLabel();
     a_.mov(t1, x86::rcx);
-    a_.mov(x86::ecx, table_at(mmu::tlb_execute_ids_offset
-                                  + ((linear >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
-                              4));
+    a_.mov(x86::ecx, jit::table_at(table + mmu::tlb_execute_ids_offset
+                                       + ((linear >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
+                                   4));
     a_.lea(x86::ecx, x86::ptr(x86::rcx, -static_cast<i32>(id)));
     const u32 at = here() - 4;
     a_.short_().jecxz(x86::rcx, there);
@@ -96,7 +98,7 @@ void UnitEmitter::guard_second_page() {
     exit.unit = request_.unit_index;
     exit.second_page = true;
     const Label gone = a_.newLabel(), stub = a_.newLabel();
-    guard_page(request_.unit.linear + page_size, request_.second_page_id, gone);
+    guard_page(table_, request_.unit.linear + page_size, request_.second_page_id, gone);
     later([this, gone, stub] {
         a_.bind(gone);
         a_.mov(x86::rcx, t1);
@@ -126,6 +128,7 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
     exit.target = target;
     exit.flags = flags_;
     exit.unit = request_.unit_index;
+    exit.rights = request_.mode.rights();
     exit.in_page = (target ^ request_.unit.linear) < page_size;
     const Label stub = a_.newLabel();
     if (target <= from) poll_backward(stub);
@@ -174,6 +177,7 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         exit.target = op.target;
         exit.flags = FlagsIn::host;
         exit.unit = request_.unit_index;
+        exit.rights = request_.mode.rights();
         const Label stub = a_.newLabel();
         a_.long_().j(inverse[op.condition ^ 1], stub);
         exit.jump = here() - 4;
@@ -266,7 +270,18 @@ void UnitEmitter::poll_or(Label miss) {
     a_.long_().jne(miss);
 }
 
-// The handler does all of it when there is something to look at, or the target is not known.
+// T0: a linear address that the target cache does not have. Where it is one, the thunk go_on will find it in the
+// context.
+void UnitEmitter::note_target(Label not_canonical) {
+    a_.mov(t1, t0);
+    a_.shl(t1, 64 - cpu::linear_address_bits);
+    a_.sar(t1, 64 - cpu::linear_address_bits);
+    a_.cmp(t1, t0);
+    a_.long_().jne(not_canonical);
+    a_.mov(CALQUE_CONTEXT(leave_rip), t0);
+}
+
+// The handler does all of it when there is something to look at, or the target is no address.
 void UnitEmitter::to_interpreter(const ir::Op& op) {
     const u32 number = site_number(new_site(op));
     set_site(number);
@@ -275,12 +290,17 @@ void UnitEmitter::to_interpreter(const ir::Op& op) {
 
 void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss;
     poll_or(miss);
     target_to_t0(op);
     rip_to_linear();
-    probe_target(miss);
+    probe_target(unknown);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    if (code64()) {
+        a_.bind(unknown);
+        note_target(miss);
+        a_.jmp(go_on());
+    }
     a_.bind(miss);
     to_interpreter(op);
 }
@@ -299,31 +319,45 @@ void UnitEmitter::target_to_t0(const ir::Op& op) {
 
 void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss, known = a_.newLabel();
     poll_or(miss);
     target_to_t0(op);
     rip_to_linear();
-    probe_target(miss);
+    probe_target(unknown);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(known);
     a_.mov(CALQUE_CONTEXT(scratch), t1);
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     push_return_address(op);
     advance_stack(pushed(op));
     a_.jmp(CALQUE_CONTEXT(scratch));
+    if (code64()) {
+        a_.bind(unknown);
+        note_target(miss);
+        a_.mov(t1, go_on()); // Once the return address is pushed: to look may set an accessed bit.
+        a_.jmp(known);
+    }
     a_.bind(miss);
     to_interpreter(op);
 }
 
 void UnitEmitter::emit_return_near(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss;
+    const i32 popped = static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF);
     poll_or(miss);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     load(t0, operand(stack_bytes(op)), stack_bytes(op));
     rip_to_linear();
-    probe_target(miss);
-    advance_stack(static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF));
+    probe_target(unknown);
+    advance_stack(popped);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    if (code64()) { // A limit of the code segment is for the handler.
+        a_.bind(unknown);
+        note_target(miss);
+        advance_stack(popped);
+        a_.jmp(go_on());
+    }
     a_.bind(miss);
     to_interpreter(op);
 }

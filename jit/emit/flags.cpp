@@ -2,6 +2,8 @@
 #include "cpu/table.h"
 #include "jit/emit/unit_emitter.h"
 
+#include <algorithm>
+
 namespace calque::jit {
 
 using cpu::OperandKind;
@@ -30,6 +32,18 @@ void UnitEmitter::before_clobber(const ir::Op& op) {
         pack_flags(a_);
         flags_ = FlagsIn::packed;
     }
+}
+
+void UnitEmitter::clobber_with(const ir::Op& op, std::initializer_list<unsigned> written) {
+    const bool lost = std::any_of(written.begin(), written.end(), [&](unsigned guest) { return recipe_.uses(guest); });
+    if (lost && flags_ == FlagsIn::recipe) {
+        if (op.flags_needed)
+            flags_to_packed();
+        else
+            flags_ = FlagsIn::dead;
+    }
+    if (lost) recipe_.kind = FlagRecipe::Kind::none;
+    before_clobber(op);
 }
 
 void UnitEmitter::flags_to_host() {

@@ -2,7 +2,7 @@
 
 namespace calque::jit {
 
-UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request) {
+UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
     code_.attach(&a_);
     out_.sites.reserve(32);
@@ -22,7 +22,8 @@ namespace {
 bool ends_unit(ir::OpKind kind) {
     using ir::OpKind;
     return kind == OpKind::interpret_and_leave || kind == OpKind::call_indirect || kind == OpKind::jump_indirect
-           || kind == OpKind::return_near;
+           || kind == OpKind::return_near || kind == OpKind::system_call || kind == OpKind::system_return
+           || kind == OpKind::change_access;
 }
 } // namespace
 
@@ -79,11 +80,19 @@ EmittedUnit UnitEmitter::run() {
             }
         });
     }
+    asmjit::Section* cold = nullptr;
+    code_.newSection(&cold, ".cold");
+    section_offset_ = static_cast<u64>(request_.cold - request_.base);
+    cold->setOffset(section_offset_);
+    a_.section(cold);
     cold_.run();
-    code_.flatten();
     code_.resolveUnresolvedLinks();
-    const auto& buffer = code_.textSection()->buffer();
-    out_.code.assign(buffer.data(), buffer.data() + buffer.size());
+    const auto bytes_of = [](const asmjit::Section& section) {
+        const auto& buffer = section.buffer();
+        return std::vector<u8>(buffer.data(), buffer.data() + buffer.size());
+    };
+    out_.code = bytes_of(*code_.textSection());
+    out_.cold = bytes_of(*cold);
     return std::move(out_);
 }
 

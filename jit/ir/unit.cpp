@@ -88,7 +88,8 @@ u32 written_registers(const Op& op) {
     case Kind::call_indirect:
     case Kind::return_near: return sp;
     case Kind::loop: return c;
-    case Kind::read_timestamp: return a | d;
+    case Kind::read_timestamp: return a | c | d;
+    case Kind::system_call: return c | 1u << 11;
     default: return 0;
     }
 }
@@ -121,6 +122,9 @@ bool ends_unit(OpKind kind) {
     case OpKind::call_indirect:
     case OpKind::jump_indirect:
     case OpKind::return_near:
+    case OpKind::system_call:
+    case OpKind::system_return:
+    case OpKind::change_access:
     case OpKind::fall_through: return true;
     default: return false;
     }

@@ -5,6 +5,7 @@
 #include "jit/code_segments.h"
 #include "jit/ir/unit.h"
 #include "jit/translate/patched.h"
+#include "mmu/address_spaces.h"
 
 #include <bit>
 #include <span>
@@ -22,11 +23,13 @@ struct UnitMode {
         u32 x87_transcendentals : 1 = 0; // On the host's unit: Switches::x87_transcendentals, the same for all units.
         u32 ring0 : 1 = 0;               // CPL 0; real mode too.
         u32 alone : 1 = 0;               // Each access has a check of its own (no ir::Window).
-        u32 timestamp_off : 1 = 0;       // RDTSC is not allowed (CR4.TSD).
+        u32 tsd : 1 = 0;                 // CR4.TSD.
+        u32 smap : 1 = 0;                // CR4.SMAP: STAC and CLAC change the rights mode.
+        u32 rights : 2 = 0;              // mmu::RightsMode, of memory accesses.
         // Outside 64-bit mode:
         u32 stack32 : 1 = 0;       // SS.B.
         u32 flat_segments : 6 = 0; // 1 << cpu::Segment of those that have no base, no limit, and all rights.
-        u32 reserved : 14 = 0;
+        u32 reserved : 11 = 0;
     } is;
     u32 code_base = 0, code_limit = ~u32{0}; // Of CS, outside 64-bit mode,
     u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.
@@ -35,7 +38,15 @@ struct UnitMode {
     bool vm86() const { return decode.real && !is.ring0; }
 
     u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << 40; }
+
+    mmu::RightsMode rights() const { return static_cast<mmu::RightsMode>(is.rights); }
+    void set_rights(mmu::RightsMode rights) { is.rights = static_cast<u32>(rights) & 3; }
+    bool timestamp_off() const { return is.tsd && !is.ring0; }
 };
+// The mode that SYSCALL goes to from a program, and back; that STAC goes to, and back.
+UnitMode system_mode(UnitMode mode);
+UnitMode program_mode(UnitMode mode);
+UnitMode access_mode(UnitMode mode, bool allowed);
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
