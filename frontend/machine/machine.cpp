@@ -211,7 +211,7 @@ Result<void> Machine::power_on() {
     if (!boot) return boot.error();
     // The guest has its copy. A reset reads the file again, unless it can be read only once.
     std::error_code ignored;
-    if (std::filesystem::is_regular_file(config_.initrd, ignored)) initrd_ = {};
+    if (std::filesystem::is_regular_file(config_.initrd, ignored)) std::vector<u8>().swap(initrd_);
     for (const std::string& note : boot->notes)
         fmt::print(stderr, "calque: {}\n", note);
     apply(*boot);
