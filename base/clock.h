@@ -3,6 +3,7 @@
 
 #include "base/types.h"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -23,10 +24,22 @@ class Timer {
     virtual void disarm() = 0;
 };
 
+// How a clock's time follows from the host's time-stamp counter:
+// value + ((counter - first) * multiplier >> 32), with a product of 128 bits.
+struct CounterScale {
+    u64 first = 0;
+    u64 value = 0;
+    u64 multiplier = 0;
+};
+// Which scale holds now; null while there is none. A scale stays readable for some seconds after it was replaced.
+using CurrentScale = std::atomic<const CounterScale*>;
+
 class Clock {
   public:
     virtual ~Clock() = default;
     virtual Nanoseconds now() const = 0;
+    // For code that reads the counter itself, as long as the clock lives; null for a clock that never has a scale.
+    virtual const CurrentScale* scale() const { return nullptr; }
     virtual std::unique_ptr<Timer> make_timer(std::function<void()> callback) = 0;
     // Wall-clock seconds since 1970-01-01 UTC that a real-time clock shows at now().
     virtual i64 wall_seconds() const = 0;

@@ -131,7 +131,9 @@ class Guest(Runner):
             # Calque's RAM is a memory file; QEMU's is a private mapping of that size, which a code buffer (executable) is not.
             if "memfd:calque-ram" in rest or ("x" not in rights and self.ram <= size < self.ram + (64 << 20)):
                 continue
-            total += 1024 * int(re.search(r"^Rss: +(\d+)", block, re.M).group(1))
+            # Calque maps its code twice, to write it and to run it: the same memory, which counts once.
+            share = "Pss" if "memfd:" in rest else "Rss"
+            total += 1024 * int(re.search(rf"^{share}: +(\d+)", block, re.M).group(1))
         return total
 
     def pause(self):

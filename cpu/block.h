@@ -24,6 +24,7 @@ struct alignas(32) Block {
     u16 bytes = 0;
     u8 count = 0; // Instructions.
     i32 heat = 0; // Times it may still be entered before the loop looks whether to translate it.
+    u32 born = 0; // How many blocks there had been, modulo 2^32.
     bool dead = false;
     bool crosses = false; // One instruction that crosses into another page: checked each time, never chained to.
 

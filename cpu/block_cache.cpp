@@ -1,6 +1,7 @@
 #include "cpu/block_cache.h"
 
 #include <algorithm>
+#include <limits>
 #include <new>
 
 namespace calque::cpu {
@@ -23,7 +24,7 @@ void BlockCache::commit(Block& block, unsigned records) {
     head = &block;
     pages_[block.address.page_number()].push_back(&block);
     if (block.crosses) pages_[block.second_page.page_number()].push_back(&block);
-    ++counters_.blocks;
+    block.born = static_cast<u32>(counters_.blocks++);
     counters_.records += block.count;
 }
 
@@ -45,6 +46,8 @@ void BlockCache::link(const Instruction* chain, Block& target, Handler handler) 
 
 void BlockCache::kill(Block& block) {
     block.dead = true;
+    const bool brief = static_cast<u32>(counters_.blocks) - block.born <= heat_lasts;
+    if (brief && block.heat < std::numeric_limits<i32>::max() / 2) remember_heat(block.address, block.key, block.heat);
     for (unsigned n = 0; n < block.count; ++n)
         block.records()[n].handler = stale;
     for (u32 index = block.incoming; index != 0;) {

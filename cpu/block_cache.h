@@ -3,6 +3,7 @@
 
 #include "cpu/block.h"
 
+#include <array>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -41,6 +42,17 @@ class BlockCache {
     // Kills the blocks that have a byte in the range. Their records stay in memory, as exits, until the next flush.
     void kill(PhysicalAddress address, u64 length);
 
+    // Code that is rewritten again and again gets hot all the same: what was left of a killed block's heat, when that
+    // was just now, or `otherwise`.
+    i32 heat_left(PhysicalAddress address, u64 key, i32 otherwise) const {
+        const Heat& heat = heats_[bucket(address, key) % heats_.size()];
+        const bool known = heat.address == address && heat.key == key && counters_.blocks - heat.blocks <= heat_lasts;
+        return known ? heat.left : otherwise;
+    }
+    void remember_heat(PhysicalAddress address, u64 key, i32 left) {
+        heats_[bucket(address, key) % heats_.size()] = {address, key, counters_.blocks, left};
+    }
+
     const BlockCacheCounters& counters() const { return counters_; }
 
     static constexpr u32 header_records = sizeof(Block) / sizeof(Instruction);
@@ -49,6 +61,7 @@ class BlockCache {
 
   private:
     static constexpr unsigned bucket_bits = 16;
+    static constexpr u64 heat_lasts = 64; // Blocks.
 
     static unsigned bucket(PhysicalAddress address, u64 key) {
         return static_cast<unsigned>(((address.value ^ (key << 12)) * 0x9E3779B97F4A7C15) >> (64 - bucket_bits));
@@ -64,6 +77,13 @@ class BlockCache {
     u32 capacity_;
     u32 used_;
     std::vector<Block*> buckets_;
+    struct Heat {
+        PhysicalAddress address{~u64{0}};
+        u64 key = 0;
+        u64 blocks = 0; // As counted when this was entered.
+        i32 left = 0;
+    };
+    std::array<Heat, 1024> heats_;
     std::unordered_map<u64, std::vector<Block*>> pages_; // By physical page number.
     BlockCacheCounters counters_;
 };

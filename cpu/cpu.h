@@ -222,6 +222,12 @@ class Cpu {
     u64 read_tsc() { return platform.timestamp() + state.tsc_offset; }
     // Moves to a new CPL (RFLAGS, paging context follow).
     void set_cpl(u8 cpl);
+    // What is left of a 64-bit SYSCALL or SYSRET by an engine that has done the rest of it (RCX, R11, RIP, RFLAGS
+    // without TF, RF and AC): the segments and the new CPL. And of an engine's STAC or CLAC in ring 0, once RFLAGS has
+    // the new AC.
+    void finish_system_call();
+    void finish_system_return();
+    void finish_access_change();
     // The next instruction runs before any interrupt (STI), and before any debug trap too (MOV SS, POP SS).
     void begin_shadow(bool debug_too);
     // The instruction that runs now is an interrupt or call into the system: no single-step trap follows it.

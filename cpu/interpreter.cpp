@@ -127,8 +127,11 @@ void Interpreter::set_hot_after(i32 entries) {
     flush();
 }
 
-void Interpreter::keep_cold() {
-    if (hot_) hot_->heat = std::numeric_limits<i32>::max();
+void Interpreter::keep_cold(i32 entries) {
+    if (!hot_) return;
+    hot_->heat = entries != 0 ? entries : std::numeric_limits<i32>::max();
+    if (hot_->crosses && hot_->second_page.value == 0)
+        cache_.remember_heat(hot_->address, hot_->key, hot_->heat); // Decoded anew each time.
     hot_ = nullptr;
 }
 
@@ -185,14 +188,24 @@ Block* Interpreter::lookup(Cpu& cpu, const DecodeMode& mode, bool single) {
     }
     if (!block || block->bytes > place.within_limit) {
         block = translator_->translate(cpu, place, mode, key, single ? 1 : longest_block);
-        // What is decoded anew each time is not to be translated: it would be reported for ever.
-        const bool cached = block && (!block->crosses || block->second_page.value != 0);
-        const bool may_be_hot = hot_after_ != 0 && !single && cached;
-        if (block) block->heat = may_be_hot ? hot_after_ : std::numeric_limits<i32>::max();
+        if (block) block->heat = heat_of_new(*block, key, single);
     }
     if (block && !block->crosses && !single)
         jumps_[jump_slot(place.linear.value)] = {place.linear.value, key, block->host, block->records()};
     return block;
+}
+
+// What is decoded anew each time is not to be translated: it would be reported for ever. But for what is decoded anew
+// because it is patched: that is counted apart.
+i32 Interpreter::heat_of_new(Block& block, u64 key, bool single) {
+    const bool patched = translator_->patched();
+    const bool cached = !block.crosses || block.second_page.value != 0;
+    if (hot_after_ == 0 || single || (!cached && !patched)) return std::numeric_limits<i32>::max();
+    const i32 heat = cache_.heat_left(block.address, key, hot_after_);
+    if (!patched) return heat;
+    block.key = key;
+    if (heat < std::numeric_limits<i32>::max()) cache_.remember_heat(block.address, key, heat - 1);
+    return heat;
 }
 
 void Interpreter::try_link(const Instruction* chain, Block& target) {

@@ -57,8 +57,8 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::optional<ExitReason> serve_events(Cpu& cpu);
     // Until something wants the loop in run(). True: RIP is at a hot block, which has not been entered.
     bool run_blocks(Cpu& cpu, u64 end);
-    // The block that run_blocks() reported last is not to be reported again.
-    void keep_cold();
+    // The block that run_blocks() reported last is to be reported again after so many more entries; 0: never.
+    void keep_cold(i32 entries = 0);
     // One instruction, with all that can go with one: breakpoints, single-step, shadows.
     void step(Cpu& cpu);
     // What is pending after an instruction that faulted or trapped.
@@ -74,6 +74,7 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void trace_state(const Cpu& cpu, Channel channel);
     // The block at RIP, decoded if need be; null when the fetch raised an exception.
     Block* lookup(Cpu& cpu, const DecodeMode& mode, bool single);
+    i32 heat_of_new(Block& block, u64 key, bool single);
     // Runs a block; what made it leave is in cpu.exit_, and its instructions are counted.
     void execute(Cpu& cpu, Block& block);
     void try_link(const Instruction* chain, Block& target);

@@ -1,7 +1,7 @@
 // What a vCPU asks of the machine around it. Implemented in frontend/machine (and by tests).
 #pragma once
 
-#include "base/types.h"
+#include "base/clock.h"
 
 #include <optional>
 
@@ -37,6 +37,8 @@ class Platform {
     // Time-stamp counter, before the guest's own offset; its frequency in Hz.
     virtual u64 timestamp() = 0;
     virtual u64 timestamp_frequency() = 0;
+    // How timestamp() follows from the host's counter, for engines that read that themselves; null: it does not.
+    virtual const CurrentScale* timestamp_scale() { return nullptr; }
 
     // FERR#: x87 errors by IRQ 13 where CR0.NE is clear.
     virtual void set_ferr(bool level) = 0;

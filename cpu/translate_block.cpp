@@ -10,6 +10,7 @@ namespace calque::cpu {
 namespace {
 
 constexpr unsigned most_attempts = 4;
+constexpr std::size_t remembered_instructions = 4096;
 
 // The bytes may change while they are copied: decoding is done from the copy.
 unsigned copy_code(const u8* host, u64 available, std::array<u8, longest_instruction>& out) {
@@ -31,7 +32,7 @@ void fill_chain(Instruction& chain, unsigned complete, bool in_page, bool linkab
 } // namespace
 
 BlockTranslator::BlockTranslator(mmu::PhysicalMap& memory, BlockCache& cache, const CpuModel& model)
-    : memory_(memory), cache_(cache), decoder_(model) {}
+    : memory_(memory), cache_(cache), decoder_(model, remembered_instructions) {}
 
 void BlockTranslator::mark(Cpu& cpu, PhysicalAddress address, u64 length) {
     if (memory_.mark_code(address, length)) memory_.protect_code_page(address.page(), &cpu.mmu);
@@ -58,6 +59,10 @@ bool BlockTranslator::fill(Cpu& cpu, Block& block, std::span<const u8> bytes, co
         Instruction& out = records[count];
         Form form;
         if (decoder_.decode(std::span(code.data(), available), mode, out, &form) == DecodeStatus::need_more) break;
+        if (marking && memory_.touches_patch_field(bytes.data() + offset, out.length)) {
+            patched_ = count == 0;
+            break;
+        }
         offset += out.length;
         const u16 properties = properties_of(out);
         if ((properties & p_relative) && form.is(0, OperandKind::relative)) {
@@ -97,10 +102,12 @@ unsigned BlockTranslator::finish(Block& block, bool falls_through, bool linkable
 }
 
 Block* BlockTranslator::translate(Cpu& cpu, const Place& place, const DecodeMode& mode, u64 key, unsigned most) {
+    patched_ = false;
     if (place.page.host == nullptr) return translate_uncached(cpu, place, mode);
     const u64 rest_of_page = page_size - place.page.address.page_offset();
     for (unsigned attempt = 0; attempt < most_attempts; ++attempt) {
         Block* const block = translate_in_page(cpu, place, mode, key, most);
+        if (patched_) return translate_uncached(cpu, place, mode);
         if (block == nullptr) break;
         if (memory_.code_marked(block->address, block->bytes)) return block;
         cache_.kill(block->address, block->bytes); // Somebody wrote meanwhile.
@@ -143,7 +150,10 @@ Block* BlockTranslator::translate_crossing(Cpu& cpu, const Place& place, const D
     block->crosses = true;
     fill(cpu, *block, code, mode, 1, false);
     cache_.commit(*block, finish(*block, falls_through_, true));
-    if (memory_.code_marked(place.page.address, head)
+    const u64 bytes = block->bytes;
+    const bool in_field = memory_.touches_patch_field(place.page.host, std::min(bytes, head))
+                          || (bytes > head && memory_.touches_patch_field(second.host, bytes - head));
+    if (!in_field && memory_.code_marked(place.page.address, head)
         && memory_.code_marked(second.address, longest_instruction - head))
         return block;
     cache_.kill(block->address, 1);

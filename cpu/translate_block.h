@@ -26,6 +26,8 @@ class BlockTranslator {
     std::optional<bool> still_there(Cpu& cpu, const Block& block, LinearAddress linear);
 
     u64 uncached() const { return uncached_; }
+    // The last translation was of an instruction that a patch field touches (mmu/patch_fields.h).
+    bool patched() const { return patched_; }
 
   private:
     struct Layout;
@@ -50,6 +52,7 @@ class BlockTranslator {
     std::array<Exit, longest_block> exits_{};
     unsigned exit_count_ = 0;
     bool falls_through_ = true;
+    bool patched_ = false;
     u64 uncached_ = 0;
     // Where uncached blocks are decoded to.
     alignas(32) std::array<std::byte, BlockCache::block_room * sizeof(Instruction)> scratch_{};

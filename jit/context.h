@@ -7,6 +7,7 @@
 
 #include "cpu/cpu.h"
 #include "jit/ir/unit.h"
+#include "mmu/address_spaces.h"
 
 #include <array>
 #include <cstddef>
@@ -20,7 +21,11 @@ class Engine;
 // PF, CF in their places, AL is OF.
 using PackedFlags = u32;
 
+// What translated code leaves to be told (Engine::sync): the latest SYSCALL or SYSRET, and a change of RFLAGS.AC.
+enum SyncBits : u8 { sync_system_call = 1, sync_system_return = 2, sync_access = 4 };
+
 inline constexpr u32 exit_bit = u32{1} << 31;
+inline constexpr u32 computed_exit = ~u32{0}; // As `exit_site`: RIP is in the state.
 
 struct JitContext {
     u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
@@ -28,16 +33,19 @@ struct JitContext {
     u8 vectors_absent = 1;   // 1: the guest's vector registers and MXCSR are in CpuState; 0: in the host's.
     u8 x87_absent = 1;       // The same of the x87 state (jit/x87.h).
     u8 x87_data_segment = 0; // cpu::Segment plus one of the operand at `x87_data`; 0: nothing is noted there.
-    u8 reserved = 0;
-    u32 index_mask = 0; // Of the current TLB table (mmu::TlbView).
-    u32 exit_site = 0;  // Number of the site that calls out or, with `exit_bit`, of the exit that left.
+    u8 unsynced = 0;         // SyncBits: what the processor has not been told.
+    // Of the TLB tables of the current address space, by RightsMode (mmu::TlbView).
+    u32 index_masks[mmu::rights_modes] = {};
+    u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     cpu::CpuState* state = nullptr;
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
+    u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed).
     u32 host_mxcsr = 0x1F80;
-    u32 reserved2 = 0;
+    u32 reserved = 0;
+    const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
     // Of each segment, for 16- and 32-bit code.

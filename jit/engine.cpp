@@ -2,6 +2,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
+#include "cpu/threaded.h"
 #include "jit/debug/disassembler.h"
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
@@ -21,12 +22,19 @@ using cpu::Flow;
 
 namespace {
 
+// With alignment checks in force no access is a plain one.
+bool translatable(const Cpu& cpu) { return !cpu.mmu.context().alignment_check; }
+
+constexpr u32 cold_records = 1u << 20;                // For the interpreter: what is hot is seldom its.
+constexpr std::size_t remembered_instructions = 4096; // By the decoder.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
 const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
 
 u64 timestamp_thunk(JitContext* context) { return context->engine->read_timestamp(); }
+const void* find_target_thunk(JitContext* context) { return context->engine->find_target(); }
+const void* resolve_thunk(JitContext* context) { return context->engine->resolve(); }
 
 // AH: SF ZF 0 AF 0 PF 1 CF; AL: OF.
 PackedFlags pack(u64 rflags) {
@@ -40,7 +48,8 @@ u64 unpack(PackedFlags packed) {
 
 template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::CpuState& state) {
     const T result = static_cast<T>(state.gpr[recipe.result]);
-    const T operand = static_cast<T>(recipe.operand_is_register ? state.gpr[recipe.operand] : recipe.immediate);
+    const T operand =
+        recipe.operand_is_register ? static_cast<T>(state.gpr[recipe.operand]) : static_cast<T>(i64{recipe.immediate});
     switch (recipe.kind) {
     case FlagRecipe::Kind::add: return cpu::flags_add<T>(static_cast<T>(result - operand), operand, result);
     case FlagRecipe::Kind::subtract: return cpu::flags_sub<T>(static_cast<T>(result + operand), operand, result);
@@ -55,10 +64,11 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 } // namespace
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
-    : memory_(memory), log_(log), options_(options), interpreter_(memory, log),
-      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk}), context_(context_memory_.context()),
-      interpreted_rows_(cpu::instruction_table().size()) {
+    : memory_(memory), log_(log), options_(options), interpreter_(memory, log, cold_records),
+      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk}),
+      context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
+    handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
     memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
     memory_.add_observer(static_cast<mmu::MapObserver&>(*this));
@@ -86,8 +96,7 @@ void Engine::map_changed() { flush(); }
 
 void Engine::code_written(PhysicalAddress address, u64 length) {
     if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
-        if (cache_.kill(address, length)) cpu_->mmu.forget_targets();
-        return;
+        return kill(address, length);
     }
     std::lock_guard lock(mutex_);
     if (written_.size() >= most_ranges)
@@ -103,15 +112,19 @@ void Engine::forget_all() {
     if (cpu_) cpu_->mmu.forget_targets();
 }
 
+void Engine::kill(PhysicalAddress address, u64 length) {
+    if (!cache_.kill(address, length)) return;
+    for (const UnitKey& key : cache_.last_killed())
+        cpu_->mmu.forget_target(LinearAddress(key.linear));
+}
+
 void Engine::serve_code_events() {
     std::lock_guard lock(mutex_);
     pending_ = false;
     if (flush_wanted_) forget_all();
     flush_wanted_ = false;
-    bool killed = false;
     for (const Range& range : written_)
-        killed |= cache_.kill(range.address, range.length);
-    if (killed) cpu_->mmu.forget_targets();
+        kill(range.address, range.length);
     written_.clear();
 }
 
@@ -119,9 +132,10 @@ void Engine::attach(Cpu& cpu) {
     if (cpu_ != &cpu) {
         cpu_ = &cpu;
         forget_all();
-        decoder_ = std::make_unique<cpu::Decoder>(cpu.model);
+        decoder_ = std::make_unique<cpu::Decoder>(cpu.model, remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
+        context_.timestamp_scale = cpu.platform.timestamp_scale();
     }
     table_ = nullptr; // Another thread, perhaps.
     host::current_engine = this;
@@ -160,14 +174,17 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             interpreter_.step(cpu);
             continue;
         }
-        const bool translatable = end == ~u64{0} && !log_.on(Channel::exec);
-        if (!translatable) {
+        if (!translatable(cpu) || end != ~u64{0} || log_.on(Channel::exec)) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
         }
         const void* code = continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
+            if (const i32 wait = wait_at_rip(cpu); wait != 0) {
+                interpreter_.keep_cold(wait);
+                continue;
+            }
             if (!translate_at_rip(cpu, unit_mode())) {
                 ++counters_.refused;
                 interpreter_.keep_cold();
@@ -229,7 +246,9 @@ UnitMode Engine::unit_mode() {
     mode.is.avx_off = cpu_->mode.avx_fault != 0;
     mode.is.ring0 = cpu_->mode.cpl == 0;
     if (!cpu_->mode.mode64) describe_segments(mode);
-    mode.is.timestamp_off = !mode.is.ring0 && (cpu_->state.cr4 & cpu::cr4_tsd);
+    mode.is.rights = static_cast<u32>(mmu::rights_mode(cpu_->mmu.context(), mmu::Privilege::current)) & 3;
+    mode.is.smap = (cpu_->state.cr4 & cpu::cr4_smap) != 0;
+    mode.is.tsd = (cpu_->state.cr4 & cpu::cr4_tsd) != 0;
     mode.is.float_traps = (~cpu_->state.mxcsr & mxcsr_masks) != 0;
     // While the state is in the host's unit, these are those it was fetched with.
     const cpu::X87State& x87 = cpu_->state.x87;
@@ -241,29 +260,37 @@ UnitMode Engine::unit_mode() {
     return mode;
 }
 
-// The target cache keeps code of several code segments.
-LinearAddress Engine::target_key(u64 mode_key, LinearAddress address) {
-    return LinearAddress(address.value | (mode_key >> UnitMode::segment_shift) << 32);
-}
-
-void Engine::remember_target(u64 mode_key, LinearAddress address, u32 unit) {
-    cpu_->mmu.remember_target(target_key(mode_key, address), cache_.unit(unit).at(cache_.unit(unit).entry_packed));
-}
-
-std::optional<u32> Engine::find(Cpu& cpu) {
-    const auto rip = code_address();
+std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
+    const u32 page_id = cpu.mmu.view().table->execute_id(linear.value);
+    if (page_id != 0)
+        if (const auto unit = cache_.find_indexed(linear.value, mode_key_, page_id)) return unit;
     mmu::Mmu::CodePage page;
-    if (!rip || !cpu.mmu.fetch(*rip, page) || !page.host) return std::nullopt;
-    const auto unit = cache_.find({rip->value, page.address.value, mode_key_});
-    if (unit) remember_target(mode_key_, *rip, *unit);
+    if (!cpu.mmu.fetch(linear, page) || !page.host) return std::nullopt;
+    const auto unit = cache_.find({linear.value, page.address.value, mode_key_});
+    if (unit) cache_.enter_indexed(*unit, cpu.mmu.execute_id(linear));
     return unit;
+}
+
+// How long code that is rewritten again and again is still to be interpreted.
+i32 Engine::wait_at_rip(Cpu& cpu) {
+    mmu::Mmu::CodePage page;
+    if (!cpu.mmu.fetch(LinearAddress(cpu.state.rip()), page) || !page.host) return 0;
+    return cache_.wait(page.address, options_.hot_after);
+}
+
+// The bytes that the unit reads each time it runs become patch fields. False when there are none to be had.
+bool Engine::make_patch_fields(const ir::Unit& unit) {
+    for (const ir::Op& op : unit.ops)
+        if (op.literal.host && !op.literal.field && !memory_.make_patch_field({op.literal.host, op.literal.size}))
+            return false;
+    return true;
 }
 
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const auto linear = code_address();
     mmu::Mmu::CodePage page;
-    if (!linear || mode.code_segment == CodeSegments::none || !cpu.mmu.fetch(*linear, page) || !page.host)
-        return std::nullopt;
+    if (!translatable(cpu) || !linear || mode.code_segment == CodeSegments::none) return std::nullopt;
+    if (!cpu.mmu.fetch(*linear, page) || !page.host) return std::nullopt;
     const LinearAddress rip = *linear;
     if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
     if (cache_.full()) forget_all();
@@ -272,13 +299,16 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
     const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
     const u64 at = code_base() + cpu.state.rip();
+    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
     mmu::Mmu::CodePage second_page;
     for (;;) {
         SecondPage second;
         // The protocol of PhysicalMap::mark_code(): mark, then read, then see whether the marks still stand. The extent
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
-        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit);
+        const u64 fields = memory_.patch_fields_made();
+        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched);
+        if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
         if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
             const LinearAddress next = rip.page() + page_size;
             const bool crosses = copy.size() == rest_of_page && copy.size() < cpu::longest_instruction;
@@ -290,6 +320,9 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             if (unit.ops.empty() || unit.bytes <= copy.size()) return std::nullopt;
             second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), cpu.mmu.execute_id(next)};
             if (second.id == 0 || !guard_holds(cpu, next, second.id)) return std::nullopt;
+            if (memory_.touches_patch_field(page.host, copy.size())
+                || memory_.touches_patch_field(second_page.host, second.bytes))
+                return std::nullopt;
         }
         const u32 here = unit.bytes - second.bytes;
         const auto mark = [&](PhysicalAddress address, u32 length) {
@@ -300,7 +333,11 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         std::array<u8, longest_unit * cpu::longest_instruction> marked;
         mmu::copy_from_guest(marked.data(), page.host, here);
         if (second.bytes != 0) mmu::copy_from_guest(marked.data() + here, second_page.host, second.bytes);
-        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())) continue;
+        if (!std::equal(marked.begin(), marked.begin() + unit.bytes, bytes.begin())
+            || fields != memory_.patch_fields_made()) {
+            if (memory_.page_patched(page.host)) patched.memory = &memory_;
+            continue;
+        }
         legalize(unit);
         Switches switches = options_.switches;
         switches.check_elimination &= !mode.is.alone;
@@ -310,14 +347,16 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         }
         const EmitRequest request{unit,
                                   cache_.next(),
+                                  cache_.next_cold(),
                                   cache_.thunk_base(),
                                   cache_.thunks(),
                                   cache_.next_unit(),
                                   cache_.next_site(),
                                   cache_.next_exit(),
+                                  mode,
                                   second.id};
         EmittedUnit emitted = UnitEmitter(request).run();
-        if (log_.on(Channel::jit)) trace_unit(unit, emitted, cache_.next());
+        if (log_.on(Channel::jit)) trace_unit(unit, emitted);
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
         if (!memory_.code_marked(page.address, here)
@@ -325,17 +364,21 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             cache_.kill(number);
             continue;
         }
-        if (!mode.is.alone) remember_target(mode.key(), rip, number);
+        if (!mode.is.alone) cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
         return number;
     }
 }
 
 // --trace jit: a unit as guest code, in the intermediate form, and as host code.
-void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code) {
+void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted) {
     std::string text = ir::print(unit);
-    const auto at = reinterpret_cast<std::uintptr_t>(code);
-    for (const CodeLine& line : disassemble(emitted.code, cpu::CodeSize::bits64, at, emitted.code.size()))
-        text += line.line() + '\n';
+    const auto add = [&](std::span<const u8> code, const std::byte* at) {
+        for (const CodeLine& line :
+             disassemble(code, cpu::CodeSize::bits64, reinterpret_cast<std::uintptr_t>(at), code.size()))
+            text += line.line() + '\n';
+    };
+    add(emitted.code, cache_.next());
+    add(emitted.cold, cache_.next_cold());
     log_.write(Channel::jit, text);
 }
 
@@ -345,17 +388,17 @@ void Engine::load_context(Cpu& cpu) {
     context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
     context_.direction = cpu.state.rflags & cpu::flag_df ? -1 : 1;
     if (!cpu.mode.mode64) load_segments(cpu);
-    mmu::TlbTable* const table = cpu.mmu.view().table;
-    if (table != table_) {
-        table_ = table;
-        host::set_gs_base(reinterpret_cast<std::byte*>(table) + mmu::tlb_entries_offset);
+    const mmu::TlbTable* const first = &cpu.mmu.first_table();
+    if (first != table_) {
+        table_ = first;
+        host::set_gs_base(reinterpret_cast<const std::byte*>(first) + mmu::tlb_entries_offset);
     }
-    note_table_size();
+    note_table_sizes();
+    mmu::TlbTable* const table = cpu.mmu.view().table;
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
-    const u64 kind = mode_key_ & ((u64{1} << UnitMode::segment_shift) - 1);
-    if (*code_key != kind) {
+    if (*code_key != mode_key_) {
         cpu.mmu.forget_targets();
-        *code_key = kind;
+        *code_key = mode_key_;
     }
 }
 
@@ -381,59 +424,57 @@ bool Engine::undisturbed(const Cpu& cpu) const {
 }
 
 const void* Engine::continue_at_rip(Cpu& cpu) {
+    if (!translatable(cpu)) return nullptr;
     mode_key_ = mode_key();
     load_context(cpu);
     const auto rip = code_address();
     if (!rip) return nullptr;
-    const auto* const targets =
-        reinterpret_cast<const mmu::TlbTarget*>(static_cast<const std::byte*>(table_) + mmu::tlb_targets_offset);
-    const LinearAddress key = target_key(mode_key_, *rip);
-    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(key.value)];
-    if (target.linear == key.value) return target.code;
-    const auto unit = find(cpu);
-    return unit ? cache_.unit(*unit).at(cache_.unit(*unit).entry_packed) : nullptr;
+    const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(
+        reinterpret_cast<const std::byte*>(cpu.mmu.view().table) + mmu::tlb_targets_offset);
+    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip->value)];
+    if (target.linear == rip->value) return target.code;
+    const auto unit = find(cpu, *rip);
+    if (!unit) return nullptr;
+    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    cpu.mmu.remember_target(*rip, code);
+    return code;
 }
 
 void Engine::execute(Cpu& cpu, const void* code) {
-    while (code) {
-        ++counters_.entries;
-        context_.exit_site = 0;
-        using Enter = void (*)(JitContext*, const void*);
-        reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
-        if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
-        const u32 exit_number = context_.exit_site & ~exit_bit;
-        Exit& exit = cache_.exit(exit_number);
-        cpu.state.rip() = exit.target - code_base();
-        store_flags(cpu, FlagsIn::packed, {});
-        ++counters_.exits;
-        // Whatever waits, these two go on: without a step forward they would end here again.
-        if (exit.alone) {
-            code = continue_alone(cpu, exit_number);
-            continue;
-        }
-        if (exit.second_page) {
-            if (!second_page_there(cpu, exit.unit)) return;
-            code = continue_at_rip(cpu);
-            continue;
-        }
-        if (!undisturbed(cpu)) return;
-        const auto next = find(cpu);
-        if (!next) return;
-        if (exit.jump != 0) cache_.link(exit_number, *next, exit.in_page ? 0 : cpu.mmu.execute_id(*code_address()));
-        code = continue_at_rip(cpu);
-    }
+    ++counters_.entries;
+    context_.exit_site = 0;
+    using Enter = void (*)(JitContext*, const void*);
+    reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
+    sync();
+    if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
+    if (context_.exit_site != computed_exit)
+        cpu.state.rip() = cache_.exit(context_.exit_site & ~exit_bit).target - code_base();
+    store_flags(cpu, FlagsIn::packed, {});
+    ++counters_.exits;
 }
 
 // --- What translated code calls
 
+void Engine::sync_now() {
+    const u8 untold = std::exchange(context_.unsynced, u8{0});
+    if (untold & sync_system_call) cpu_->finish_system_call();
+    if (untold & sync_system_return) cpu_->finish_system_return();
+    if (untold & sync_access) cpu_->finish_access_change();
+    mode_key_ = mode_key();
+}
+
 u64 Engine::refill(u64 address) {
+    sync();
     const u64 host = find_host(address);
-    note_table_size();
+    note_table_sizes();
     return host;
 }
 
 // After anything that may have put a page into the table.
-void Engine::note_table_size() { context_.index_mask = static_cast<u32>(cpu_->mmu.view().index_mask); }
+void Engine::note_table_sizes() {
+    for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
+        context_.index_masks[mode] = static_cast<u32>(cpu_->mmu.table(mode).index_mask());
+}
 
 // What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
 u8* Engine::read_across_pages(LinearAddress address, u64 size) {
@@ -478,7 +519,44 @@ u64 Engine::find_host(u64 address) {
     return 0;
 }
 
+const void* Engine::find_target() {
+    sync();
+    ++counters_.targets_found;
+    const u64 linear = context_.leave_rip;
+    const auto unit = find(*cpu_, LinearAddress(linear));
+    if (!unit) return cache_.thunk(cache_.thunks().leave_computed);
+    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    cpu_->mmu.remember_target(LinearAddress(linear), code);
+    return code;
+}
+
+const void* Engine::resolve() {
+    sync();
+    Cpu& cpu = *cpu_;
+    const u32 number = context_.exit_site & ~exit_bit;
+    const Exit& exit = cache_.exit(number);
+    // Whatever waits, these two go on: without a step forward they would end here again.
+    if (exit.alone) {
+        cpu.state.rip() = exit.target - code_base();
+        store_flags(cpu, FlagsIn::packed, {});
+        return continue_alone(cpu, number);
+    }
+    if (exit.second_page) {
+        if (!second_page_there(cpu, exit.unit)) return nullptr;
+        return cache_.unit(exit.unit).at(cache_.unit(exit.unit).entry_packed);
+    }
+    if (!undisturbed(cpu)) return nullptr;
+    cpu.state.rip() = exit.target - code_base();
+    const auto target = code_address();
+    const auto unit = target ? find(cpu, *target) : std::nullopt;
+    if (!unit) return nullptr;
+    if (exit.jump != 0) cache_.link(number, *unit, exit.in_page ? 0 : cpu.mmu.execute_id(*target));
+    ++counters_.resolved;
+    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+}
+
 const void* Engine::interpret() {
+    sync();
     Cpu& cpu = *cpu_;
     Site& site = cache_.site(context_.exit_site);
     take_x87_notes(context_, cpu.state);
@@ -486,9 +564,14 @@ const void* Engine::interpret() {
     if (site.window && undisturbed(cpu))
         if (const void* alone = continue_alone(cpu, site)) return alone;
     ++counters_.interpreted;
-    ++interpreted_rows_[site.record[0].row];
+    ++interpreted_rows_[site.record.row];
+    handled_[0] = site.record;
     store_flags(cpu, site.flags, site.recipe);
-    const cpu::Instruction* const record = site.record.data();
+    if (site.patched && !decode_again(site)) {
+        cpu.state.rip() = site.rip - code_base();
+        return nullptr;
+    }
+    const cpu::Instruction* const record = handled_.data();
     if (site.x87_state) leave_x87();
     cpu.state.rip() = site.rip - code_base();
     cpu.dispatch.first = record;
@@ -510,6 +593,22 @@ const void* Engine::interpret() {
     if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
     load_context(cpu);
     return unit.at(site.resume);
+}
+
+// The record of an instruction whose immediate is patched, as it is now. False when the bytes are another instruction.
+bool Engine::decode_again(const Site& site) {
+    const TranslatedUnit& unit = cache_.unit(site.unit);
+    const PhysicalAddress at(unit.key.physical + ((site.rip - unit.key.linear) & page_offset_mask));
+    std::array<u8, cpu::longest_instruction> bytes;
+    const std::span copy(bytes.data(), std::min<u64>(bytes.size(), page_size - at.page_offset()));
+    memory_.read(at, copy);
+    cpu::Instruction now;
+    cpu::Form form;
+    if (decoder_->decode(copy, unit_mode().decode, now, &form) != cpu::DecodeStatus::ok) return false;
+    cpu::Instruction& record = handled_[0];
+    if (now.row != record.row || now.length != record.length || now.handler != record.handler) return false;
+    record.immediate = now.immediate;
+    return true;
 }
 
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.
@@ -543,7 +642,7 @@ bool Engine::second_page_there(Cpu& cpu, u32 number) {
     if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, cache_.unit(number).second.id))
         return true;
     cache_.kill(number);
-    cpu.mmu.forget_targets();
+    cpu.mmu.forget_target(LinearAddress(cache_.unit(number).key.linear));
     return false;
 }
 
@@ -561,14 +660,17 @@ const void* Engine::trap_stub(const void* rip) const {
 std::string Engine::describe() const {
     const auto& c = cache_.counters();
     std::string text = fmt::format(
-        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  links             {}\n"
+        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  seldom run        {}\n  links       "
+        "      {}\n"
         "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
         "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
         "traps             {}\n  x87 put back      {}\n"
         "  refused blocks    {}\n  ranges refused    {}\n  reads across      {}\n",
-        c.units, c.guest_bytes, c.host_bytes, c.links, c.killed, c.flushes, counters_.entries, counters_.exits,
-        counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores, counters_.traps,
-        counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
+        c.units, c.guest_bytes, c.host_bytes, c.cold_bytes, c.links, c.killed, c.flushes, counters_.entries,
+        counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores,
+        counters_.traps, counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
+    text +=
+        fmt::format("  exits resolved    {}\n  targets found     {}\n", counters_.resolved, counters_.targets_found);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

@@ -22,7 +22,7 @@ namespace calque::jit {
 
 struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
-    std::size_t code_bytes = std::size_t{64} << 20; // Reserved for code.
+    std::size_t code_bytes = std::size_t{48} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
 };
@@ -39,6 +39,8 @@ struct EngineCounters {
     u64 x87_stores = 0;     // Of the x87 state, out of the host's unit.
     u64 page_crossings = 0; // Reads across two pages of plain memory.
     u64 refused = 0;        // Blocks that could not be translated.
+    u64 resolved = 0;       // Exits that were not linked (yet), or to somewhere else, whose targets were known.
+    u64 targets_found = 0;  // Computed targets that no target cache had.
 };
 
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
@@ -63,6 +65,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     u64 refill(u64 address);
     const void* interpret();
     u64 read_timestamp() { return cpu_->read_tsc(); }
+    const void* find_target();
+    const void* resolve();
     // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
     const void* trap_stub(const void* rip) const;
 
@@ -72,6 +76,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void attach(cpu::Cpu& cpu);
     void serve_code_events();
     void forget_all();
+    void kill(PhysicalAddress address, u64 length);
 
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode();
@@ -81,10 +86,17 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     u64 code_base() const { return cpu_->mode.mode64 ? 0 : cpu_->state.segment[cpu::cs].base; }
     // Of the code at RIP; nothing beyond the code segment's limit.
     std::optional<LinearAddress> code_address() const;
-    static LinearAddress target_key(u64 mode_key, LinearAddress address);
-    void remember_target(u64 mode_key, LinearAddress address, u32 unit);
-    // The unit at RIP, when it is translated.
-    std::optional<u32> find(cpu::Cpu& cpu);
+    // Tells the processor what translated code has left untold (JitContext::unsynced). Whatever C++ function translated
+    // code calls or returns to does this before it looks at the processor.
+    void sync() {
+        if (context_.unsynced != 0) sync_now();
+    }
+    void sync_now();
+    // The unit at `linear`, when it is translated.
+    std::optional<u32> find(cpu::Cpu& cpu, LinearAddress linear);
+    i32 wait_at_rip(cpu::Cpu& cpu);
+    bool make_patch_fields(const ir::Unit& unit);
+    bool decode_again(const Site& site);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;
@@ -96,9 +108,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, u32 id) const;
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
-    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted, const void* code);
+    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted);
     void load_context(cpu::Cpu& cpu);
-    void note_table_size();
+    void note_table_sizes();
     u8* read_across_pages(LinearAddress address, u64 size);
     u64 find_host(u64 address); // Of an access whose check failed; 0: the handler does it.
     void load_segments(const cpu::Cpu& cpu);
@@ -113,7 +125,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;
     cpu::Cpu* cpu_ = nullptr;
-    u64 mode_key_ = 0; // Of the unit that runs.
+    std::array<cpu::Instruction, 2> handled_; // The instruction of a site, and the record that ends a block.
+    u64 mode_key_ = 0;                        // Of the unit that runs.
     CodeSegments code_segments_;
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;

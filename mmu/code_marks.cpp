@@ -10,6 +10,7 @@ namespace {
 
 constexpr u64 marks_mask = low_mask(32);
 constexpr u64 writers = u64{1} << 32;
+constexpr u64 patched_bit = u64{1} << 33;
 constexpr unsigned version_shift = 40;
 constexpr u64 one_version = u64{1} << version_shift;
 
@@ -108,6 +109,13 @@ void CodeMarks::note_writer(const u8* host) {
     u64 old = word.load();
     while (!word.compare_exchange_weak(old, (old | writers) + one_version)) {
     }
+}
+
+void CodeMarks::note_patched(const u8* host) { get(host).fetch_or(patched_bit); }
+
+bool CodeMarks::patched(const u8* host) const {
+    const Word* word = find(host);
+    return word && (word->load() & patched_bit);
 }
 
 u32 CodeMarks::version(const u8* host) const {

@@ -13,6 +13,7 @@ namespace calque::mmu {
 // One 64-bit word per page, changed only by atomic read-modify-write:
 //   bits 31:0  a mark per granule
 //   bit 32     writers: some vCPU may have a writable entry or pointer for the page
+//   bit 33     patched: some of its code is written again and again (mmu/patch_fields.h)
 //   bits 63:40 version: changes whenever a new writer may have come in while marks came and went
 // The invariant that everything rests on: a page has marks and no `writers` only when no vCPU can write to it without
 // coming through the slow path. mark() therefore asks for a rendezvous when `writers` is set, and the rendezvous clears
@@ -41,6 +42,9 @@ class CodeMarks {
     bool writer_admitted(const u8* host) const;
     // Before a vCPU makes a pointer that it writes through within the same instruction, marks or not.
     void note_writer(const u8* host);
+
+    void note_patched(const u8* host);
+    bool patched(const u8* host) const;
 
     // Around a rendezvous that takes every writable entry of the page away: version() before it, writers_gone() after.
     // The version of a page without marks is `no_version`: then writers may come in at any time, and nothing is gone.

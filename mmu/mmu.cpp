@@ -69,7 +69,7 @@ void Mmu::select() {
         impl.spaces.select(context_, impl.selected);
     }
     if (impl.selected.replaced != LeafCache::no_space) impl.pool.release(impl.selected.replaced);
-    impl.tables = impl.pool.find(impl.selected.key);
+    impl.tables = impl.pool.select(impl.selected.key, impl.selected.space);
     update_views();
 }
 
@@ -77,11 +77,7 @@ void Mmu::select() {
 void Mmu::update_views() {
     Impl& impl = *impl_;
     const auto table_of = [&](Privilege privilege) -> TlbTable& {
-        const auto mode = static_cast<unsigned>(rights_mode(context_, privilege));
-        TlbTable*& table = impl.tables[mode];
-        if (!table) [[unlikely]]
-            table = &impl.pool.take(impl.selected.key, mode, impl.selected.space, impl.tables);
-        return *table;
+        return *impl.tables[static_cast<unsigned>(rights_mode(context_, privilege))];
     };
     views_[static_cast<unsigned>(Privilege::system)] = TlbView(table_of(Privilege::system));
     views_[static_cast<unsigned>(Privilege::current)] =

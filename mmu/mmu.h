@@ -124,6 +124,9 @@ class Mmu {
 
     // For translated code.
     //
+    // The current address space's table for RightsMode::user; the others' follow at distances of tlb_table_size.
+    TlbTable& first_table() { return table(0); }
+    TlbTable& table(unsigned rights_mode);
     // The id of the pair of the address's linear page and the host page that it may be executed from now; fetches when
     // the table has none yet. 0 on a fault (fault().kind says so), and when the page is not plain memory. While the
     // pair stands, the id also stands in the table (tlb_execute_ids_offset), unless another page has taken its slot or
@@ -133,11 +136,12 @@ class Mmu {
     // translation of its page or of the following page goes; what else the code depends on, it has to check itself.
     // Nothing is remembered while alignment checks are in force.
     void remember_target(LinearAddress address, const void* code);
-    void forget_targets(); // Of every table: code went.
+    void forget_target(LinearAddress address); // Of every table: the code for one address went.
+    void forget_targets();                     // All of every table.
     // What host_for_read() and host_for_write() do when the TLB does not have the page, at the current privilege: fills
     // the table. Null, with nothing told to anybody and nothing written but A and D bits, when the access faults,
-    // crosses a page, is not of plain memory, or writes to a page with code: interpret the instruction then. `access`
-    // is read or write.
+    // crosses a page, is not of plain memory, or writes to bytes that code is made of: interpret the instruction then.
+    // `access` is read or write. A pointer beside code, which is in no table, is good as one from host_for_write() is.
     u8* refill(LinearAddress address, u64 size, Access access) noexcept;
 
     const Fault& fault() const { return fault_; }
@@ -192,6 +196,7 @@ class Mmu {
     void fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page);
     void read_part(const Page& page, u64 offset, void* out, u64 size);
     void write_part(const Page& page, u64 offset, const void* value, u64 size);
+    u8* store_beside_code(u64 linear, u64 size, Privilege privilege, bool tell);
     bool probe(LinearAddress address, u64 size, Access access, Privilege privilege);
     u8* host_slow(LinearAddress address, u64 size, Access access, Privilege privilege, Page& page);
     bool load_slow(LinearAddress address, void* out, unsigned size, Privilege privilege);

@@ -97,11 +97,12 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     }
     const PhysicalAddress address = map_.on_bus(PhysicalAddress(leaf.address)).page();
     const PhysicalMap::Page memory = flat.page(address.value);
-    out = {address, memory.read_host, memory.write_host, false};
+    out = {address, memory.read_host, memory.write_host, false, false};
     if (memory.write_host && rights.write && leaf.dirty) {
         CodeMarks& marks = map_.code_marks();
         out.writer_admitted =
             access == Access::write ? marks.admit_writer(memory.write_host) : marks.writer_admitted(memory.write_host);
+        out.has_code = !out.writer_admitted && marks.page_marked(memory.write_host);
     }
     if (memory.read_host) fill(linear, rights, privilege, out);
     return true;
@@ -123,7 +124,8 @@ void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page
                                 .write = page.writer_admitted && page.write_host == page.read_host,
                                 .execute = rights.execute,
                                 .host = page.read_host,
-                                .frame = page.address})) {
+                                .frame = page.address,
+                                .code = page.has_code && page.write_host == page.read_host})) {
     case TlbTable::Filled::free: break;
     case TlbTable::Filled::evicted: ++counters_.evictions; break;
     case TlbTable::Filled::crowded:
@@ -180,6 +182,10 @@ bool Mmu::load_slow(LinearAddress address, void* out, unsigned size, Privilege p
 }
 
 bool Mmu::store_slow(LinearAddress address, const void* value, unsigned size, Privilege privilege) {
+    if (u8* const host = store_beside_code(address.value, size, privilege, true)) {
+        copy_to_guest(host, value, size);
+        return true;
+    }
     if (!check_address(address, size, privilege, true)) return false;
     const u64 room = page_size - address.page_offset();
     Page first, second;
@@ -215,12 +221,32 @@ u8* Mmu::host_slow(LinearAddress address, u64 size, Access access, Privilege pri
     return page.write_host + address.page_offset();
 }
 
+// A store to a page with code that the table has (tlb_code_tag): a host pointer when no code is made of the bytes, or
+// when it is a patch field; with `tell` also when the code observers had to be told. Null: the long way.
+u8* Mmu::store_beside_code(u64 linear, u64 size, Privilege privilege, bool tell) {
+    const TlbEntry& entry = view(privilege).entry(linear);
+    const u64 offset = linear & page_offset_mask;
+    if (entry.write_tag != tlb_code_tag(linear - offset) || size == 0 || size > page_size - offset) return nullptr;
+    u8* const host = reinterpret_cast<u8*>(entry.host + offset);
+    CodeMarks& marks = map_.code_marks();
+    if (!marks.page_marked(host)) return nullptr; // Writable again.
+    // Another vCPU that decodes these bytes from now on waits until this one has written them.
+    if (!map_.rendezvous().only_one()) marks.note_writer(host);
+    if (marks.any_marked(host, size)) {
+        if (!tell && !map_.in_patch_field(host, size)) return nullptr;
+        map_.before_host_write(host, size);
+    }
+    ++counters_.code_writes;
+    return host;
+}
+
 u8* Mmu::host_for_write_slow(LinearAddress address, u64 size, Privilege privilege) {
+    if (u8* const host = store_beside_code(address.value, size, privilege, true)) return host;
     Page page;
     u8* const host = host_slow(address, size, Access::write, privilege, page);
     if (host && !page.writer_admitted) {
         ++counters_.code_writes;
-        map_.code_marks().note_writer(host);
+        if (!map_.rendezvous().only_one()) map_.code_marks().note_writer(host);
         map_.before_host_write(host, size);
     }
     return host;
@@ -233,6 +259,8 @@ const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege pri
 
 u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
     ++counters_.refills;
+    if (access == Access::write)
+        if (u8* const host = store_beside_code(address.value, size, Privilege::current, false)) return host;
     Page page;
     u8* const host = host_slow(address, size, access, Privilege::current, page);
     return access == Access::write && !page.writer_admitted ? nullptr : host;
@@ -304,9 +332,15 @@ u32 Mmu::execute_id(LinearAddress address) {
     return note_execute(address, code.host - address.page_offset());
 }
 
+TlbTable& Mmu::table(unsigned rights_mode) { return *impl_->tables[rights_mode]; }
+
 void Mmu::remember_target(LinearAddress address, const void* code) {
     TlbTable& table = *view().table;
     if (!impl_->pool.is_never(table)) table.remember_target(address.value, code);
+}
+
+void Mmu::forget_target(LinearAddress address) {
+    impl_->pool.for_each([&](TlbTable& table) { table.forget_target(address.value); });
 }
 
 void Mmu::forget_targets() {

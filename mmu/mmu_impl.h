@@ -54,6 +54,7 @@ struct Mmu::Page {
     u8* read_host = nullptr;
     u8* write_host = nullptr;
     bool writer_admitted = false; // Writes through write_host need not look for code.
+    bool has_code = false;        // May be written by the guest's tables; it is only that writer_admitted is not.
 };
 
 struct Mmu::Impl final : MapObserver {
@@ -88,7 +89,7 @@ struct Mmu::Impl final : MapObserver {
     LeafCache leaves;
     AddressSpaces spaces;
     AddressSpaces::Selected selected;
-    TlbPool::Tables tables{}; // Of the selected key, where it has them.
+    TlbPool::Tables tables{}; // Of the selected key.
     CachedPages cached;
 
     std::shared_ptr<const FlatMap> flat;

@@ -6,6 +6,7 @@
 #include "mmu/flat_map.h"
 #include "mmu/guest_copy.h"
 #include "mmu/mmu.h"
+#include "mmu/patch_fields.h"
 #include "mmu/rendezvous.h"
 
 #include <algorithm>
@@ -24,6 +25,7 @@ struct PhysicalMap::Impl {
     IoTarget* default_target = nullptr;
     std::shared_ptr<const FlatMap> flat;
     CodeMarks marks;
+    PatchFields patch_fields;
     ExecuteIds execute_ids;
     Rendezvous rendezvous;
     std::shared_mutex observers;
@@ -251,10 +253,50 @@ void PhysicalMap::before_code_write(PhysicalAddress address, u64 length) {
 }
 
 void PhysicalMap::before_host_write(const u8* host, u64 length) {
-    if (length == 0 || !impl_->marks.clear(host, length)) return;
+    CodeMarks& marks = impl_->marks;
+    if (length == 0 || !marks.any_marked(host, length)) return;
+    const bool patched = marks.patched(host);
+    if (patched && impl_->patch_fields.covers(host, length)) return;
+    if (!marks.clear(host, length)) return;
+    if (impl_->patch_fields.note_write(host, length)) marks.note_patched(host);
     const u64 before = reinterpret_cast<std::uintptr_t>(host) % CodeMarks::granule;
     const u64 widened = align_up(before + length, CodeMarks::granule);
-    for_each_alias(*snapshot(), host - before, widened, [&](u64 start, u64 size) {
+    // Code of another shape may be written there.
+    if (patched) impl_->patch_fields.forget(host - before, widened);
+    tell_code_written(host - before, widened);
+}
+
+std::optional<PhysicalMap::PatchedBytes> PhysicalMap::patched_bytes(const u8* host, u64 length) const {
+    if (const auto field = impl_->patch_fields.find(host, length)) return PatchedBytes{field->host, field->size, true};
+    if (const auto often = impl_->patch_fields.often_written(host, length))
+        return PatchedBytes{often->host, often->size, false};
+    return std::nullopt;
+}
+
+u64 PhysicalMap::patch_fields_made() const { return impl_->patch_fields.added(); }
+
+bool PhysicalMap::in_patch_field(const u8* host, u64 length) const {
+    return impl_->marks.patched(host) && impl_->patch_fields.covers(host, length);
+}
+
+bool PhysicalMap::touches_patch_field(const u8* host, u64 length) const {
+    return impl_->marks.patched(host) && impl_->patch_fields.find(host, length);
+}
+
+bool PhysicalMap::page_patched(const u8* host) const { return impl_->marks.patched(host); }
+
+// First the field, then the marks go: whoever decodes meanwhile sees the field, or finds its marks gone.
+bool PhysicalMap::make_patch_field(const PatchedBytes& bytes) {
+    impl_->marks.note_patched(bytes.host);
+    if (!impl_->patch_fields.add({bytes.host, bytes.size})) return false;
+    if (!impl_->marks.clear(bytes.host, bytes.size)) return true;
+    const u64 before = reinterpret_cast<std::uintptr_t>(bytes.host) % CodeMarks::granule;
+    tell_code_written(bytes.host - before, align_up(before + bytes.size, CodeMarks::granule));
+    return true;
+}
+
+void PhysicalMap::tell_code_written(const u8* host, u64 length) {
+    for_each_alias(*snapshot(), host, length, [&](u64 start, u64 size) {
         std::shared_lock lock(impl_->observers);
         for (CodeWriteObserver* observer : impl_->code_observers)
             observer->code_written(PhysicalAddress(start), size);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -119,6 +120,22 @@ class PhysicalMap {
     void protect_code_page(PhysicalAddress page, Mmu* self);
     bool code_marked(PhysicalAddress address, u64 length) const;
     bool page_has_code(PhysicalAddress address) const;
+    // Code that is written again and again (patch_fields.h). The bytes among these, which lie in one page, that should
+    // become a field: just these have been written often; or those that are one.
+    struct PatchedBytes {
+        const u8* host = nullptr;
+        u8 size = 0;
+        bool field = false;
+    };
+    std::optional<PatchedBytes> patched_bytes(const u8* host, u64 length) const;
+    u64 patch_fields_made() const;                         // Changes with each make_patch_field().
+    bool in_patch_field(const u8* host, u64 length) const; // All of the bytes in one field.
+    bool touches_patch_field(const u8* host, u64 length) const;
+    bool page_patched(const u8* host) const; // Whether there can be any in the page.
+    // Makes bytes a field; the observers are told as of a write. Who caches code looks for fields between mark_code()
+    // and code_marked(), or sees by patch_fields_made() that none has come since it looked. False when there is no
+    // room.
+    bool make_patch_field(const PatchedBytes& bytes);
     // Called on the write path of pages that have code, before the bytes change: clears the marks of the touched
     // granules and tells the observers when any was set.
     void before_code_write(PhysicalAddress address, u64 length);
@@ -141,7 +158,8 @@ class PhysicalMap {
     CodeMarks& code_marks();
     ExecuteIds& execute_ids();
     Rendezvous& rendezvous();
-    // Clears the marks of host bytes (of one page) and tells the observers when any was set.
+    // Clears the marks of host bytes (of one page) and tells the observers when any was set, unless the bytes lie in a
+    // patch field.
     void before_host_write(const u8* host, u64 length);
     // Writes to host memory that may hold code, by whoever takes no part in the rendezvous or has no writable entry.
     void write_host(u8* host, std::span<const u8> in);
@@ -150,6 +168,7 @@ class PhysicalMap {
     void write_to(const FlatMap& map, PhysicalAddress address, std::span<const u8> in);
 
   private:
+    void tell_code_written(const u8* host, u64 length);
     void publish();
     void tell_map_changed();
 

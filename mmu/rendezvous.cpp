@@ -7,12 +7,14 @@ namespace calque::mmu {
 void Rendezvous::add(std::shared_ptr<RendezvousMember> member) {
     std::lock_guard lock(mutex_);
     members_.push_back(std::move(member));
+    count_ = static_cast<u32>(members_.size());
 }
 
 void Rendezvous::remove(RendezvousMember& member) {
     std::lock_guard lock(mutex_);
     member.parked_ = true; // For whoever waits for it.
     std::erase_if(members_, [&](const auto& other) { return other.get() == &member; });
+    count_ = static_cast<u32>(members_.size());
     changed_.notify_all();
 }
 

@@ -49,6 +49,9 @@ class Rendezvous {
     void add(std::shared_ptr<RendezvousMember> member);
     void remove(RendezvousMember& member);
 
+    // Only one member: nobody but that one's thread decodes code.
+    bool only_one() const { return count_.load(std::memory_order_relaxed) <= 1; }
+
     // Returns when no member but those that are parked has a writable entry of any of the pages. `self` is the caller's
     // own part, or null on a thread that has none.
     void drop_everywhere(std::span<const PhysicalAddress> pages, RendezvousMember* self);
@@ -71,6 +74,7 @@ class Rendezvous {
     std::mutex mutex_;
     std::condition_variable changed_;
     std::atomic<u32> waiters_{0};
+    std::atomic<u32> count_{0}; // Of members_.
     std::vector<std::shared_ptr<RendezvousMember>> members_;
 };
 

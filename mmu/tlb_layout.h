@@ -1,11 +1,15 @@
 // The first level of the software TLB as translated code sees it: one table per address space and rights mode, laid out
-// so that everything is addressed relative to one base register.
+// so that everything is addressed relative to one base register. The tables of one address space follow each other in
+// the order of RightsMode, tlb_table_size apart.
 //
 // A table is a contiguous piece of reserved memory:
 //
 //   tlb_index_mask_offset   u64                     (entries - 1) * 32: (address >> tlb_index_shift) & index_mask is
 //                                                   the byte offset of the entry for an address
 //   tlb_code_key_offset     u64                     what kind of code the target cache is for: the translator's
+//   tlb_any_target_offset, tlb_targets_touched_offset     what is to be noted with a target that is entered: 1, bit
+//                                                   slot / tlb_target_group
+//   tlb_target_chunks_offset                        and bit linear / tlb_target_chunk % tlb_target_chunk_bits
 //   ...                                             the rest of TlbTable: the Mmu's own
 //   tlb_execute_ids_offset  u32[4096]               by page number: the id of the executable page there, or 0
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
@@ -32,8 +36,7 @@ struct TlbEntry {
 };
 static_assert(sizeof(TlbEntry) == 32 && std::is_standard_layout_v<TlbEntry>);
 
-// Where translated code for a linear address is. Empty when the slot is not that of `linear`. Outside 64-bit mode
-// addresses have 32 bits: above them whoever remembers targets may tell kinds of code apart.
+// Where translated code for a linear address is. Empty when the slot is not that of `linear`.
 struct TlbTarget {
     u64 linear;
     const void* code;
@@ -48,8 +51,14 @@ inline constexpr unsigned tlb_index_shift = 7; // From an address to the byte of
 // Multiples of 64 KiB where pieces of memory are given back, so that they are whole pages on every host.
 inline constexpr u64 tlb_index_mask_offset = 0;
 inline constexpr u64 tlb_code_key_offset = 8;
+inline constexpr u64 tlb_any_target_offset = 16;      // bool.
+inline constexpr u64 tlb_targets_touched_offset = 24; // u64[tlb_target_count / tlb_target_group / 64].
+inline constexpr u64 tlb_target_group = 64;           // Targets.
 inline constexpr u64 tlb_execute_ids_offset = 0x1000;
 inline constexpr u64 tlb_execute_pages_offset = 0x8000; // TlbExecutePage[4096].
+inline constexpr u64 tlb_target_chunks_offset = 0x1'8000;
+inline constexpr u64 tlb_target_chunk = 64;                  // Bytes of code.
+inline constexpr u64 tlb_target_chunk_bits = u64{64} * 4096; // Of 4096 pages.
 inline constexpr u64 tlb_targets_offset = 0x2'0000;
 inline constexpr u64 tlb_entries_offset = 0x6'0000;
 inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].
@@ -62,6 +71,9 @@ constexpr u64 tlb_target_slot(u64 linear) { return (linear + (linear >> page_shi
 
 // The tag of an empty slot: an address that indexes the slot differs from it in bit 12.
 constexpr u64 tlb_empty_tag(u64 slot) { return (slot ^ 1) << page_shift; }
+// The write tag of a page that may be written, but holds code: no address matches it, and it says that only the marks
+// are in the way (Mmu::refill). No slot's empty tag is odd.
+constexpr u64 tlb_code_tag(u64 page) { return (page ^ page_size) | 1; }
 // Whether an access of `size` bytes (1 to 4096) at `address` lies wholly in the page of `tag`.
 constexpr bool tlb_hit(u64 tag, u64 address, u64 size) { return (address ^ tag) <= page_size - size; }
 

@@ -4,49 +4,41 @@
 
 namespace calque::mmu {
 
-TlbPool::TlbPool() : memory_((count + 1) * tlb_table_size) {
+TlbPool::TlbPool() : memory_((count * rights_modes + 1) * tlb_table_size) {
     keys_.fill(no_key);
-    tables_[count] = &TlbTable::create(memory_.data() + count * tlb_table_size);
+    never_ = &TlbTable::create(memory_.data() + count * rights_modes * tlb_table_size);
 }
 
-TlbPool::Tables TlbPool::find(u64 key) {
-    Tables found{};
-    ++now_;
-    for (unsigned n = 0; n < count; ++n) {
-        const u64 mode = keys_[n] - key;
-        if (mode >= rights_modes) continue;
-        found[mode] = tables_[n];
-        used_[n] = now_;
-    }
-    return found;
+TlbPool::Tables TlbPool::select(u64 key, u64 space) {
+    const auto at = std::find(keys_.begin(), keys_.end(), key);
+    const unsigned n = at != keys_.end() ? static_cast<unsigned>(at - keys_.begin()) : take(key, space);
+    used_[n] = ++now_;
+    return tables_[n];
 }
 
-// Of free tables the one that was freed last: its memory is at hand.
-TlbTable& TlbPool::take(u64 key, unsigned mode, u64 space, const Tables& kept) {
-    unsigned best = count;
-    for (unsigned n = 0; n < count; ++n) {
-        const bool is_free = keys_[n] == no_key;
-        if (!is_free && std::find(kept.begin(), kept.end(), tables_[n]) != kept.end()) continue;
-        if (best == count) {
-            best = n;
-            continue;
-        }
-        const bool best_is_free = keys_[best] == no_key;
+bool TlbPool::has(u64 key) const { return std::find(keys_.begin(), keys_.end(), key) != keys_.end(); }
+
+// Of free ones those that were freed last: their memory is at hand.
+unsigned TlbPool::take(u64 key, u64 space) {
+    unsigned best = 0;
+    for (unsigned n = 1; n < count; ++n) {
+        const bool is_free = keys_[n] == no_key, best_is_free = keys_[best] == no_key;
         if (is_free != best_is_free ? is_free : is_free ? used_[n] > used_[best] : used_[n] < used_[best]) best = n;
     }
     if (keys_[best] != no_key) release_one(best);
-    if (!tables_[best]) tables_[best] = &TlbTable::create(memory_.data() + best * tlb_table_size);
-    keys_[best] = key + mode;
+    for (unsigned mode = 0; mode < rights_modes; ++mode)
+        if (!tables_[best][mode])
+            tables_[best][mode] = &TlbTable::create(memory_.data() + (best * rights_modes + mode) * tlb_table_size);
+    keys_[best] = key;
     spaces_[best] = space;
-    used_[best] = now_;
     ++in_use_;
-    return *tables_[best];
+    return best;
 }
 
 void TlbPool::release_one(unsigned n) {
-    tables_[n]->recycle();
+    for_tables_of(n, [](TlbTable& table) { table.recycle(); });
     keys_[n] = no_key;
-    used_[n] = now_;
+    used_[n] = ++now_;
     --in_use_;
 }
 

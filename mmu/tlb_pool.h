@@ -1,4 +1,5 @@
-// The tables of the first level, one per key: which table is whose, and what concerns several of them.
+// The tables of the first level: which are whose, and what concerns several of them. A key's tables, one for each
+// rights mode, lie one behind the other, so that translated code goes from one to another by a constant distance.
 #pragma once
 
 #include "mmu/address_spaces.h"
@@ -11,43 +12,48 @@ namespace calque::mmu {
 
 class TlbPool {
   public:
-    static constexpr unsigned count = 24; // Of at most 2.4 MiB each.
+    static constexpr unsigned count = 16; // Keys that have tables at one time; a table has at most 2.4 MiB.
     using Tables = std::array<TlbTable*, rights_modes>;
 
     TlbPool();
 
-    // The tables of a key's rights modes, null where there is none; they count as used now.
-    Tables find(u64 key);
-    // An empty table for a mode of a key and its space. When all are in use, that which was used least recently is
-    // recycled, but none of `kept`.
-    TlbTable& take(u64 key, unsigned mode, u64 space, const Tables& kept);
+    // The tables of a key, which is of `space`. When it has none yet and all are in use, those that were used least
+    // recently are recycled.
+    Tables select(u64 key, u64 space);
+    bool has(u64 key) const;
     // Recycles the tables of one space; all tables.
     void release(u64 space);
     void release_all();
 
     // The table that is always empty.
-    TlbTable& never() { return *tables_[count]; }
-    bool is_never(const TlbTable& table) const { return &table == tables_[count]; }
+    TlbTable& never() { return *never_; }
+    bool is_never(const TlbTable& table) const { return &table == never_; }
 
     // Calls body(table) for each in use; for each of one space.
     template <class Body> void for_each(Body body) {
         for (unsigned n = 0; n < count; ++n)
-            if (keys_[n] != no_key) body(*tables_[n]);
+            if (keys_[n] != no_key) for_tables_of(n, body);
     }
     template <class Body> void for_each_of(u64 space, Body body) {
         for (unsigned n = 0; n < count; ++n)
-            if (spaces_[n] == space && keys_[n] != no_key) body(*tables_[n]);
+            if (spaces_[n] == space && keys_[n] != no_key) for_tables_of(n, body);
     }
-    unsigned in_use() const { return in_use_; }
+    unsigned in_use() const { return in_use_ * rights_modes; } // Tables.
 
   private:
     static constexpr u64 no_key = ~u64{0};
 
+    template <class Body> void for_tables_of(unsigned n, Body body) {
+        for (TlbTable* const table : tables_[n])
+            body(*table);
+    }
+    unsigned take(u64 key, u64 space);
     void release_one(unsigned n);
 
     ReservedMemory memory_;
-    std::array<TlbTable*, count + 1> tables_{};
-    std::array<u64, count> keys_; // The key plus the mode.
+    std::array<Tables, count> tables_{};
+    TlbTable* never_ = nullptr;
+    std::array<u64, count> keys_;
     std::array<u64, count> spaces_{};
     std::array<u64, count> used_{}; // When.
     u64 now_ = 0;

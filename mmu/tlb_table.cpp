@@ -12,8 +12,11 @@ struct TlbLayoutCheck {
     static_assert(std::is_standard_layout_v<TlbTable> && sizeof(TlbTable) <= tlb_execute_ids_offset);
     static_assert(offsetof(TlbTable, index_mask_) == tlb_index_mask_offset);
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
+    static_assert(offsetof(TlbTable, any_target_) == tlb_any_target_offset && sizeof(bool) == 1);
+    static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
     static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
-    static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_targets_offset);
+    static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_target_chunks_offset);
+    static_assert(tlb_target_chunks_offset + tlb_target_chunk_bits / 8 <= tlb_targets_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
 };
 
@@ -58,7 +61,9 @@ TlbTable::Filled TlbTable::fill(u64 linear, const Filling& page) {
     const u64 old = live_tag(entries()[n], n);
     put(n,
         {.read_tag = page.read ? tag : none,
-         .write_tag = page.write ? tag : none,
+         .write_tag = page.write  ? tag
+                      : page.code ? tlb_code_tag(tag)
+                                  : none,
          .execute_tag = page.execute ? tag : none,
          .host = reinterpret_cast<std::uintptr_t>(page.host)},
         static_cast<u32>(page.frame.page_number()));
@@ -78,8 +83,7 @@ void TlbTable::drop_page(u64 linear) {
     if (holds(page)) make_empty(slot(page));
     const u64 id = id_slot(page);
     if (execute_pages()[id].linear == page) execute_ids()[id] = 0;
-    const u64 number = page >> page_shift;
-    if (has(target_pages_, number) || has(target_pages_, number - 1)) drop_targets(page, page_size);
+    drop_targets(page, page_size);
 }
 
 void TlbTable::drop_region(u64 linear, u64 length) {
@@ -105,8 +109,10 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
         for (u64 n = 0; n < group; ++n)
             found |= held[n] == wanted;
         if (!found) return;
-        for (u64 n = 0; n < group; ++n)
-            if (held[n] == wanted) entries()[first + n].write_tag = tlb_empty_tag(first + n);
+        for (u64 n = first; n < first + group; ++n) {
+            u64& tag = entries()[n].write_tag;
+            if (frames()[n] == wanted && live(tag, n)) tag = tlb_code_tag(tag);
+        }
     });
 }
 
@@ -165,30 +171,50 @@ void TlbTable::clear_ids() {
 void TlbTable::remember_target(u64 linear, const void* code) {
     const u64 n = tlb_target_slot(linear);
     targets()[n] = {linear, code};
-    targets_touched_[n / target_group / 64] |= u64{1} << (n / target_group % 64);
+    targets_touched_[n / tlb_target_group / 64] |= u64{1} << (n / tlb_target_group % 64);
     any_target_ = true;
-    add(target_pages_, linear >> page_shift);
+    const u64 bit = linear / tlb_target_chunk % tlb_target_chunk_bits;
+    target_chunks()[bit / 64] |= u64{1} << (bit % 64);
+}
+
+// Those of one page follow each other in the table, a slot for each byte of it.
+void TlbTable::drop_targets_of_page(u64 page) {
+    // Other pages have bits in the same word; it is made empty with all of them.
+    u64 chunks = target_chunks()[(page >> page_shift) % (tlb_target_chunk_bits / 64)];
+    const u64 first = tlb_target_slot(page);
+    for (; chunks != 0; chunks &= chunks - 1) {
+        const u64 begin = first + static_cast<u64>(std::countr_zero(chunks)) * tlb_target_chunk;
+        for (u64 k = begin; k < begin + tlb_target_chunk; ++k) {
+            const u64 n = k & (tlb_target_count - 1);
+            if (targets()[n].linear - page < page_size) targets()[n] = {empty_target(n), nullptr};
+        }
+    }
 }
 
 void TlbTable::drop_targets(u64 first, u64 length) {
+    if (length <= page_size) {
+        drop_targets_of_page(first - page_size);
+        return drop_targets_of_page(first);
+    }
     const u64 from = first - page_size;
-    const auto matches = [&](u64 linear) { // Whatever stands above 32 bits.
-        const u64 distance = linear - from;
-        return distance < length + page_size || static_cast<u32>(distance) < length + page_size;
-    };
     for_each_target_group([&](u64 begin) {
-        for (u64 n = begin; n < begin + target_group; ++n)
-            if (matches(targets()[n].linear)) targets()[n] = {empty_target(n), nullptr};
+        for (u64 n = begin; n < begin + tlb_target_group; ++n)
+            if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
     });
+}
+
+void TlbTable::forget_target(u64 linear) {
+    const u64 n = tlb_target_slot(linear);
+    if (targets()[n].linear == linear) targets()[n] = {empty_target(n), nullptr};
 }
 
 void TlbTable::forget_targets() {
     if (!any_target_) return;
-    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, target_group, TlbTarget{}); });
+    for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, tlb_target_group, TlbTarget{}); });
     targets()[0].linear = empty_target(0);
     targets_touched_.fill(0);
     any_target_ = false;
-    target_pages_.fill(0);
+    std::fill_n(target_chunks(), tlb_target_chunk_bits / 64, u64{0});
 }
 
 // ---- Recycling ----

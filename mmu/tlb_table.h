@@ -22,6 +22,7 @@ class TlbTable {
         bool read, write, execute;
         u8* host;
         PhysicalAddress frame; // Guest-physical.
+        bool code = false;     // May be written, but for the code on it. Not with `write`.
     };
 
     TlbTable(const TlbTable&) = delete;
@@ -67,9 +68,10 @@ class TlbTable {
     // tlb_smallest pages. Targets whose code may have begun on the page before go, too.
     void drop_page(u64 linear);
     void drop_region(u64 linear, u64 length);
-    void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page.
+    void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page, which has code now.
     void drop_all_writable();
     void forget_targets();
+    void forget_target(u64 linear);
     // Twice the entries, which keep what they hold. False at the largest size.
     bool grow();
     // Empties everything and returns to the smallest size, giving memory back if there was much.
@@ -93,9 +95,8 @@ class TlbTable {
 
   private:
     // What was touched is known by groups, so that an address space that lives briefly is cheap to forget.
-    static constexpr u64 group = 32;        // Entries: 1 KiB.
-    static constexpr u64 id_group = 64;     // Execute ids.
-    static constexpr u64 target_group = 64; // Targets: 1 KiB.
+    static constexpr u64 group = 32;    // Entries: 1 KiB.
+    static constexpr u64 id_group = 64; // Execute ids.
     static constexpr u64 page_bits = 4096;
     using PageSet = std::array<u64, page_bits / 64>;
 
@@ -103,6 +104,7 @@ class TlbTable {
 
     template <class T> T* at(u64 offset) { return reinterpret_cast<T*>(reinterpret_cast<u8*>(this) + offset); }
     u32* frames() { return at<u32>(tlb_frames_offset); }
+    u64* target_chunks() { return at<u64>(tlb_target_chunks_offset); }
     TlbExecutePage* execute_pages() { return at<TlbExecutePage>(tlb_execute_pages_offset); }
     u64 slot(u64 linear) const { return (linear >> page_shift) & (index_mask_ / sizeof(TlbEntry)); }
     static u64 id_slot(u64 linear) { return (linear >> page_shift) & (tlb_execute_id_count - 1); }
@@ -117,14 +119,15 @@ class TlbTable {
     u64 live_tag(const TlbEntry& entry, u64 n) const;
     void make_empty(u64 n);
     void put(u64 n, const TlbEntry& entry, u32 frame);
-    void drop_targets(u64 first, u64 length);
+    void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
+    void drop_targets_of_page(u64 page);
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();
     template <class Body> void for_each_target_group(Body body) {
         for (u64 word = 0; word < targets_touched_.size(); ++word)
             for (u64 left = targets_touched_[word]; left != 0; left &= left - 1)
-                body((word * 64 + static_cast<u64>(std::countr_zero(left))) * target_group);
+                body((word * 64 + static_cast<u64>(std::countr_zero(left))) * tlb_target_group);
     }
     // Calls body(first slot) for each touched group.
     template <class Body> void for_each_touched(Body body) {
@@ -135,13 +138,12 @@ class TlbTable {
 
     u64 index_mask_ = (tlb_smallest - 1) * sizeof(TlbEntry);
     u64 code_key_ = 0;
-    u64 ids_touched_ = 0;
-    std::array<u64, tlb_target_count / target_group / 64> targets_touched_{};
     bool any_target_ = false;
+    std::array<u64, tlb_target_count / tlb_target_group / 64> targets_touched_{};
+    u64 ids_touched_ = 0;
     u64 pressure_ = 0; // Recent evictions, halved now and then.
     u64 fills_to_halving_ = 0;
     std::array<u64, tlb_largest / group / 64> touched_{};
-    PageSet target_pages_{};    // Linear pages that have targets.
     PageSet writable_frames_{}; // Guest-physical pages that may have a write tag.
 
     friend struct TlbLayoutCheck;

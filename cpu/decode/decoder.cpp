@@ -1,6 +1,7 @@
 #include "cpu/decode/decoder.h"
 
 #include "base/bits.h"
+#include "cpu/decode/decode_memory.h"
 #include "cpu/decode/isa.h"
 #include "cpu/decode/operands.h"
 #include "cpu/threaded.h"
@@ -53,6 +54,7 @@ struct Decoder::Impl {
     IsaSets isa;
     bool lahf64;
     std::span<const Row> rows = instruction_table();
+    std::optional<DecodeMemory> memory;
 
     explicit Impl(const CpuModel& model) : isa(isa_sets(model.features)), lahf64(model.features.has(Feature::lahf_lm)) {
         const auto init = [&](ZydisDecoder& d, ZydisMachineMode machine, ZydisStackWidth stack) {
@@ -82,11 +84,43 @@ struct Decoder::Impl {
     }
 };
 
-Decoder::Decoder(const CpuModel& model) : impl_(std::make_unique<Impl>(model)) {}
+Decoder::Decoder(const CpuModel& model, std::size_t remembered) : impl_(std::make_unique<Impl>(model)) {
+    if (remembered != 0) impl_->memory.emplace(remembered);
+}
 Decoder::~Decoder() = default;
+
+// Where an instruction's displacement and immediate are, when it may be remembered.
+struct Decoder::Parts {
+    bool known = false;
+    DecodeMemory::Tail tail;
+};
 
 DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
                              Form* form_out) const {
+    Parts parts;
+    if (!impl_->memory) return decode_all(bytes, mode, out, form_out, parts);
+    const std::span<const u8> within = bytes.first(std::min<std::size_t>(bytes.size(), longest_instruction));
+    const InstructionHead head = head_of(within, mode);
+    if (head.length != 0 && impl_->memory->recall(head, mode, within, out, form_out)) return DecodeStatus::ok;
+    Form form;
+    const DecodeStatus status = decode_all(bytes, mode, out, &form, parts);
+    if (head.length != 0 && parts.known) impl_->memory->remember(head, mode, within, parts.tail, out, form);
+    if (form_out) *form_out = form;
+    return status;
+}
+
+namespace {
+// The value of an immediate of VEX encodings may be a register. ENTER has two immediates, and MOV with an absolute
+// address has it in place of one.
+bool plain_tail(const ZydisDecodedInstruction& in) {
+    const bool encoding = in.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY
+                          || (in.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && in.raw.imm[0].size == 0);
+    return encoding && in.raw.imm[1].size == 0 && (in.attributes & ZYDIS_ATTRIB_HAS_MODRM || in.raw.disp.size == 0);
+}
+} // namespace
+
+DecodeStatus Decoder::decode_all(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form_out,
+                                 Parts& parts) const {
     out = Instruction{};
     const Impl& impl = *impl_;
     const ZydisDecoder& decoder = impl.decoders[static_cast<unsigned>(mode.code_size)];
@@ -127,6 +161,9 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
     out.handler = select ? select(form) : nullptr;
     if (out.handler == nullptr) impl.fill_undefined(out, in.length);
     if (form_out) *form_out = form;
+    parts = {
+        plain_tail(in),
+        {static_cast<u8>(in.raw.disp.size / 8), static_cast<u8>(in.raw.imm[0].size / 8), in.raw.imm[0].is_signed != 0}};
     return DecodeStatus::ok;
 }
 

@@ -25,7 +25,8 @@ enum class DecodeStatus : u8 {
 
 class Decoder {
   public:
-    explicit Decoder(const CpuModel& model);
+    // One that remembers so many instructions (a power of two, or 0) is quicker, and for one thread at a time.
+    explicit Decoder(const CpuModel& model, std::size_t remembered = 0);
     ~Decoder();
 
     // Decodes the instruction that the bytes start with (at most 15 count). `form`, when given, gets what the selector
@@ -37,6 +38,9 @@ class Decoder {
     static std::string disassemble(std::span<const u8> bytes, CodeSize size, u64 address);
 
   private:
+    struct Parts;
+    DecodeStatus decode_all(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form_out,
+                            Parts& parts) const;
     DecodeStatus decode_xchg_r8(std::span<const u8> bytes, const DecodeMode& mode, u8 length, Instruction& out,
                                 Form* form_out) const;
 

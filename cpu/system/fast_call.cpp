@@ -19,12 +19,23 @@ SegmentRegister flat_stack_segment(u16 selector, u8 dpl) {
     return {selector, static_cast<u16>(rights_stack | dpl << 5), 0xFFFFFFFF, 0};
 }
 
+void load_system_segments(CpuState& s, u16 code_size) {
+    const u16 selector = static_cast<u16>(s.star >> 32) & 0xFFFC;
+    s.segment[cs] = flat_code(selector, 0, code_size);
+    s.segment[ss] = flat_stack_segment(static_cast<u16>(selector + 8), 0);
+}
+void load_program_segments(CpuState& s, bool wide) {
+    const u16 base = static_cast<u16>(s.star >> 48);
+    const u16 code = static_cast<u16>((wide ? base + 16 : base) | 3);
+    s.segment[cs] = flat_code(code, 3, wide ? code_size64 : code_size32);
+    s.segment[ss] = flat_stack_segment(static_cast<u16>((base + 8) | 3), 3);
+}
+
 Flow syscall(Cpu& cpu, const Instruction&) {
     CpuState& s = cpu.state;
     // Intel's has SYSCALL in 64-bit mode only; AMD's in every mode.
     if (!(s.efer & efer_sce) || (!cpu.mode.mode64 && (!vendor_is_amd(cpu) || !cpu.mode.protected_mode)))
         return cpu.undefined_opcode();
-    const u16 selector = static_cast<u16>(s.star >> 32) & 0xFFFC;
     s.gpr[rcx] = cpu.mode.long_mode ? s.rip() : static_cast<u32>(s.rip());
     u64 flags = cpu.rflags() & ~flag_rf;
     if (cpu.mode.long_mode) {
@@ -36,8 +47,7 @@ Flow syscall(Cpu& cpu, const Instruction&) {
         flags &= ~(flag_vm | flag_if);
     }
     write_rflags(s, flags);
-    s.segment[cs] = flat_code(selector, 0, cpu.mode.long_mode ? code_size64 : code_size32);
-    s.segment[ss] = flat_stack_segment(static_cast<u16>(selector + 8), 0);
+    load_system_segments(s, cpu.mode.long_mode ? code_size64 : code_size32);
     cpu.update_mode();
     // Whether a single-step trap follows is decided by the new TF.
     if (!(flags & flag_tf)) cpu.suppress_single_step();
@@ -49,7 +59,6 @@ Flow sysret(Cpu& cpu, const Instruction& i) {
     if (!(s.efer & efer_sce) || (!cpu.mode.mode64 && (!vendor_is_amd(cpu) || !cpu.mode.protected_mode)))
         return cpu.undefined_opcode();
     if (!privileged(cpu)) return cpu.general_protection();
-    const u16 base = static_cast<u16>(s.star >> 48);
     const bool wide = i.operand_size == 8;
     if (wide && !is_canonical(s.gpr[rcx])) return cpu.general_protection();
     constexpr u64 loaded = 0x3C7FD7;
@@ -58,9 +67,7 @@ Flow sysret(Cpu& cpu, const Instruction& i) {
     else
         s.rflags |= flag_if;
     s.rip() = wide ? s.gpr[rcx] : static_cast<u32>(s.gpr[rcx]);
-    const u16 code = static_cast<u16>((wide ? base + 16 : base) | 3);
-    s.segment[cs] = flat_code(code, 3, wide ? code_size64 : code_size32);
-    s.segment[ss] = flat_stack_segment(static_cast<u16>((base + 8) | 3), 3);
+    load_program_segments(s, wide);
     cpu.update_mode();
     if (s.rflags & flag_rf) cpu.keep_resume_flag();
     if (s.rflags & flag_tf) {
@@ -123,6 +130,21 @@ template <unsigned segment> Flow write_base(Cpu& cpu, const Instruction& i) {
 }
 
 } // namespace
+
+// Of what update_mode() looks at, only the CPL and the width of the stack change.
+void Cpu::finish_system_call() {
+    load_system_segments(state, code_size64);
+    mode.cpl = 0;
+    mode.stack32 = true;
+    mmu.set_privilege(0, false, false);
+}
+void Cpu::finish_system_return() {
+    load_program_segments(state, true);
+    mode.cpl = 3;
+    mode.stack32 = true;
+    mmu.set_privilege(3, false, false);
+}
+void Cpu::finish_access_change() { mmu.set_privilege(0, state.rflags & flag_ac, false); }
 
 Handler select_syscall(const Form&) { return threaded<syscall>; }
 Handler select_sysret(const Form&) { return threaded<sysret>; }

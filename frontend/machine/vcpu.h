@@ -67,6 +67,7 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     u32 apic_id() override { return index_; }
     bool apic_enabled() override { return lapic_.enabled(); }
     u64 timestamp() override { return services_.clock.now(); }
+    const CurrentScale* timestamp_scale() override { return services_.clock.scale(); }
     u64 timestamp_frequency() override { return tsc_hz; }
     void set_ferr(bool level) override { services_.set_ferr(level); }
     u64 random() override { return random_(); }

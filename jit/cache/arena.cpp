@@ -31,6 +31,13 @@ const std::byte* CodeArena::append(std::span<const u8> code) {
     return at;
 }
 
+const std::byte* CodeArena::append_cold(std::span<const u8> code) {
+    const std::byte* const at = next_cold();
+    std::memcpy(writable_ + size_ / 2 + cold_used_, code.data(), code.size());
+    cold_used_ += code.size();
+    return at;
+}
+
 void CodeArena::patch(const std::byte* at, u32 value) {
     std::memcpy(writable_ + (at - executable_), &value, sizeof value);
 }

@@ -4,18 +4,30 @@
 
 namespace calque::jit {
 
+namespace {
+constexpr u32 most_relinks = 16;
+}
+
 CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets) : arena_(bytes) {
-    thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, thunks_));
+    thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, index_, thunks_));
     first_unit_ = arena_.next();
 }
 
 std::optional<u32> CodeCache::find(const UnitKey& key) const {
-    Recent& recent = recent_[Hash{}(key) % recent_count];
+    Recent& recent = recent_[hash(key) % recent_count];
     if (recent.key == key) return recent.unit;
-    const auto at = by_key_.find(key);
-    if (at == by_key_.end()) return std::nullopt;
-    recent = {key, at->second};
-    return at->second;
+    for (u32 next = by_key_[hash(key) % bucket_count]; next != 0; next = units_[next - 1].next)
+        if (units_[next - 1].key == key) {
+            recent = {key, next - 1};
+            return next - 1;
+        }
+    return std::nullopt;
+}
+
+void CodeCache::enter_indexed(u32 number, u32 page_id) {
+    const TranslatedUnit& unit = units_[number];
+    if (page_id == 0 || unit.dead) return;
+    index_.entry(unit.key.linear) = {unit.key.linear, unit.key.mode, unit.at(unit.entry_packed), page_id, number};
 }
 
 u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit emitted, const SecondPage& second) {
@@ -27,6 +39,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.instructions = instructions;
     unit.code_bytes = static_cast<u32>(emitted.code.size());
     unit.code = arena_.append(emitted.code);
+    arena_.append_cold(emitted.cold);
     unit.entry_host = emitted.entry_host;
     unit.entry_packed = emitted.entry_packed;
     unit.first_site = next_site();
@@ -35,12 +48,15 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.exits = static_cast<u32>(emitted.exits.size());
     std::move(emitted.sites.begin(), emitted.sites.end(), std::back_inserter(sites_));
     std::move(emitted.exits.begin(), emitted.exits.end(), std::back_inserter(exits_));
-    by_key_[key] = number;
+    u32& first = bucket(key);
+    unit.next = first;
+    first = number + 1;
     by_page_[key.physical >> page_shift].push_back(number);
     if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
     ++counters_.units;
     counters_.guest_bytes += bytes;
     counters_.host_bytes += unit.code_bytes;
+    counters_.cold_bytes += emitted.cold.size();
     return number;
 }
 
@@ -62,6 +78,10 @@ void CodeCache::link(u32 number, u32 target_number, u32 page_id) {
     TranslatedUnit& from = units_[exit.unit];
     TranslatedUnit& target = units_[target_number];
     if (from.dead || target.dead || (!exit.in_page && page_id == 0)) return;
+    if (exit.linked_to == target_number + 1 && (exit.in_page || exit.page_id == page_id)) return;
+    // One that leads to several places in turn stays as it is: to write to code costs more than to look it up.
+    if (exit.linked_to != 0 && ++exit.relinks > most_relinks) return;
+    exit.page_id = page_id;
     unlink(number);
     const std::byte* const entry = target.at(exit.flags == FlagsIn::host ? target.entry_host : target.entry_packed);
     if (exit.in_page) {
@@ -90,17 +110,22 @@ void CodeCache::kill(u32 number) {
     if (unit.dead) return;
     unit.dead = true;
     ++counters_.killed;
+    history_.killed(unit.key.physical, counters_.units);
+    last_killed_.push_back(unit.key);
     for (const u32 exit : std::vector<u32>(unit.incoming))
         unlink(exit);
     for (u32 n = 0; n < unit.exits; ++n)
         unlink(unit.first_exit + n);
-    const auto at = by_key_.find(unit.key);
-    if (at != by_key_.end() && at->second == number) by_key_.erase(at);
-    recent_[Hash{}(unit.key) % recent_count] = {};
+    u32* link = &bucket(unit.key);
+    while (*link != number + 1)
+        link = &units_[*link - 1].next;
+    *link = unit.next;
+    recent_[hash(unit.key) % recent_count] = {};
+    index_.forget(unit.key.linear, number);
 }
 
 bool CodeCache::kill(PhysicalAddress address, u64 length) {
-    bool any = false;
+    last_killed_.clear();
     for (u64 page = address.page_number(); page <= (address + (length - 1)).page_number(); ++page) {
         const auto at = by_page_.find(page);
         if (at == by_page_.end()) continue;
@@ -111,20 +136,20 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
             };
             if (!hit(unit.key.physical, unit.bytes) && !hit(unit.second.address.value, unit.second.bytes)) return false;
             kill(number);
-            any = true;
             return true;
         });
     }
-    return any;
+    return !last_killed_.empty();
 }
 
 void CodeCache::flush() {
     arena_.cut(first_unit_);
     recent_.assign(recent_count, {});
+    index_.clear();
     units_.clear();
     sites_.clear();
     exits_.clear();
-    by_key_.clear();
+    by_key_.assign(bucket_count, 0);
     by_page_.clear();
     ++counters_.flushes;
 }

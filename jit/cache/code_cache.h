@@ -3,11 +3,14 @@
 #pragma once
 
 #include "jit/cache/arena.h"
+#include "jit/cache/rewrite_history.h"
+#include "jit/cache/target_index.h"
 #include "jit/emit/code_sites.h"
 #include "jit/emit/thunks.h"
 
 #include <deque>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 namespace calque::jit {
@@ -35,12 +38,13 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
+    u32 next = 0; // In its bucket, as a number plus one.
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
 
 struct CodeCacheCounters {
-    u64 units = 0, guest_bytes = 0, host_bytes = 0, links = 0, killed = 0, flushes = 0;
+    u64 units = 0, guest_bytes = 0, host_bytes = 0, cold_bytes = 0, links = 0, killed = 0, flushes = 0;
 };
 
 class CodeCache {
@@ -52,8 +56,17 @@ class CodeCache {
     const std::byte* thunk(u32 offset) const { return thunk_base_ + offset; }
 
     std::optional<u32> find(const UnitKey& key) const;
+    // The unit at `linear` for code of `mode`, if its page has the execute id `page_id` (not 0), and it was entered so.
+    std::optional<u32> find_indexed(u64 linear, u64 mode, u32 page_id) {
+        const IndexedTarget& e = index_.entry(linear);
+        if (e.linear != linear || e.mode != mode || e.page_id != page_id) return std::nullopt;
+        return e.unit;
+    }
+    void enter_indexed(u32 unit, u32 page_id);
+    const TargetIndex& index() const { return index_; }
     // Where the next unit's code will run, and the numbers that it, its sites and exits will have.
     const std::byte* next() const { return arena_.next(); }
+    const std::byte* next_cold() const { return arena_.next_cold(); }
     u32 next_unit() const { return static_cast<u32>(units_.size()); }
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }
@@ -67,8 +80,12 @@ class CodeCache {
 
     // Makes `exit` lead to the unit; `page_id` is that of the target's page (ignored within a page).
     void link(u32 exit, u32 unit, u32 page_id);
-    // Kills the units that have a byte in the range: nothing leads to them any more.
+    // Kills the units that have a byte in the range: nothing leads to them any more but the TLB's target caches. They
+    // are in last_killed() then.
     bool kill(PhysicalAddress address, u64 length);
+    const std::vector<UnitKey>& last_killed() const { return last_killed_; }
+    // See RewriteHistory::wait().
+    i32 wait(PhysicalAddress address, i32 hot_after) { return history_.wait(address.value, hot_after); }
     void kill(u32 unit);
     void flush();
 
@@ -76,15 +93,15 @@ class CodeCache {
 
   private:
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
-    struct Hash {
-        std::size_t operator()(const UnitKey& k) const {
-            return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
-        }
-    };
+    static u64 hash(const UnitKey& k) {
+        return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
+    }
+    u32& bucket(const UnitKey& key) { return by_key_[hash(key) % bucket_count]; }
     void unlink(u32 exit);
     void patch_jump(const std::byte* at, const std::byte* target);
 
     CodeArena arena_;
+    TargetIndex index_;
     Thunks thunks_;
     const std::byte* thunk_base_ = nullptr;
     const std::byte* first_unit_ = nullptr;
@@ -98,8 +115,11 @@ class CodeCache {
     };
     static constexpr std::size_t recent_count = 8192;
     mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
-    std::unordered_map<UnitKey, u32, Hash> by_key_;
-    std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
+    static constexpr std::size_t bucket_count = std::size_t{1} << 14;
+    std::vector<u32> by_key_ = std::vector<u32>(bucket_count); // Unit numbers plus one; 0: none.
+    std::unordered_map<u64, std::vector<u32>> by_page_;        // By guest-physical page number.
+    std::vector<UnitKey> last_killed_;
+    RewriteHistory history_;
     CodeCacheCounters counters_;
 };
 

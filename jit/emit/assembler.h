@@ -3,6 +3,7 @@
 
 #include "jit/context.h"
 #include "jit/emit/registers.h"
+#include "mmu/address_spaces.h"
 #include "mmu/tlb_layout.h"
 
 #include <asmjit/asmjit.h>
@@ -28,7 +29,9 @@ inline x86::Mem spilled_slot(unsigned guest, u32 size = 8, i32 depth = 0) {
 }
 inline x86::Gpq host_gpq(unsigned guest) { return x86::gpq(host_of_guest[guest]); }
 
-// Relative to the current TLB table, whose entries are where GS's base is: their addresses are then the shortest.
+// Of the table for a rights mode, relative to the first of the current address space.
+constexpr u64 table_of(mmu::RightsMode mode) { return static_cast<u64>(mode) * mmu::tlb_table_size; }
+// Relative to GS's base, which is where the entries of that first table are: their addresses are then the shortest.
 inline constexpr i64 from_table_base(u64 offset) {
     return static_cast<i64>(offset) - static_cast<i64>(mmu::tlb_entries_offset);
 }

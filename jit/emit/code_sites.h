@@ -3,6 +3,7 @@
 
 #include "cpu/instruction.h"
 #include "jit/ir/unit.h"
+#include "mmu/address_spaces.h"
 
 #include <array>
 #include <memory>
@@ -28,7 +29,7 @@ struct FlagRecipe {
     u8 result = 0; // Guest register: the result (add, subtract, logic), the first operand (compare, test).
     bool operand_is_register = false;
     u8 operand = 0;    // Guest register.
-    u64 immediate = 0; // Else.
+    i32 immediate = 0; // Else, sign-extended.
 
     bool uses(unsigned guest) const {
         return kind != Kind::none && (result == guest || (operand_is_register && operand == guest));
@@ -38,19 +39,20 @@ struct FlagRecipe {
 // A place where one guest instruction may have to be done by its handler.
 struct Site {
     u64 rip = 0;
-    std::array<cpu::Instruction, 2> record{}; // The instruction and the record that ends a block.
-    FlagsIn flags = FlagsIn::packed;
+    cpu::Instruction record;
+    std::shared_ptr<const X87Note> x87_note; // What the unit has not noted yet; null: nothing.
     FlagRecipe recipe;
-    u16 access_bytes = 0;
-    bool write = false;
-    bool aligned = false;
-    bool window = false;         // The check of a range: where it fails, the unit goes on without such ranges.
-    bool x87_state = false;      // Its handler looks at the x87 state, or changes it.
-    bool resumes = false;        // Translated code goes on behind the instruction, at `resume`.
     u32 unit = 0;                // Index of the translated unit.
     u32 resume = 0;              // Offset in the unit's code.
     u32 trap = 0, trap_stub = 0; // Offsets: a host instruction that may raise SIGFPE, and what does it instead; or 0.
-    std::shared_ptr<const X87Note> x87_note; // What the unit has not noted yet; null: nothing.
+    u16 access_bytes = 0;
+    FlagsIn flags = FlagsIn::packed;
+    bool write : 1 = false;
+    bool aligned : 1 = false;
+    bool window : 1 = false;    // The check of a range: where it fails, the unit goes on without such ranges.
+    bool patched : 1 = false;   // Its immediate is what guest memory holds.
+    bool x87_state : 1 = false; // Its handler looks at the x87 state, or changes it.
+    bool resumes : 1 = false;   // Translated code goes on behind the instruction, at `resume`.
 };
 
 // A place where translated code leaves for a known address.
@@ -61,16 +63,20 @@ struct Exit {
     bool alone = false;              // To the unit without shared checks there.
     bool second_page = false;        // The instruction goes on in a page that is not what it was, or not known to be.
     u32 unit = 0;
+    mmu::RightsMode rights = mmu::RightsMode::user; // Of the target's mode.
     u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
     u32 stub = 0;       // Offset of the stub, which leaves to the engine.
     u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.
     u32 guard_id = 0;   // Offset of the 32-bit (negated) id in it.
     u32 guard_jump = 0; // Offset of its displacement to the target.
     u32 linked_to = 0;  // Unit number plus one, or 0.
+    u32 page_id = 0;    // What it is linked for, unless `in_page`.
+    u32 relinks = 0;    // How often it was linked while it was linked elsewhere.
 };
 
 struct EmittedUnit {
     std::vector<u8> code;
+    std::vector<u8> cold;                 // What is seldom run. Offsets are from the start of `code` all the same.
     u32 entry_host = 0, entry_packed = 0; // Offsets, for flags in EFLAGS and in the context.
     std::vector<Site> sites;              // With numbers relative to `first_site` of the request.
     std::vector<Exit> exits;

@@ -1,4 +1,5 @@
 // The stack, control flow, and leaving translated code.
+#include "cpu/system/canonical.h"
 #include "cpu/threaded.h"
 #include "jit/emit/unit_emitter.h"
 #include "mmu/tlb_layout.h"
@@ -12,12 +13,12 @@ using asmjit::Imm;
 Site& UnitEmitter::new_site(const ir::Op& op) {
     Site& site = out_.sites.emplace_back();
     site.rip = op.rip;
-    site.record[0] = op.guest;
-    site.record[1].handler = cpu::end_of_block;
+    site.record = op.guest;
     site.unit = request_.unit_index;
     site.flags = flags_ == FlagsIn::host ? FlagsIn::packed : flags_;
     site.recipe = recipe_;
     site.x87_state = op.x87_state;
+    site.patched = op.literal.host != nullptr;
     site.x87_note = x87_note_;
     return site;
 }
@@ -56,12 +57,13 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         exit.stub = here();
         if (exit.flags == FlagsIn::host) pack_flags(a_);
         set_site(exit_bit | (request_.first_exit + static_cast<u32>(number)));
-        a_.jmp(thunk(request_.thunks.leave));
+        a_.jmp(thunk(request_.thunks.resolve));
         if (exit.in_page) return;
         // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
         const Label gone = a_.newLabel();
         exit.guard = here();
-        exit.guard_id = guard_page(exit.target, 0x7FFF'FFFF, gone); // The id is put in when it is linked.
+        exit.guard_id =
+            guard_page(table_of(exit.rights), exit.target, 0x7FFF'FFFF, gone); // The id is put in when linked.
         a_.long_().jmp(stub);
         exit.guard_jump = here() - 4;
         a_.bind(gone);
@@ -70,14 +72,14 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
     });
 }
 
-// Goes on where the page of `linear` has this execute id, else to `gone`, with RCX in T1. EFLAGS are kept. The offset
-// of the id, negated, in the code.
-u32 UnitEmitter::guard_page(u64 linear, u32 id, Label gone) {
+// Goes on where the page of `linear` has this execute id in the TLB table at offset `table`, else to `gone`, with RCX
+// in T1. EFLAGS are kept. The offset of the id, negated, in the code.
+u32 UnitEmitter::guard_page(u64 table, u64 linear, u32 id, Label gone) {
     const Label there = a_.newLabel();
     a_.mov(t1, x86::rcx);
-    a_.mov(x86::ecx, table_at(mmu::tlb_execute_ids_offset
-                                  + ((linear >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
-                              4));
+    a_.mov(x86::ecx, jit::table_at(table + mmu::tlb_execute_ids_offset
+                                       + ((linear >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
+                                   4));
     a_.lea(x86::ecx, x86::ptr(x86::rcx, -static_cast<i32>(id)));
     const u32 at = here() - 4;
     a_.short_().jecxz(x86::rcx, there);
@@ -96,7 +98,7 @@ void UnitEmitter::guard_second_page() {
     exit.unit = request_.unit_index;
     exit.second_page = true;
     const Label gone = a_.newLabel(), stub = a_.newLabel();
-    guard_page(request_.unit.linear + page_size, request_.second_page_id, gone);
+    guard_page(table_, request_.unit.linear + page_size, request_.second_page_id, gone);
     later([this, gone, stub] {
         a_.bind(gone);
         a_.mov(x86::rcx, t1);
@@ -126,6 +128,7 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
     exit.target = target;
     exit.flags = flags_;
     exit.unit = request_.unit_index;
+    exit.rights = request_.mode.rights();
     exit.in_page = (target ^ request_.unit.linear) < page_size;
     const Label stub = a_.newLabel();
     if (target <= from) poll_backward(stub);
@@ -161,6 +164,12 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         x86::CondCode::kNE, x86::CondCode::kE, x86::CondCode::kA,  x86::CondCode::kBE,
         x86::CondCode::kNS, x86::CondCode::kS, x86::CondCode::kPO, x86::CondCode::kPE,
         x86::CondCode::kGE, x86::CondCode::kL, x86::CondCode::kG,  x86::CondCode::kLE};
+    if (op.literal.host) {
+        a_.long_().j(inverse[op.condition], not_taken);
+        branch_literal(op);
+        a_.bind(not_taken);
+        return;
+    }
     const bool in_page = (op.target ^ request_.unit.linear) < page_size;
     if (op.target > op.rip && in_page) { // The branch itself is linked to the target.
         const std::size_t number = out_.exits.size();
@@ -168,6 +177,7 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         exit.target = op.target;
         exit.flags = FlagsIn::host;
         exit.unit = request_.unit_index;
+        exit.rights = request_.mode.rights();
         const Label stub = a_.newLabel();
         a_.long_().j(inverse[op.condition ^ 1], stub);
         exit.jump = here() - 4;
@@ -177,6 +187,16 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
     a_.long_().j(inverse[op.condition], not_taken);
     leave_to(op.target, op.rip);
     a_.bind(not_taken);
+}
+
+// Of a taken branch whose distance is patched; what follows is for the other way.
+void UnitEmitter::branch_literal(const ir::Op& op) {
+    const FlagsIn flags = flags_;
+    const FlagRecipe recipe = recipe_;
+    flags_to_packed();
+    emit_jump_indirect(op);
+    flags_ = flags;
+    recipe_ = recipe;
 }
 
 // By RCX, ECX or CX, as the address size says. T1 has the whole of it.
@@ -225,14 +245,11 @@ void UnitEmitter::emit_loop(const ir::Op& op) {
     a_.bind(other);
 }
 
-// The target of a computed jump, as the target cache knows it (Engine::target_key). What is beyond the code segment's
-// limit is not there.
+// The target of a computed jump. What is beyond the code segment's limit is not in the target cache, which is for code
+// of this segment alone.
 void UnitEmitter::rip_to_linear() {
-    const ir::Surroundings& around = request_.unit.around;
-    if (around.code_base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(around.code_base)));
-    if (around.code_segment == 0) return;
-    a_.mov(t1, Imm(u64{around.code_segment} << 32));
-    a_.lea(t0, x86::ptr(t0, t1));
+    const u64 base = request_.unit.around.code_base;
+    if (base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(base)));
 }
 
 void UnitEmitter::load(const x86::Gpq& to, const x86::Mem& from, u32 bytes) {
@@ -257,7 +274,18 @@ void UnitEmitter::poll_or(Label miss) {
     a_.long_().jne(miss);
 }
 
-// The handler does all of it when there is something to look at, or the target is not known.
+// T0: a linear address that the target cache does not have. Where it is one, the thunk go_on will find it in the
+// context.
+void UnitEmitter::note_target(Label not_canonical) {
+    a_.mov(t1, t0);
+    a_.shl(t1, 64 - cpu::linear_address_bits);
+    a_.sar(t1, 64 - cpu::linear_address_bits);
+    a_.cmp(t1, t0);
+    a_.long_().jne(not_canonical);
+    a_.mov(CALQUE_CONTEXT(leave_rip), t0);
+}
+
+// The handler does all of it when there is something to look at, or the target is no address.
 void UnitEmitter::to_interpreter(const ir::Op& op) {
     const u32 number = site_number(new_site(op));
     set_site(number);
@@ -266,18 +294,24 @@ void UnitEmitter::to_interpreter(const ir::Op& op) {
 
 void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss;
     poll_or(miss);
     target_to_t0(op);
     rip_to_linear();
-    probe_target(miss);
+    probe_target(unknown);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    if (code64()) {
+        a_.bind(unknown);
+        note_target(miss);
+        a_.jmp(go_on());
+    }
     a_.bind(miss);
     to_interpreter(op);
 }
 
 void UnitEmitter::target_to_t0(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
+    if (op.literal.host) return load_literal_target(op);
     if (op.access != ir::MemoryAccess::none) {
         check_operand(op);
         return load(t0, operand(bytes), bytes);
@@ -289,31 +323,45 @@ void UnitEmitter::target_to_t0(const ir::Op& op) {
 
 void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss, known = a_.newLabel();
     poll_or(miss);
     target_to_t0(op);
     rip_to_linear();
-    probe_target(miss);
+    probe_target(unknown);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    a_.bind(known);
     a_.mov(CALQUE_CONTEXT(scratch), t1);
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     push_return_address(op);
     advance_stack(pushed(op));
     a_.jmp(CALQUE_CONTEXT(scratch));
+    if (code64()) {
+        a_.bind(unknown);
+        note_target(miss);
+        a_.mov(t1, go_on()); // Once the return address is pushed: to look may set an accessed bit.
+        a_.jmp(known);
+    }
     a_.bind(miss);
     to_interpreter(op);
 }
 
 void UnitEmitter::emit_return_near(const ir::Op& op) {
     flags_to_packed();
-    const Label miss = a_.newLabel();
+    const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss;
+    const i32 popped = static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF);
     poll_or(miss);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     load(t0, operand(stack_bytes(op)), stack_bytes(op));
     rip_to_linear();
-    probe_target(miss);
-    advance_stack(static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF));
+    probe_target(unknown);
+    advance_stack(popped);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    if (code64()) { // A limit of the code segment is for the handler.
+        a_.bind(unknown);
+        note_target(miss);
+        advance_stack(popped);
+        a_.jmp(go_on());
+    }
     a_.bind(miss);
     to_interpreter(op);
 }
@@ -384,7 +432,12 @@ void UnitEmitter::emit_push_immediate(const ir::Op& op) {
     join_address();
     if (needs_host_flags(op)) flags_to_host();
     const i64 value = bytes == 2 ? static_cast<i16>(op.guest.immediate) : static_cast<i32>(op.guest.immediate);
-    a_.mov(x86::ptr(t1, 0, bytes), Imm(value));
+    if (op.literal.host) {
+        load_literal(t0, op);
+        a_.mov(x86::ptr(t1, 0, bytes), sized(t0, bytes));
+    } else {
+        a_.mov(x86::ptr(t1, 0, bytes), Imm(value));
+    }
     advance_stack(pushed(op));
     after_execution(op);
 }

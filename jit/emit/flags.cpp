@@ -2,6 +2,8 @@
 #include "cpu/table.h"
 #include "jit/emit/unit_emitter.h"
 
+#include <algorithm>
+
 namespace calque::jit {
 
 using cpu::OperandKind;
@@ -30,6 +32,18 @@ void UnitEmitter::before_clobber(const ir::Op& op) {
         pack_flags(a_);
         flags_ = FlagsIn::packed;
     }
+}
+
+void UnitEmitter::clobber_with(const ir::Op& op, std::initializer_list<unsigned> written) {
+    const bool lost = std::any_of(written.begin(), written.end(), [&](unsigned guest) { return recipe_.uses(guest); });
+    if (lost && flags_ == FlagsIn::recipe) {
+        if (op.flags_needed)
+            flags_to_packed();
+        else
+            flags_ = FlagsIn::dead;
+    }
+    if (lost) recipe_.kind = FlagRecipe::Kind::none;
+    before_clobber(op);
 }
 
 void UnitEmitter::flags_to_host() {
@@ -134,8 +148,7 @@ FlagRecipe UnitEmitter::recipe_of(const ir::Op& op) const {
     } else if (p.opcode == 0x81 || p.opcode == 0x83) {
         recipe.kind = kinds[p.modrm_reg & 7];
         recipe.result = p.modrm_rm;
-        recipe.immediate = p.immediate_bytes == 1 ? static_cast<u64>(static_cast<i64>(static_cast<i8>(p.immediate)))
-                                                  : static_cast<u64>(static_cast<i64>(static_cast<i32>(p.immediate)));
+        recipe.immediate = p.immediate_bytes == 1 ? static_cast<i8>(p.immediate) : static_cast<i32>(p.immediate);
     } else if (p.opcode == 0x85) {
         recipe.kind = RecipeKind::test;
         recipe.result = p.modrm_rm;
@@ -144,7 +157,7 @@ FlagRecipe UnitEmitter::recipe_of(const ir::Op& op) const {
     } else if (p.opcode == 0xF7 && (p.modrm_reg & 7) < 2) {
         recipe.kind = RecipeKind::test;
         recipe.result = p.modrm_rm;
-        recipe.immediate = static_cast<u64>(static_cast<i64>(static_cast<i32>(p.immediate)));
+        recipe.immediate = static_cast<i32>(p.immediate);
     }
     if (recipe.kind == RecipeKind::logic) recipe.operand_is_register = false;
     return recipe;

@@ -91,7 +91,7 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
     const u64 tag = write ? write_tag : read_tag;
     const Label slow = a_.newLabel(), found = a_.newLabel();
     a_.rorx(t1, t0, mmu::tlb_index_shift);
-    a_.and_(t1d, CALQUE_CONTEXT(index_mask));
+    a_.and_(t1d, context_at(offsetof(JitContext, index_masks) + request_.mode.is.rights * sizeof(u32), 4));
     a_.xor_(t0, table_at(t1, tag, 8));
     if (aligned && bytes > 1) {
         a_.test(x86::al, static_cast<i32>(bytes - 1));
@@ -146,6 +146,7 @@ asmjit::Label UnitEmitter::leave_alone(const ir::Op& op) {
     exit.target = op.rip;
     exit.flags = flags_ == FlagsIn::recipe ? FlagsIn::host : flags_;
     exit.unit = request_.unit_index;
+    exit.rights = request_.mode.rights();
     exit.alone = true;
     const Label leave = a_.newLabel(), stub = a_.newLabel();
     later([this, number, leave, stub, flags = flags_, recipe = recipe_] {

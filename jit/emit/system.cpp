@@ -1,4 +1,5 @@
 // Instructions of the kernel that are frequent enough not to go through their handlers.
+#include "cpu/table.h"
 #include "jit/emit/unit_emitter.h"
 
 namespace calque::jit {
@@ -44,6 +45,7 @@ void UnitEmitter::poll_before(u64 rip) {
     exit.target = rip;
     exit.flags = flags_;
     exit.unit = request_.unit_index;
+    exit.rights = request_.mode.rights();
     const Label stub = a_.newLabel();
     poll_backward(stub);
     exit_stub(number, stub);
@@ -69,18 +71,41 @@ void UnitEmitter::emit_push_flags(const ir::Op& op) {
     advance_stack(pushed(op));
 }
 
+// RDTSC and RDTSCP, which waits until all loads before it are done.
 void UnitEmitter::emit_read_timestamp(const ir::Op& op) {
-    before_clobber(op);
-    a_.call(thunk(request_.thunks.read_timestamp));
-    if (flags_ == FlagsIn::recipe && (recipe_.uses(cpu::rax) || recipe_.uses(cpu::rdx))) {
-        a_.mov(CALQUE_CONTEXT(scratch), t0);
-        flags_to_host();
-        a_.mov(t0, CALQUE_CONTEXT(scratch));
-    }
-    if (recipe_.uses(cpu::rax) || recipe_.uses(cpu::rdx)) recipe_.kind = FlagRecipe::Kind::none;
+    const bool with_id = cpu::instruction_table()[op.guest.row].name == "RDTSCP";
+    clobber_with(op, {cpu::rax, cpu::rcx, cpu::rdx});
+    const Label by_call = a_.newLabel(), done = a_.newLabel();
+    const auto scale_at = [](std::size_t offset) { return x86::qword_ptr(t1, static_cast<i32>(offset)); };
+    a_.mov(t1, CALQUE_CONTEXT(timestamp_scale));
+    a_.test(t1, t1);
+    a_.long_().jz(by_call);
+    a_.mov(t1, x86::qword_ptr(t1));
+    a_.test(t1, t1);
+    a_.long_().jz(by_call);
+    if (with_id) a_.lfence();
+    a_.rdtsc();
+    a_.shl(x86::rdx, 32);
+    a_.or_(x86::rax, x86::rdx);
+    a_.sub(x86::rax, scale_at(offsetof(CounterScale, first)));
+    a_.mul(scale_at(offsetof(CounterScale, multiplier)));
+    a_.shrd(x86::rax, x86::rdx, 32);
+    a_.add(x86::rax, scale_at(offsetof(CounterScale, value)));
+    a_.mov(t1, CALQUE_CONTEXT(state));
+    a_.add(x86::rax, state_at(offsetof(cpu::CpuState, tsc_offset)));
+    a_.bind(done);
     a_.mov(host_gpq(cpu::rax).r32(), t0d);
     a_.rorx(x86::rdx, t0, 32);
     a_.mov(x86::edx, x86::edx);
+    if (with_id) {
+        a_.mov(t1, CALQUE_CONTEXT(state));
+        a_.mov(x86::ecx, state_at(offsetof(cpu::CpuState, tsc_aux), 4));
+    }
+    later([this, by_call, done] {
+        a_.bind(by_call);
+        a_.call(thunk(request_.thunks.read_timestamp));
+        a_.jmp(done);
+    });
 }
 
 } // namespace calque::jit

@@ -1,6 +1,7 @@
 #include "jit/emit/thunks.h"
 
 #include "jit/emit/assembler.h"
+#include "jit/emit/target_thunk.h"
 #include "jit/emit/x87_thunk.h"
 
 #include <cstdio>
@@ -17,7 +18,8 @@ constexpr i32 vectors_bytes = 16 * 32 + 16; // With MXCSR.
 
 class ThunkEmitter {
   public:
-    ThunkEmitter(const void* base, const ThunkTargets& targets, Thunks& out) : targets_(targets), out_(out) {
+    ThunkEmitter(const void* base, const ThunkTargets& targets, const TargetIndex& index, Thunks& out)
+        : targets_(targets), index_(index), out_(out) {
         code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(base));
         code_.attach(&a_);
     }
@@ -26,6 +28,10 @@ class ThunkEmitter {
         enter();
         interpret();
         leave();
+        leave_computed();
+        resolve();
+        for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
+            go_on(static_cast<mmu::RightsMode>(mode));
         refill();
         read_timestamp();
         load_vectors();
@@ -127,6 +133,57 @@ class ThunkEmitter {
         return_to_engine();
     }
 
+    void leave_computed() {
+        out_.leave_computed = here();
+        a_.mov(t0, CALQUE_CONTEXT(state));
+        a_.mov(t1, CALQUE_CONTEXT(leave_rip));
+        a_.mov(gpr_at(t0, cpu::rip_slot), t1);
+        a_.mov(CALQUE_CONTEXT(exit_site), computed_exit);
+        store_registers();
+        store_vectors();
+        return_to_engine();
+    }
+
+    // CALLs a function of the context where no unit counts on its vectors to stay. The result is in RAX; T1 and the
+    // flags change.
+    template <class F> void call_between_units(F function) {
+        constexpr i32 registers = 8 * static_cast<i32>(std::size(caller_saved));
+        static_assert(registers % 16 == 0);
+        a_.mov(t0, CALQUE_CONTEXT(state));
+        store_vectors();
+        a_.mov(x86::r15, x86::rsp);
+        for (const x86::Gp& r : caller_saved)
+            a_.push(r);
+        a_.mov(x86::rdi, x86::r15);
+        call(function);
+        for (unsigned n = std::size(caller_saved); n-- > 0;)
+            a_.pop(caller_saved[n]);
+    }
+
+    void resolve() {
+        const asmjit::Label out = a_.newLabel();
+        out_.resolve = here();
+        call_between_units(targets_.resolve);
+        a_.test(x86::rax, x86::rax);
+        a_.jz(out);
+        a_.jmp(x86::rax);
+        a_.bind(out);
+        store_registers();
+        return_to_engine();
+    }
+
+    void go_on(mmu::RightsMode mode) {
+        const asmjit::Label found = a_.newLabel(), miss = a_.newLabel();
+        out_.go_on[static_cast<unsigned>(mode)] = here();
+        a_.mov(t0, CALQUE_CONTEXT(leave_rip));
+        emit_target_lookup(a_, index_, mode, found, miss);
+        a_.bind(found);
+        a_.jmp(t1);
+        a_.bind(miss);
+        call_between_units(targets_.find_target);
+        a_.jmp(x86::rax);
+    }
+
     // CALLs a function of the context, and of RAX, from translated code; everything but RAX, T1 and the flags is kept.
     template <class F> void call_from_unit(F function) {
         constexpr i32 pushed = 8 + 8 * static_cast<i32>(std::size(caller_saved)) + 8;
@@ -191,6 +248,7 @@ class ThunkEmitter {
     }
 
     const ThunkTargets& targets_;
+    const TargetIndex& index_;
     Thunks& out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
@@ -202,8 +260,8 @@ class ThunkEmitter {
 
 } // namespace
 
-std::vector<u8> emit_thunks(const void* base, const ThunkTargets& targets, Thunks& out) {
-    ThunkEmitter emitter(base, targets, out);
+std::vector<u8> emit_thunks(const void* base, const ThunkTargets& targets, const TargetIndex& index, Thunks& out) {
+    ThunkEmitter emitter(base, targets, index, out);
     emitter.prepare();
     return emitter.run();
 }

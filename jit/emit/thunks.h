@@ -2,7 +2,10 @@
 #pragma once
 
 #include "base/types.h"
+#include "jit/cache/target_index.h"
+#include "mmu/address_spaces.h"
 
+#include <array>
 #include <vector>
 
 namespace calque::jit {
@@ -17,6 +20,10 @@ struct ThunkTargets {
     // Does the instruction of site `context.exit_site`; the host address to go on at, or 0 to leave.
     const void* (*interpret)(JitContext* context);
     u64 (*read_timestamp)(JitContext* context);
+    // The host address of code for `context.leave_rip`: for it, or what leaves with RIP there.
+    const void* (*find_target)(JitContext* context);
+    // The same for the target of exit `context.exit_site`; 0: leave.
+    const void* (*resolve)(JitContext* context);
 };
 
 // Offsets in the emitted code.
@@ -25,12 +32,15 @@ struct Thunks {
     u32 refill = 0;    // CALLed with the address in RAX; returns with the host address in R15 and 0 in RAX, or not.
     u32 interpret = 0; // JMPed to, with the site in the context; flags as the site says.
     u32 leave = 0;     // JMPed to, with the exit in the context and flags packed.
+    u32 resolve = 0;   // The same, but goes on at the exit's target when there is code for it.
+    std::array<u32, mmu::rights_modes> go_on{}; // JMPed to, with flags packed: on at JitContext::leave_rip.
+    u32 leave_computed = 0; // JMPed to as if it were a unit: leaves with JitContext::leave_rip as RIP.
     u32 read_timestamp = 0; // CALLed; the time-stamp counter in RAX; T1 and the flags change.
     u32 load_vectors = 0;   // CALLed; the guest's vectors and MXCSR into the host's. Flags are kept.
     u32 load_x87 = 0;       // CALLed; the guest's x87 state into the host's unit, unless it is there. Flags are kept.
 };
 
 // For the address that the code will run at.
-std::vector<u8> emit_thunks(const void* base, const ThunkTargets& targets, Thunks& out);
+std::vector<u8> emit_thunks(const void* base, const ThunkTargets& targets, const TargetIndex& index, Thunks& out);
 
 } // namespace calque::jit

@@ -2,9 +2,10 @@
 
 namespace calque::jit {
 
-UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request) {
+UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
     code_.attach(&a_);
+    out_.sites.reserve(32);
 }
 
 void UnitEmitter::emit(const ir::Op& op) {
@@ -21,7 +22,8 @@ namespace {
 bool ends_unit(ir::OpKind kind) {
     using ir::OpKind;
     return kind == OpKind::interpret_and_leave || kind == OpKind::call_indirect || kind == OpKind::jump_indirect
-           || kind == OpKind::return_near;
+           || kind == OpKind::return_near || kind == OpKind::system_call || kind == OpKind::system_return
+           || kind == OpKind::change_access;
 }
 } // namespace
 
@@ -58,12 +60,13 @@ EmittedUnit UnitEmitter::run() {
         const FlagsIn flags = flags_;
         const bool vectors = vectors_here_, x87 = x87_here_;
         const bool continues =
-            op.kind == Kind::host || op.kind == Kind::x87_load_control || op.kind == Kind::multiply_divide
-            || op.kind == Kind::compare_exchange || op.kind == Kind::push_register || op.kind == Kind::push_immediate
-            || op.kind == Kind::push_memory || op.kind == Kind::pop_register || op.kind == Kind::leave_frame
-            || op.kind == Kind::push_all || op.kind == Kind::pop_all || op.kind == Kind::push_segment
-            || op.kind == Kind::load_segment || op.kind == Kind::pop_segment || op.kind == Kind::load_far_pointer
-            || op.kind == Kind::string_load || op.kind == Kind::string_store || op.kind == Kind::string_move;
+            op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control
+            || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange || op.kind == Kind::push_register
+            || op.kind == Kind::push_immediate || op.kind == Kind::push_memory || op.kind == Kind::pop_register
+            || op.kind == Kind::leave_frame || op.kind == Kind::push_all || op.kind == Kind::pop_all
+            || op.kind == Kind::push_segment || op.kind == Kind::load_segment || op.kind == Kind::pop_segment
+            || op.kind == Kind::load_far_pointer || op.kind == Kind::string_load || op.kind == Kind::string_store
+            || op.kind == Kind::string_move;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
@@ -80,13 +83,19 @@ EmittedUnit UnitEmitter::run() {
             }
         });
     }
-    // Emitting one may add no others: the list is fixed by now but for indices.
-    for (std::size_t n = 0; n < cold_.size(); ++n)
-        cold_[n]();
-    code_.flatten();
+    asmjit::Section* cold = nullptr;
+    code_.newSection(&cold, ".cold");
+    section_offset_ = static_cast<u64>(request_.cold - request_.base);
+    cold->setOffset(section_offset_);
+    a_.section(cold);
+    cold_.run();
     code_.resolveUnresolvedLinks();
-    const auto& buffer = code_.textSection()->buffer();
-    out_.code.assign(buffer.data(), buffer.data() + buffer.size());
+    const auto bytes_of = [](const asmjit::Section& section) {
+        const auto& buffer = section.buffer();
+        return std::vector<u8>(buffer.data(), buffer.data() + buffer.size());
+    };
+    out_.code = bytes_of(*code_.textSection());
+    out_.cold = bytes_of(*cold);
     return std::move(out_);
 }
 

@@ -4,21 +4,25 @@
 
 #include "jit/emit/assembler.h"
 #include "jit/emit/code_sites.h"
+#include "jit/emit/deferred.h"
 #include "jit/emit/reencode.h"
 #include "jit/emit/thunks.h"
+#include "jit/translate/translate.h"
 
-#include <functional>
+#include <initializer_list>
 
 namespace calque::jit {
 
 struct EmitRequest {
     const ir::Unit& unit;
-    const void* base; // Where the code will run.
+    const std::byte* base; // Where the code will run,
+    const std::byte* cold; // and the part of it that is seldom run.
     const std::byte* thunk_base;
     const Thunks& thunks;
     u32 unit_index;
     u32 first_site, first_exit; // Numbers of the unit's sites and exits.
-    u32 second_page_id = 0;     // Execute id of the page where an instruction that crosses one goes on.
+    const UnitMode& mode;
+    u32 second_page_id = 0; // Execute id of the page where an instruction that crosses one goes on.
 };
 
 class UnitEmitter {
@@ -55,8 +59,9 @@ class UnitEmitter {
 
     // --- Flags (flags.cpp)
     FlagsIn entry_preference() const;
-    void before_clobber(const ir::Op& op); // EFLAGS are about to be lost.
-    void flags_to_host();                  // Changes T0, unless they are there.
+    void before_clobber(const ir::Op& op);                                        // EFLAGS are about to be lost.
+    void clobber_with(const ir::Op& op, std::initializer_list<unsigned> written); // The same, with guest registers.
+    void flags_to_host();                                                         // Changes T0, unless they are there.
     void flags_to_packed();
     void recompute_recipe(const FlagRecipe& recipe);
     bool needs_host_flags(const ir::Op& op) const;
@@ -69,6 +74,11 @@ class UnitEmitter {
     void host_instruction(const ir::Op& op);
     void read_guest(const x86::Gpq& to, unsigned guest);
     void write_guest(unsigned guest, const x86::Gpq& from);
+
+    // --- Patched immediates (patched.cpp)
+    void load_literal(const x86::Gpq& to, const ir::Op& op);
+    void load_literal_target(const ir::Op& op); // Changes T1.
+    void multiply_literal(const ir::Op& op, HostOperands operands);
 
     // --- The x87 unit (x87.cpp)
     void need_x87();
@@ -94,11 +104,13 @@ class UnitEmitter {
     void to_interpreter(const ir::Op& op);
     void leave_to(u64 target, u64 from);
     void exit_stub(std::size_t exit, Label stub);
-    u32 guard_page(u64 linear, u32 id, Label gone);
+    u32 guard_page(u64 table, u64 linear, u32 id, Label gone);
     void guard_second_page();
     void poll_backward(Label leave);
     void probe_target(Label miss);
+    void note_target(Label not_canonical);
     void poll_or(Label miss);
+    void branch_literal(const ir::Op& op);
     void jump_if_count_zero(const ir::Op& op, Label zero);
     void target_to_t0(const ir::Op& op);
     void rip_to_linear();      // T0, zero-extended from its size.
@@ -115,17 +127,36 @@ class UnitEmitter {
     void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
     void push_return_address(const ir::Op& op);
 
+    // --- To other modes (fast_calls.cpp)
+    void check_system_calls(Label off);
+    void check_mode(const UnitMode& mode, Label other);
+    void go_to_mode(const UnitMode& mode);
+
     // Code that is seldom run comes after the rest.
-    void later(std::function<void()> emit) { cold_.push_back(std::move(emit)); }
-    u32 here() const { return static_cast<u32>(a_.offset()); }
-    asmjit::Imm thunk(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
+    template <class F> void later(F emit) { cold_.add(std::move(emit)); }
+    u32 here() const { return static_cast<u32>(a_.offset() + section_offset_); }
+    bool code64() const { return request_.mode.code64(); }
+    // In the table of the unit's rights mode.
+    x86::Mem table_at(u64 offset, u32 size) const { return jit::table_at(table_ + offset, size); }
+    x86::Mem table_at(const x86::Gp& index, u64 offset, u32 size) const {
+        return jit::table_at(index, table_ + offset, size);
+    }
+    x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) const {
+        return jit::table_at_scaled(index, table_ + offset, size);
+    }
+    asmjit::Imm go_on() const { return thunk(request_.thunks.go_on[request_.mode.is.rights]); }
+    // asmjit takes the place of an instruction for its offset in its section, wherever that will be.
+    asmjit::Imm thunk(u32 offset) const { return thunk_address(offset) - section_offset_; }
+    u64 thunk_address(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
 
     const EmitRequest& request_;
+    const u64 table_; // The offset of the rights mode's TLB table.
     EmittedUnit out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
-    std::vector<std::function<void()>> cold_;
-    bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
+    Deferred cold_;
+    u64 section_offset_ = 0; // Of what is being emitted, from the unit's start.
+    bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
     FlagsIn flags_ = FlagsIn::packed;
     FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.

@@ -24,7 +24,8 @@ bool Op::observes_flags() const {
     case OpKind::push_immediate:
     case OpKind::pop_register:
     case OpKind::leave_frame: return !checked;
-    case OpKind::host: return (access != MemoryAccess::none && !checked) || may_trap;
+    case OpKind::host:
+    case OpKind::patched: return (access != MemoryAccess::none && !checked) || may_trap;
     case OpKind::x87_status:
     case OpKind::x87_load_control:
     case OpKind::multiply_divide:
@@ -56,7 +57,8 @@ u32 written_registers(const Op& op) {
     constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,
                   bp = 1u << cpu::rbp, si = 1u << cpu::rsi, di = 1u << cpu::rdi;
     switch (op.kind) {
-    case Kind::host: {
+    case Kind::host:
+    case Kind::patched: {
         const ParsedInstruction& p = op.parsed;
         u32 written = 0;
         const auto add = [&](FieldClass field, unsigned number) {
@@ -100,7 +102,8 @@ u32 written_registers(const Op& op) {
     case Kind::call_indirect:
     case Kind::return_near: return sp;
     case Kind::loop: return c;
-    case Kind::read_timestamp: return a | d;
+    case Kind::read_timestamp: return a | c | d;
+    case Kind::system_call: return c | 1u << 11;
     default: return 0;
     }
 }
@@ -133,6 +136,9 @@ bool ends_unit(OpKind kind) {
     case OpKind::call_indirect:
     case OpKind::jump_indirect:
     case OpKind::return_near:
+    case OpKind::system_call:
+    case OpKind::system_return:
+    case OpKind::change_access:
     case OpKind::fall_through: return true;
     default: return false;
     }

@@ -46,6 +46,13 @@ struct Window {
     bool used() const { return slot != none; }
 };
 
+// An immediate that is read from guest memory each time, because the guest patches it (mmu/patch_fields.h).
+struct Literal {
+    const u8* host = nullptr; // Null: the operation has none.
+    u8 size = 0;
+    bool field = false; // Is a patch field; else it has to become one before the unit is made.
+};
+
 struct Op {
     OpKind kind = OpKind::nothing;
     MemoryAccess access = MemoryAccess::none;
@@ -66,6 +73,7 @@ struct Op {
     u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;
+    Literal literal;
 
     // --- Set by jit/opt
     Window window;
@@ -81,7 +89,6 @@ void interpret_instead(Op& op);
 
 // What is the same for all of a unit's instructions.
 struct Surroundings {
-    u32 code_segment = 0;       // CodeSegments' number of CS.
     u64 code_base = 0;          // Of the code segment; 0 in 64-bit code. A sum with it is not cut to 32 bits.
     u8 stack_address_bytes = 8; // Of the stack pointer that counts.
     u8 stack_segment = cpu::Segment::flat;

@@ -12,7 +12,7 @@ using ir::OpKind;
 constexpr std::size_t most_rounds = 8, longest_loop = 64; // Rounds; operations in all of them.
 
 bool leads_back(const Op& op, const ir::Unit& unit) {
-    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear;
+    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host;
 }
 
 // What leads back leads on instead: the next round stands behind it.

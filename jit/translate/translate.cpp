@@ -272,6 +272,14 @@ bool as(Op& op, OpKind kind) {
     return true;
 }
 
+// STAC and CLAC, whose effect is `wanted`.
+bool as_access(Op& op, const Source& source, mmu::RightsMode wanted) {
+    if (!source.mode.is.ring0 || !source.mode.is.smap) return false;
+    if (source.mode.rights() == wanted) return as(op, OpKind::nothing);
+    op.target = op.next_rip();
+    return as(op, OpKind::change_access);
+}
+
 bool classify(Op& op, const Source& source) {
     switch (source.row.kind) {
     case RowKind::interpret: return false;
@@ -296,7 +304,13 @@ bool classify(Op& op, const Source& source) {
     case RowKind::swap_gs: return source.mode.is.ring0 && source.mode.code64() && as(op, OpKind::swap_gs);
     case RowKind::disable_interrupts: return source.mode.is.ring0 && as(op, OpKind::disable_interrupts);
     case RowKind::enable_interrupts: return source.mode.is.ring0 && as(op, OpKind::enable_interrupts);
-    case RowKind::read_timestamp: return !source.mode.is.timestamp_off && as(op, OpKind::read_timestamp);
+    case RowKind::read_timestamp: return !source.mode.timestamp_off() && as(op, OpKind::read_timestamp);
+    case RowKind::system_call: return source.mode.rights() == mmu::RightsMode::user && as(op, OpKind::system_call);
+    case RowKind::system_return:
+        return source.mode.is.ring0 && source.mode.rights() == mmu::RightsMode::supervisor && op.guest.operand_size == 8
+               && as(op, OpKind::system_return);
+    case RowKind::allow_access: return as_access(op, source, mmu::RightsMode::supervisor_ac);
+    case RowKind::forbid_access: return as_access(op, source, mmu::RightsMode::supervisor);
     case RowKind::push_flags: return as_push_flags(op, source);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
@@ -325,7 +339,8 @@ bool classify(Op& op, const Source& source) {
 
 bool ends(OpKind kind) {
     return kind == OpKind::interpret_and_leave || kind == OpKind::jump || kind == OpKind::call
-           || kind == OpKind::call_indirect || kind == OpKind::jump_indirect || kind == OpKind::return_near;
+           || kind == OpKind::call_indirect || kind == OpKind::jump_indirect || kind == OpKind::return_near
+           || kind == OpKind::system_call || kind == OpKind::system_return || kind == OpKind::change_access;
 }
 
 void make_interpreted(Op& op, const Form& form) {
@@ -345,7 +360,7 @@ void settle_shadows(ir::Unit& unit) {
         const OpKind next = last ? OpKind::fall_through : unit.ops[n + 1].kind;
         if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
             || next == OpKind::loop || next == OpKind::call || next == OpKind::fall_through
-            || next == OpKind::enable_interrupts
+            || next == OpKind::enable_interrupts || next == OpKind::change_access
             || (next == OpKind::interpret && (unit.ops[n + 1].guest.rep() || unit.ops[n + 1].guest.repne())))
             ir::interpret_instead(unit.ops[n]);
     }
@@ -353,16 +368,30 @@ void settle_shadows(ir::Unit& unit) {
 
 } // namespace
 
+UnitMode system_mode(UnitMode mode) {
+    mode.is.ring0 = true;
+    mode.set_rights(mmu::RightsMode::supervisor);
+    return mode;
+}
+UnitMode program_mode(UnitMode mode) {
+    mode.is.ring0 = false;
+    mode.set_rights(mmu::RightsMode::user);
+    return mode;
+}
+UnitMode access_mode(UnitMode mode, bool allowed) {
+    mode.set_rights(allowed ? mmu::RightsMode::supervisor_ac : mmu::RightsMode::supervisor);
+    return mode;
+}
+
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest) {
+                   const UnitMode& mode, unsigned longest, const PatchedCode& patched) {
     ir::Unit unit;
     unit.linear = linear;
     unit.physical = physical;
-    unit.ops.reserve(16);
+    unit.ops.reserve(24);
     if (!mode.code64()) {
         const u8 stack = segment_in(mode, cpu::Segment::ss);
-        unit.around = {mode.code_segment, mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack,
-                       static_cast<u8>(mode.is.unlimited)};
+        unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack, static_cast<u8>(mode.is.unlimited)};
     }
     while (unit.ops.size() < longest) {
         Op op;
@@ -376,6 +405,7 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         op.writes = row.written;
         op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
         if (!classify(op, source)) make_interpreted(op, form);
+        if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) break;
         unit.bytes += op.guest.length;
         unit.ops.push_back(op);
         if (ends(op.kind)) {

@@ -4,6 +4,8 @@
 #include "cpu/decode/decoder.h"
 #include "jit/code_segments.h"
 #include "jit/ir/unit.h"
+#include "jit/translate/patched.h"
+#include "mmu/address_spaces.h"
 
 #include <bit>
 #include <span>
@@ -21,13 +23,15 @@ struct UnitMode {
         u32 x87_transcendentals : 1 = 0; // On the host's unit: Switches::x87_transcendentals, the same for all units.
         u32 ring0 : 1 = 0;               // CPL 0; real mode too.
         u32 alone : 1 = 0;               // Each access has a check of its own (no ir::Window).
-        u32 timestamp_off : 1 = 0;       // RDTSC is not allowed (CR4.TSD).
+        u32 tsd : 1 = 0;                 // CR4.TSD.
+        u32 smap : 1 = 0;                // CR4.SMAP: STAC and CLAC change the rights mode.
+        u32 rights : 2 = 0;              // mmu::RightsMode, of memory accesses.
         // Outside 64-bit mode:
         u32 stack32 : 1 = 0;       // SS.B.
         u32 flat_segments : 6 = 0; // 1 << cpu::Segment of those that have no base, no limit, and all rights.
         u32 unlimited : 6 = 0;     // Of those that have a base, but no limit, and all rights.
         u32 paragraphs : 1 = 0;    // A segment load sets the base alone (real and virtual-8086 mode).
-        u32 reserved : 7 = 0;
+        u32 reserved : 4 = 0;
     } is;
     u32 code_base = 0, code_limit = ~u32{0}; // Of CS, outside 64-bit mode,
     u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.
@@ -35,16 +39,24 @@ struct UnitMode {
     bool code64() const { return decode.code_size == cpu::CodeSize::bits64; }
     bool vm86() const { return decode.real && !is.ring0; }
 
-    static constexpr unsigned segment_shift = 40; // In the key.
-    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << segment_shift; }
+    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << 40; }
+
+    mmu::RightsMode rights() const { return static_cast<mmu::RightsMode>(is.rights); }
+    void set_rights(mmu::RightsMode rights) { is.rights = static_cast<u32>(rights) & 3; }
+    bool timestamp_off() const { return is.tsd && !is.ring0; }
 };
+// The mode that SYSCALL goes to from a program, and back; that STAC goes to, and back.
+UnitMode system_mode(UnitMode mode);
+UnitMode program_mode(UnitMode mode);
+UnitMode access_mode(UnitMode mode, bool allowed);
 
 inline constexpr unsigned longest_unit = 64; // Guest instructions.
 
 // The unit of the code at `bytes`, of at most `longest` instructions, which ends at the end of its page or of the code
 // segment. `linear` is RIP plus the base of the code segment. A pure function of its arguments; an empty unit when the
-// first instruction cannot be part of any (it goes on past the bytes).
+// first instruction cannot be part of any (it goes on past the bytes, or depends on patched bytes in a way that has no
+// operation).
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest = longest_unit);
+                   const UnitMode& mode, unsigned longest = longest_unit, const PatchedCode& patched = {});
 
 } // namespace calque::jit

@@ -155,9 +155,114 @@ TEST_F(CodeTest, PagesThatWereOnlyReadNeedNoRendezvous) {
 
 // The pointer outlives the call: code that is marked while the instruction still holds it needs a rendezvous.
 TEST_F(CodeTest, APointerIntoAPageWithCodeCountsAsAWriter) {
+    Mmu other(memory.map, memory.log);
     decode(0x5100, 4);
     ASSERT_NE(mmu.host_for_write(LinearAddress(0x5000), 4), nullptr);
     EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+    memory.map.protect_code_page(PhysicalAddress(0x5000), &mmu);
+    EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+    ASSERT_NE(mmu.refill(LinearAddress(0x5800), 4, Access::write), nullptr); // Beside the code.
+    EXPECT_TRUE(memory.map.mark_code(PhysicalAddress(0x5800), 4));
+}
+
+// Nobody else decodes while this vCPU is in the middle of an instruction.
+TEST_F(CodeTest, TheOnlyVcpuNeedsNoRendezvousForWhatItWritesBesideCode) {
+    decode(0x5100, 4);
+    ASSERT_NE(mmu.host_for_write(LinearAddress(0x5000), 4), nullptr);
+    EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0x5000), 4));
+}
+
+// --- Patch fields (mmu/patch_fields.h)
+
+struct PatchFieldTest : CodeTest {
+    // Writes a 32-bit immediate of decoded code, again and again.
+    void patch(u64 address, int times) {
+        for (int n = 0; n < times; ++n) {
+            decode(address, 4);
+            ASSERT_TRUE(mmu.store(LinearAddress(address), static_cast<u32>(n)));
+        }
+    }
+    const u8* host(u64 address) { return memory.ram.data() + address; }
+    bool make_field(u64 address) {
+        const auto bytes = memory.map.patched_bytes(host(address), 4);
+        return bytes && memory.map.make_patch_field(*bytes);
+    }
+};
+
+TEST_F(PatchFieldTest, BytesThatAreWrittenOftenAreSeen) {
+    patch(0x5102, 4);
+    EXPECT_FALSE(memory.map.patched_bytes(host(0x5100), 8));
+    patch(0x5102, 4);
+    const auto bytes = memory.map.patched_bytes(host(0x5100), 8);
+    ASSERT_TRUE(bytes);
+    EXPECT_EQ(bytes->host, host(0x5102));
+    EXPECT_EQ(bytes->size, 4);
+    EXPECT_FALSE(bytes->field);
+    EXPECT_FALSE(memory.map.patched_bytes(host(0x5100), 2));
+    EXPECT_FALSE(memory.map.patched_bytes(host(0x5106), 2));
+    EXPECT_TRUE(memory.map.patched_bytes(host(0x5105), 1));
+}
+
+// An arena of code that is filled round and round writes the same bytes again each time, but not soon.
+TEST_F(PatchFieldTest, BytesThatAreWrittenAgainMuchLaterAreNot) {
+    for (int round = 0; round < 20; ++round) {
+        patch(0x5102, 1);
+        for (u64 other = 0; other < 100; ++other)
+            patch(0x6000 + other * 8, 1);
+    }
+    EXPECT_FALSE(memory.map.patched_bytes(host(0x5100), 8));
+}
+
+TEST_F(PatchFieldTest, AWriteWithinAFieldIsToldToNobody) {
+    patch(0x5102, 8);
+    ASSERT_TRUE(make_field(0x5102));
+    decode(0x5100, 16);
+    observer.ranges.clear();
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5102), u32{7}));
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5103), u16{7}));
+    memory.map.write_value(PhysicalAddress(0x5105), 7, 1);
+    EXPECT_EQ(mmu.refill(LinearAddress(0x5102), 4, Access::write), host(0x5102));
+    EXPECT_TRUE(observer.ranges.empty());
+    EXPECT_TRUE(memory.map.code_marked(PhysicalAddress(0x5100), 16));
+    EXPECT_EQ(memory.get<u8>(0x5105), 7);
+}
+
+// Whoever has cached the bytes before has to forget them.
+TEST_F(PatchFieldTest, MakingAFieldTells) {
+    patch(0x5102, 8);
+    decode(0x5100, 16);
+    observer.ranges.clear();
+    ASSERT_TRUE(make_field(0x5102));
+    EXPECT_EQ(observer.ranges, (std::vector<Range>{{0x5100, 0x80}}));
+    EXPECT_FALSE(memory.map.code_marked(PhysicalAddress(0x5100), 1));
+}
+
+TEST_F(PatchFieldTest, AWriteThatReachesBeyondAFieldEndsIt) {
+    for (const u64 at : {u64{0x50FF}, u64{0x5103}, u64{0x5140}}) {
+        patch(0x5102, 8);
+        ASSERT_TRUE(make_field(0x5102));
+        decode(0x5100, 0x60);
+        observer.ranges.clear();
+        ASSERT_TRUE(mmu.store(LinearAddress(at), u32{7}));
+        EXPECT_EQ(observer.ranges.size(), 1u) << std::hex << at;
+        EXPECT_FALSE(memory.map.touches_patch_field(host(0x5100), 16)) << std::hex << at;
+        decode(0x5100, 0x60);
+        ASSERT_TRUE(mmu.store(LinearAddress(0x5102), u32{7}));
+        EXPECT_EQ(observer.ranges.size(), 2u) << std::hex << at;
+    }
+}
+
+TEST_F(PatchFieldTest, AFieldIsOneAtEveryAlias) {
+    memory.map.set_regions({memory.ram_region(0, 0x100000), memory.ram_region(0xFFF00000, 0x10000, 0x8000)});
+    mmu.serve_requests();
+    patch(0x8102, 8);
+    ASSERT_TRUE(make_field(0x8102));
+    decode(0xFFF00100, 16);
+    observer.ranges.clear();
+    ASSERT_TRUE(mmu.store(LinearAddress(0x8102), u32{7}));
+    ASSERT_TRUE(mmu.store(LinearAddress(0xFFF00102), u32{8}));
+    EXPECT_TRUE(observer.ranges.empty());
+    EXPECT_EQ(memory.get<u32>(0x8102), 8u);
 }
 
 TEST_F(CodeTest, WalksThatSetBitsInMarkedTablesTell) {

@@ -201,8 +201,10 @@ class RandomGuest {
                 ASSERT_EQ(refilled, nullptr);
             } else if (access == Access::read || !memory_.map.page_has_code(found.address)) {
                 ASSERT_EQ(refilled, memory_.ram.data() + found.address.value);
-            } else {
-                ASSERT_EQ(refilled, nullptr);
+            } else if (refilled != nullptr) { // Beside the code.
+                ASSERT_EQ(refilled, memory_.ram.data() + found.address.value);
+                for (u64 n = 0; n < size; ++n)
+                    ASSERT_FALSE(memory_.map.code_marked(found.address + n, 1));
             }
         }
         const u8* const host = access == Access::write ? mmu_.host_for_write(LinearAddress(linear), size, privilege)

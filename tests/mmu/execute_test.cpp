@@ -338,7 +338,9 @@ TEST_F(RefillTest, StoresToPagesWithCodeTellNobody) {
     memory.map.add_observer(observer);
     EXPECT_FALSE(memory.map.mark_code(PhysicalAddress(0x1100), 16));
     EXPECT_EQ(refill(page + 0x100, 8, Access::write), nullptr);
-    EXPECT_EQ(refill(page + 0x800, 8, Access::write), nullptr); // Beside the code.
+    EXPECT_EQ(refill(page + 0x800, 8, Access::write), memory.ram.data() + 0x1800); // Beside the code.
+    EXPECT_EQ(refill(page + 0xFC, 8, Access::write), nullptr);                     // Partly.
+    EXPECT_EQ(refill(page + 0x800, page_size, Access::write), nullptr);
     EXPECT_NE(refill(page + 0x100, 8, Access::read), nullptr);
     EXPECT_FALSE(hits(page, Access::write));
     EXPECT_EQ(observer.told, 0);

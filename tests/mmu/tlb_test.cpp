@@ -239,33 +239,33 @@ TEST_F(TableTest, RegionsAreDroppedAtEverySize) {
     } while (table.grow());
 }
 
-TEST(TlbPool, ATableBelongsToItsKeyUntilItIsTaken) {
+TEST(TlbPool, TablesBelongToTheirKeyUntilTheyAreTaken) {
     TlbPool pool;
-    const auto take = [&](u64 key, u64 space) -> TlbTable& { return pool.take(key, 1, space, pool.find(key)); };
+    const auto take = [&](u64 key, u64 space) -> TlbTable& { return *pool.select(key, space)[1]; };
     const auto fill = [](TlbTable& table) {
         table.fill(0x5000, {.read = true, .write = true, .execute = true, .host = nullptr, .frame = {}});
     };
     for (u64 n = 0; n < TlbPool::count; ++n) {
         fill(take(3 * n, n / 2));
-        ASSERT_EQ(pool.in_use(), n + 1);
+        ASSERT_EQ(pool.in_use(), (n + 1) * rights_modes);
     }
-    (void)pool.find(0); // Used again: not the oldest any more.
-    TlbTable* const second = pool.find(3)[1];
-    ASSERT_NE(second, nullptr);
-    const TlbPool::Tables kept{nullptr, second, nullptr};
-    TlbTable& taken = pool.take(3000, 0, 77, kept);
-    EXPECT_EQ(pool.find(6)[1], nullptr); // The least recently used that was not kept.
-    EXPECT_EQ(pool.find(3000)[0], &taken);
-    EXPECT_FALSE(taken.holds(0x5000));
-    EXPECT_TRUE(pool.find(0)[1]->holds(0x5000));
-    EXPECT_EQ(pool.in_use(), TlbPool::count);
-    pool.release(0);
-    EXPECT_EQ(pool.find(0)[1], nullptr);
-    EXPECT_EQ(pool.find(3)[1], nullptr);
-    EXPECT_EQ(pool.in_use(), TlbPool::count - 2);
+    EXPECT_TRUE(take(0, 0).holds(0x5000)); // Used again: not the oldest any more.
+    const TlbPool::Tables taken = pool.select(3000, 77);
+    EXPECT_FALSE(pool.has(3)); // The least recently used.
+    EXPECT_FALSE(taken[1]->holds(0x5000));
+    EXPECT_EQ(reinterpret_cast<u8*>(taken[1]) - reinterpret_cast<u8*>(taken[0]), tlb_table_size);
+    EXPECT_EQ(reinterpret_cast<u8*>(taken[2]) - reinterpret_cast<u8*>(taken[1]), tlb_table_size);
+    EXPECT_EQ(pool.select(3000, 77), taken);
+    EXPECT_TRUE(take(0, 0).holds(0x5000));
+    EXPECT_EQ(pool.in_use(), TlbPool::count * rights_modes);
+    pool.release(1); // 6 and 9.
+    EXPECT_TRUE(pool.has(0));
+    EXPECT_FALSE(pool.has(6));
+    EXPECT_FALSE(pool.has(9));
+    EXPECT_EQ(pool.in_use(), (TlbPool::count - 2) * rights_modes);
     u64 of_space = 0;
     pool.for_each_of(4, [&](TlbTable&) { ++of_space; });
-    EXPECT_EQ(of_space, 2u);
+    EXPECT_EQ(of_space, 2 * rights_modes);
     pool.release_all();
     EXPECT_EQ(pool.in_use(), 0u);
 }

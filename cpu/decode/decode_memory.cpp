@@ -1,0 +1,168 @@
+#include "cpu/decode/decode_memory.h"
+
+#include "base/bits.h"
+
+#include <bit>
+#include <cstring>
+
+namespace calque::cpu {
+
+namespace {
+
+// One bit per opcode that has ModRM (SDM volume 2, tables ). A wrong bit costs time only: what does not add
+// up is not remembered.
+using OpcodeSet = std::array<u32, 8>;
+constexpr bool has(const OpcodeSet& set, u8 opcode) { return set[opcode / 32] >> opcode % 32 & 1; }
+constexpr OpcodeSet modrm_one_byte{0x0F0F0F0F, 0x0F0F0F0F, 0x00000000, 0x00000A0C,
+                                   0x0000FFFF, 0x00000000, 0xFF0F00F3, 0xC0C00000};
+constexpr OpcodeSet modrm_0f{0xFFFFA00F, 0xFF00FFFF, 0xFFFFFFFF, 0xFF7FFFFF,
+                             0xFFFF0000, 0xFFFFF8F8, 0xFFFF00FF, 0xFFFFFFFF};
+
+// Prefixes, VEX, EVEX, XOP and 0F; the escapes behind 0F.
+constexpr OpcodeSet other_one_byte{1u << 15, 0x40404040, 0xFFFF, 0x000000F4, 1u << 15, 0, 0x00000030, 0x000D0000};
+constexpr OpcodeSet other_0f{0, 1u << 24 | 1u << 26, 0, 0, 0, 0, 0, 0};
+
+class Scanner {
+  public:
+    Scanner(std::span<const u8> bytes, const DecodeMode& mode) : bytes_(bytes), mode_(mode) {}
+
+    InstructionHead head() {
+        bool small_address = mode_.code_size == CodeSize::bits16;
+        u8 byte = next();
+        while (is_prefix(byte)) {
+            if (byte == 0x67) small_address = mode_.code_size == CodeSize::bits32;
+            byte = next();
+        }
+        const bool modrm = opcode(byte);
+        if (modrm) operand(next(), small_address && mode_.code_size != CodeSize::bits64);
+        if (bad_ || length_ > 8) return {};
+        InstructionHead head;
+        for (unsigned n = 0; n < length_; ++n)
+            head.bytes |= u64{bytes_[n]} << 8 * n;
+        head.length = length_;
+        return head;
+    }
+
+  private:
+    u8 next() {
+        if (length_ < bytes_.size() && length_ < 9) return bytes_[length_++];
+        bad_ = true;
+        return 0;
+    }
+    bool is_prefix(u8 byte) const {
+        switch (byte) {
+        case 0x26:
+        case 0x2E:
+        case 0x36:
+        case 0x3E:
+        case 0x64:
+        case 0x65:
+        case 0x66:
+        case 0x67:
+        case 0xF0:
+        case 0xF2:
+        case 0xF3: return true;
+        default: return mode_.code_size == CodeSize::bits64 && (byte & 0xF0) == 0x40;
+        }
+    }
+    // Whether ModRM follows.
+    bool opcode(u8 byte) {
+        const bool vex =
+            (byte == 0xC4 || byte == 0xC5)
+            && (mode_.code_size == CodeSize::bits64 || (length_ < bytes_.size() && (bytes_[length_] & 0xC0) == 0xC0));
+        if (byte == 0x62 || byte == 0x8F) { // EVEX, XOP.
+            bad_ = true;
+            return false;
+        }
+        if (vex) {
+            next();
+            if (byte == 0xC4) next();
+            return next() != 0x77 || byte == 0xC4; // VZEROUPPER.
+        }
+        if (byte != 0x0F) return has(modrm_one_byte, byte);
+        byte = next();
+        if (byte != 0x38 && byte != 0x3A) return has(modrm_0f, byte);
+        next();
+        return true;
+    }
+    void operand(u8 modrm, bool small_address) {
+        if (modrm < 0xC0 && (modrm & 7) == 4 && !small_address) next();
+    }
+
+    std::span<const u8> bytes_;
+    const DecodeMode& mode_;
+    u8 length_ = 0;
+    bool bad_ = false;
+};
+
+u64 little_endian(const u8* from, unsigned size) {
+    u64 value = 0;
+    std::memcpy(&value, from, size);
+    if constexpr (std::endian::native == std::endian::big) value = __builtin_bswap64(value);
+    return value;
+}
+u64 sign_extended(u64 value, unsigned size) {
+    const unsigned unused = 64 - 8 * size;
+    return static_cast<u64>(static_cast<i64>(value << unused) >> unused);
+}
+
+void put_tail(const DecodeMemory::Tail& tail, const u8* at, Instruction& out) {
+    if (tail.displacement != 0)
+        out.displacement = static_cast<i32>(sign_extended(little_endian(at, tail.displacement), tail.displacement));
+    if (tail.immediate == 0) return;
+    const u64 immediate = little_endian(at + tail.displacement, tail.immediate);
+    out.immediate = tail.immediate_signed ? sign_extended(immediate, tail.immediate) : immediate;
+}
+
+} // namespace
+
+// The commonest in 64-bit code: at most REX before the opcode, of one byte or after 0F. Nothing: it is another.
+static InstructionHead short_head(const u8* bytes) {
+    u8 length = (bytes[0] & 0xF0) == 0x40;
+    u8 opcode = bytes[length++];
+    bool modrm;
+    if (opcode == 0x0F) {
+        opcode = bytes[length++];
+        if (has(other_0f, opcode)) return {};
+        modrm = has(modrm_0f, opcode);
+    } else {
+        if (has(other_one_byte, opcode)) return {};
+        modrm = has(modrm_one_byte, opcode);
+    }
+    if (modrm) {
+        const u8 value = bytes[length++];
+        if (value < 0xC0 && (value & 7) == 4) ++length;
+    }
+    return {little_endian(bytes, 8) & low_mask(8u * length), length};
+}
+
+InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode) {
+    if (mode.code_size == CodeSize::bits64 && bytes.size() >= 8) {
+        const InstructionHead head = short_head(bytes.data());
+        if (head.length != 0) return head;
+    }
+    return Scanner(bytes, mode).head();
+}
+
+bool DecodeMemory::recall(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
+                          Instruction& out, Form* form) const {
+    const Entry& entry = entries_[slot(head.bytes, mode.key())];
+    if (entry.head != head.bytes || entry.head_length != head.length || entry.mode != mode.key()
+        || entry.record.length > bytes.size())
+        return false;
+    out = entry.record;
+    put_tail(entry.tail, bytes.data() + head.length, out);
+    if (form) *form = entry.form;
+    return true;
+}
+
+void DecodeMemory::remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
+                            const Tail& tail, const Instruction& record, const Form& form) {
+    if (record.length != head.length + tail.displacement + tail.immediate || tail.displacement > 4) return;
+    Instruction again = record;
+    put_tail(tail, bytes.data() + head.length, again);
+    if (again.displacement != record.displacement || again.immediate != record.immediate) return;
+    entries_[slot(head.bytes, mode.key())] = {head.bytes, head.length, static_cast<u8>(mode.key()), tail, form, record};
+}
+
+} // namespace calque::cpu

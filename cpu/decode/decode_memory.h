@@ -1,0 +1,54 @@
+// What was decoded lately, in front of Zydis: instructions that differ only in displacement and immediate decode to the
+// same record but for these two. Included in cpu/decode only.
+#pragma once
+
+#include "cpu/decode/decoder.h"
+
+#include <optional>
+#include <vector>
+
+namespace calque::cpu {
+
+// An instruction up to and with ModRM and SIB: its prefixes, opcode and these, as they lie in memory. No such head is
+// the beginning of another, so zeros behind it take nothing away.
+struct InstructionHead {
+    u64 bytes = 0;
+    u8 length = 0; // 0: longer than fits, or of an encoding that is left to Zydis.
+};
+InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode);
+
+class DecodeMemory {
+  public:
+    // How the displacement and the immediate lie behind the head, sizes in bytes.
+    struct Tail {
+        u8 displacement = 0;
+        u8 immediate = 0;
+        bool immediate_signed = false;
+    };
+
+    explicit DecodeMemory(std::size_t entries) : entries_(entries) {} // A power of two.
+
+    // False when it does not know the head, or the instruction goes on past the bytes.
+    bool recall(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes, Instruction& out,
+                Form* form) const;
+    // An instruction that Zydis has decoded. Nothing is kept of one whose parts do not add up to its length.
+    void remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes, const Tail& tail,
+                  const Instruction& record, const Form& form);
+
+  private:
+    struct Entry {
+        u64 head = 0;
+        u8 head_length = 0; // 0: empty.
+        u8 mode = 0;
+        Tail tail;
+        Form form;
+        Instruction record;
+    };
+    std::size_t slot(u64 head, u64 mode) const {
+        return ((head ^ mode << 60) * 0x9E37'79B9'7F4A'7C15 >> 40) & (entries_.size() - 1);
+    }
+
+    std::vector<Entry> entries_;
+};
+
+} // namespace calque::cpu
