@@ -245,11 +245,14 @@ void UnitEmitter::emit_loop(const ir::Op& op) {
     a_.bind(other);
 }
 
-// The target of a computed jump. What is beyond the code segment's limit is not in the target cache, which is for code
-// of this segment alone.
+// The target of a computed jump, as the target cache knows it (Engine::target_key). What is beyond the code segment's
+// limit is not there.
 void UnitEmitter::rip_to_linear() {
-    const u64 base = request_.unit.around.code_base;
-    if (base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(base)));
+    const ir::Surroundings& around = request_.unit.around;
+    if (around.code_base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(around.code_base)));
+    if (around.code_segment == 0) return;
+    a_.mov(t1, Imm(u64{around.code_segment} << 32));
+    a_.lea(t0, x86::ptr(t0, t1));
 }
 
 void UnitEmitter::load(const x86::Gpq& to, const x86::Mem& from, u32 bytes) {

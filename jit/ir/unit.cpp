@@ -47,6 +47,7 @@ void interpret_instead(Op& op) {
     interpreted.kind = OpKind::interpret;
     interpreted.rip = op.rip;
     interpreted.guest = op.guest;
+    interpreted.literal = op.literal;
     interpreted.x87_state = op.x87_state;
     interpreted.reads = interpreted.writes = all_flags;
     op = interpreted;

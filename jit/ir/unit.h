@@ -89,6 +89,7 @@ void interpret_instead(Op& op);
 
 // What is the same for all of a unit's instructions.
 struct Surroundings {
+    u32 code_segment = 0;       // CodeSegments' number of CS.
     u64 code_base = 0;          // Of the code segment; 0 in 64-bit code. A sum with it is not cut to 32 bits.
     u8 stack_address_bytes = 8; // Of the stack pointer that counts.
     u8 stack_segment = cpu::Segment::flat;

@@ -391,7 +391,8 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     unit.ops.reserve(24);
     if (!mode.code64()) {
         const u8 stack = segment_in(mode, cpu::Segment::ss);
-        unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack, static_cast<u8>(mode.is.unlimited)};
+        unit.around = {mode.code_segment, mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack,
+                       static_cast<u8>(mode.is.unlimited)};
     }
     while (unit.ops.size() < longest) {
         Op op;

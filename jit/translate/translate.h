@@ -39,7 +39,8 @@ struct UnitMode {
     bool code64() const { return decode.code_size == cpu::CodeSize::bits64; }
     bool vm86() const { return decode.real && !is.ring0; }
 
-    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << 40; }
+    static constexpr unsigned segment_shift = 40; // In the key.
+    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << segment_shift; }
 
     mmu::RightsMode rights() const { return static_cast<mmu::RightsMode>(is.rights); }
     void set_rights(mmu::RightsMode rights) { is.rights = static_cast<u32>(rights) & 3; }
