@@ -19,12 +19,15 @@ constexpr PackedFlags no_flags = 0x0200;
 
 } // namespace
 
-// EFER.SCE; and no x87 instruction waits to be noted with CS as it is. T1: the state.
+// EFER.SCE; DF is clear (JitContext::direction stays); and no x87 instruction waits to be noted with CS as it is. T1:
+// the state.
 void UnitEmitter::check_system_calls(Label off) {
     a_.cmp(CALQUE_CONTEXT(x87_instruction), 0);
     a_.long_().jne(off);
     a_.cmp(CALQUE_CONTEXT(x87_data_segment), 0);
     a_.long_().jne(off);
+    a_.cmp(CALQUE_CONTEXT(direction), 0);
+    a_.long_().jl(off);
     a_.mov(t1, CALQUE_CONTEXT(state));
     a_.test(state_at(offsetof(cpu::CpuState, efer), 1), static_cast<i32>(cpu::efer_sce));
     a_.long_().jz(off);

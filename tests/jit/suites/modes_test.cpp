@@ -190,6 +190,23 @@ TEST(JitModes, StringsGoDownAfterStd) {
     EXPECT_EQ(b.peek<u16>(data_at + 0x13), 0x3322u);
 }
 
+TEST(JitModes, StringsGoUpAfterASystemCallThatClearsTheDirection) {
+    Board b(Board::Mode::long64);
+    CpuState& s = b.state();
+    s.efer |= efer_sce;
+    s.star = u64{kernel_code} << 32 | u64{kernel_data} << 48;
+    s.lstar = second_code_at;
+    s.fmask = flag_df;
+    b.bytes(second_code_at, {0xAC, 0x48, 0x0F, 0x07}); // LODSB; SYSRETQ
+    b.enter_user();
+    b.cpu().update_mode();
+    b.gpr(rbx) = 20;
+    b.gpr(rsi) = data_at;
+    b.program({0xFD, 0x0F, 0x05, 0xFF, 0xCB, 0x75, 0xF9, 0xF4}); // STD; SYSCALL; DEC EBX; JNZ -7; HLT
+    EXPECT_EQ(b.run_to_handler(), gp);
+    EXPECT_EQ(b.gpr(rsi), data_at + 20);
+}
+
 TEST(JitModes, VzeroallOf32BitCodeKeepsTheUpperRegisters) {
     Board b(Board::Mode::protected32);
     b.state().cr4 |= cr4_osfxsr | cr4_osxsave;
