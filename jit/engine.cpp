@@ -68,6 +68,7 @@ Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
       cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk}),
       context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
+    if (options_.perf_map) perf_map_ = std::make_unique<PerfMap>();
     handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
     memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
@@ -370,6 +371,10 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         if (log_.on(Channel::jit)) trace_unit(unit, emitted);
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
+        if (perf_map_) {
+            const TranslatedUnit& made = cache_.unit(number);
+            perf_map_->add(made.code, made.code_bytes, rip.value, mode.rights() != mmu::RightsMode::user);
+        }
         if (!memory_.code_marked(page.address, here)
             || (second.bytes != 0 && !memory_.code_marked(second.address, second.bytes))) {
             cache_.kill(number);

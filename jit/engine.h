@@ -8,6 +8,7 @@
 #include "cpu/interpreter.h"
 #include "jit/cache/code_cache.h"
 #include "jit/context.h"
+#include "jit/debug/perf_map.h"
 #include "jit/opt/passes.h"
 #include "jit/translate/translate.h"
 
@@ -25,6 +26,7 @@ struct EngineOptions {
     std::size_t code_bytes = std::size_t{56} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
+    bool perf_map = false; // Name translated code for perf.
 };
 
 struct EngineCounters {
@@ -121,6 +123,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     mmu::PhysicalMap& memory_;
     Log& log_;
     EngineOptions options_;
+    std::unique_ptr<PerfMap> perf_map_;
     cpu::Interpreter interpreter_;
     CodeCache cache_;
     ContextMemory context_memory_;

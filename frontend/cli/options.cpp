@@ -78,7 +78,18 @@ Result<void> accel_option(Options& o, const std::string& text) {
         if (*number > most) return error("-accel {}={}: at most {}", key, *number, most);
         *value = static_cast<u32>(*number);
     }
-    return kv->rest("thread, tb-size, hot-after, longest-unit");
+    auto& t = o.machine.translator;
+    for (const auto& [key, value] : {std::pair{"check-elimination", &t.check_elimination},
+                                     std::pair{"flag-liveness", &t.flag_liveness},
+                                     std::pair{"loop-unrolling", &t.loop_unrolling},
+                                     std::pair{"patch-fields", &t.patch_fields}, std::pair{"x87", &t.x87},
+                                     std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}}) {
+        const auto on = kv->take_bool(key, *value);
+        if (!on) return on.error();
+        *value = *on;
+    }
+    return kv->rest("thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, "
+                    "patch-fields, x87, verify, perf-map");
 }
 
 Result<void> cpu_option(Options& o, const std::string& text) {
@@ -274,7 +285,7 @@ Result<void> append_channels(Options& o, const std::string& text) {
 const std::array options_table{
     Option{"machine", "pc[,hpet=on|off]", "the machine: pc", machine_option},
     Option{"M", "pc", "", machine_option},
-    Option{"accel", "tcg|interp", "how guest code runs", accel_option},
+    Option{"accel", "jit|tcg|interp", "how guest code runs", accel_option},
     Option{"cpu", "max[,+feature,-feature]", "the guest's CPU (-cpu help lists models and features)", cpu_option},
     Option{"smp", "N", "number of CPUs, 1 to 255", smp_option},
     Option{"m", "SIZE", "memory, for example 512M or 4G (128M)", memory_option},

@@ -38,6 +38,13 @@ void Vcpu::choose_engine() {
     const MachineConfig::Translator& wanted = services_.translator;
     if (wanted.hot_after) options.hot_after = static_cast<i32>(wanted.hot_after);
     if (wanted.longest_unit) options.longest_unit = wanted.longest_unit;
+    options.switches.check_elimination = wanted.check_elimination;
+    options.switches.flag_liveness = wanted.flag_liveness;
+    options.switches.loop_unrolling = wanted.loop_unrolling;
+    options.switches.patch_fields = wanted.patch_fields;
+    options.switches.x87 = wanted.x87;
+    options.switches.verify = wanted.verify;
+    options.perf_map = wanted.perf_map;
     auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log, options);
     translator_ = translator.get();
     engine_ = std::move(translator);

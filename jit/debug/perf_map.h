@@ -1,0 +1,27 @@
+// /tmp/perf-PID.map: names for pieces of translated code, as `perf report` and `perf top` read them (Linux,
+// tools/perf/Documentation/jit-interface.txt). One file for the process, whichever vCPU adds to it.
+#pragma once
+
+#include "base/types.h"
+
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+
+namespace calque::jit {
+
+class PerfMap {
+  public:
+    PerfMap(); // Adds to the file, if it can be written.
+    bool open() const { return file_ != nullptr; }
+    // A unit: where its code runs, and the guest's linear address.
+    void add(const std::byte* code, std::size_t bytes, u64 linear, bool supervisor);
+
+  private:
+    struct Close {
+        void operator()(std::FILE* file) const { std::fclose(file); }
+    };
+    std::unique_ptr<std::FILE, Close> file_;
+};
+
+} // namespace calque::jit
