@@ -55,6 +55,7 @@ struct JitContext {
                                          // allowed: the handlers know.
     };
     Segment segments[6] = {};
+    i64 direction = 1;                  // Of strings: -1 while DF is set.
     u64 x87_instruction = 0;            // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
     u64 x87_data = 0;                   // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.

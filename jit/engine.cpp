@@ -115,7 +115,7 @@ void Engine::forget_all() {
 void Engine::kill(PhysicalAddress address, u64 length) {
     if (!cache_.kill(address, length)) return;
     for (const UnitKey& key : cache_.last_killed())
-        cpu_->mmu.forget_target(LinearAddress(key.linear));
+        cpu_->mmu.forget_target(target_key(key.mode, LinearAddress(key.linear)));
 }
 
 void Engine::serve_code_events() {
@@ -219,11 +219,23 @@ void Engine::describe_segments(UnitMode& mode) {
     mode.code_base = static_cast<u32>(code.base);
     mode.code_limit = code.limit;
     mode.code_segment = code_segments_.number(mode.code_base, mode.code_limit);
-    if (mode.decode.real) return;
-    for (const unsigned n : {cpu::es, cpu::ss, cpu::ds}) {
+    if (mode.decode.real) {
+        constexpr u16 size_bits = 0xC000; // D/B and G, as protected mode left them.
+        mode.is.paragraphs = 1;
+        for (const unsigned n : {cpu::es, cpu::ds, cpu::fs, cpu::gs}) {
+            const cpu::SegmentRegister& s = cpu_->state.segment[n];
+            const bool usual = mode.is.ring0 ? (s.rights & ~size_bits) == 0x93 : s.rights == 0xF3 && s.limit == 0xFFFF;
+            if (!usual) mode.is.paragraphs = 0;
+        }
+        return;
+    }
+    for (unsigned n = cpu::es; n <= cpu::gs; ++n) {
         const cpu::SegmentRegister& s = cpu_->state.segment[n];
-        const bool flat = s.base == 0 && s.limit == ~u32{0} && s.present() && s.writable() && !s.expand_down();
-        if (flat) mode.is.flat_segments |= 1u << n;
+        if (s.limit != ~u32{0} || !s.present() || !s.writable() || s.expand_down()) continue;
+        if (s.base == 0 && n != cpu::fs && n != cpu::gs) // Those have one now and then.
+            mode.is.flat_segments |= 1u << n;
+        else
+            mode.is.unlimited |= 1u << n;
     }
 }
 
@@ -248,6 +260,15 @@ UnitMode Engine::unit_mode() {
     return mode;
 }
 
+// The target cache keeps code of several code segments.
+LinearAddress Engine::target_key(u64 mode_key, LinearAddress address) {
+    return LinearAddress(address.value | (mode_key >> UnitMode::segment_shift) << 32);
+}
+
+void Engine::remember_target(u64 mode_key, LinearAddress address, u32 unit) {
+    cpu_->mmu.remember_target(target_key(mode_key, address), cache_.unit(unit).at(cache_.unit(unit).entry_packed));
+}
+
 std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
     const u32 page_id = cpu.mmu.execute_id(linear);
     if (page_id == 0) return std::nullopt;
@@ -261,8 +282,9 @@ std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
 
 // How long code that is rewritten again and again is still to be interpreted.
 i32 Engine::wait_at_rip(Cpu& cpu) {
+    const auto linear = code_address();
     mmu::Mmu::CodePage page;
-    if (!cpu.mmu.fetch(LinearAddress(cpu.state.rip()), page) || !page.host) return 0;
+    if (!linear || !cpu.mmu.fetch(*linear, page) || !page.host) return 0;
     return cache_.wait(page.address, options_.hot_after);
 }
 
@@ -287,7 +309,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
     const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
     const u64 at = code_base() + cpu.state.rip();
-    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host};
+    PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host,
+                        !options_.switches.patch_fields};
     mmu::Mmu::CodePage second_page;
     for (;;) {
         SecondPage second;
@@ -352,7 +375,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             cache_.kill(number);
             continue;
         }
-        if (!mode.is.alone) cpu.mmu.remember_target(rip, cache_.unit(number).at(cache_.unit(number).entry_packed));
+        if (!mode.is.alone) remember_target(mode.key(), rip, number);
         return number;
     }
 }
@@ -374,6 +397,7 @@ void Engine::load_context(Cpu& cpu) {
     context_.flags = pack(cpu::arithmetic_bits(cpu.state.lazy));
     context_.fs_base = cpu.state.segment[cpu::Segment::fs].base;
     context_.gs_base = cpu.state.segment[cpu::Segment::gs].base;
+    context_.direction = cpu.state.rflags & cpu::flag_df ? -1 : 1;
     if (!cpu.mode.mode64) load_segments(cpu);
     const mmu::TlbTable* const first = &cpu.mmu.first_table();
     if (first != table_) {
@@ -383,9 +407,10 @@ void Engine::load_context(Cpu& cpu) {
     note_table_sizes();
     mmu::TlbTable* const table = cpu.mmu.view().table;
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
-    if (*code_key != mode_key_) {
+    const u64 kind = mode_key_ & ((u64{1} << UnitMode::segment_shift) - 1);
+    if (*code_key != kind) {
         cpu.mmu.forget_targets();
-        *code_key = mode_key_;
+        *code_key = kind;
     }
 }
 
@@ -418,13 +443,13 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
     if (!rip) return nullptr;
     const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(
         reinterpret_cast<const std::byte*>(cpu.mmu.view().table) + mmu::tlb_targets_offset);
-    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(rip->value)];
-    if (target.linear == rip->value) return target.code;
+    const LinearAddress key = target_key(mode_key_, *rip);
+    const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(key.value)];
+    if (target.linear == key.value) return target.code;
     const auto unit = find(cpu, *rip);
     if (!unit) return nullptr;
-    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
-    cpu.mmu.remember_target(*rip, code);
-    return code;
+    remember_target(mode_key_, *rip, *unit);
+    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
 }
 
 void Engine::execute(Cpu& cpu, const void* code) {
@@ -466,8 +491,9 @@ void Engine::note_table_sizes() {
 // What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
 u8* Engine::read_across_pages(LinearAddress address, u64 size) {
     const u64 first = page_size - address.page_offset();
-    const bool beyond = !cpu_->mode.mode64 && (address.value + size - 1) >> 32 != 0; // The segment's limit comes first.
-    if (first >= size || beyond) return nullptr;
+    if (first >= size) return nullptr;
+    // Over the end of 4 GiB: beyond any limit, or around to 0.
+    if (!cpu_->mode.mode64 && (address + size).value >> 32 != 0) return nullptr;
     const u8* const low = cpu_->mmu.refill(address, first, mmu::Access::read);
     const u8* const high = low ? cpu_->mmu.refill(address + first, size - first, mmu::Access::read) : nullptr;
     if (!high) return nullptr;
@@ -632,7 +658,8 @@ bool Engine::second_page_there(Cpu& cpu, u32 number) {
     if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, cache_.unit(number).second.id))
         return true;
     cache_.kill(number);
-    cpu.mmu.forget_target(LinearAddress(cache_.unit(number).key.linear));
+    const UnitKey& key = cache_.unit(number).key;
+    cpu.mmu.forget_target(target_key(key.mode, LinearAddress(key.linear)));
     return false;
 }
 

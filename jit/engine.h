@@ -22,7 +22,7 @@ namespace calque::jit {
 
 struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
-    std::size_t code_bytes = std::size_t{48} << 20; // Reserved for code.
+    std::size_t code_bytes = std::size_t{56} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
 };
@@ -97,6 +97,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     i32 wait_at_rip(cpu::Cpu& cpu);
     bool make_patch_fields(const ir::Unit& unit);
     bool decode_again(const Site& site);
+    static LinearAddress target_key(u64 mode_key, LinearAddress address);
+    void remember_target(u64 mode_key, LinearAddress address, u32 unit);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;

@@ -36,7 +36,8 @@ struct TlbEntry {
 };
 static_assert(sizeof(TlbEntry) == 32 && std::is_standard_layout_v<TlbEntry>);
 
-// Where translated code for a linear address is. Empty when the slot is not that of `linear`.
+// Where translated code for a linear address is. Empty when the slot is not that of `linear`. Outside 64-bit mode
+// addresses have 32 bits: above them whoever remembers targets may tell kinds of code apart.
 struct TlbTarget {
     u64 linear;
     const void* code;

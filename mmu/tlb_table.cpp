@@ -186,7 +186,8 @@ void TlbTable::drop_targets_of_page(u64 page) {
         const u64 begin = first + static_cast<u64>(std::countr_zero(chunks)) * tlb_target_chunk;
         for (u64 k = begin; k < begin + tlb_target_chunk; ++k) {
             const u64 n = k & (tlb_target_count - 1);
-            if (targets()[n].linear - page < page_size) targets()[n] = {empty_target(n), nullptr};
+            const u64 distance = targets()[n].linear - page;
+            if (static_cast<u32>(distance) < page_size) targets()[n] = {empty_target(n), nullptr};
         }
     }
 }
@@ -197,9 +198,13 @@ void TlbTable::drop_targets(u64 first, u64 length) {
         return drop_targets_of_page(first);
     }
     const u64 from = first - page_size;
+    const auto matches = [&](u64 linear) { // Whatever stands above 32 bits.
+        const u64 distance = linear - from;
+        return distance < length + page_size || static_cast<u32>(distance) < length + page_size;
+    };
     for_each_target_group([&](u64 begin) {
         for (u64 n = begin; n < begin + tlb_target_group; ++n)
-            if (targets()[n].linear - from < length + page_size) targets()[n] = {empty_target(n), nullptr};
+            if (matches(targets()[n].linear)) targets()[n] = {empty_target(n), nullptr};
     });
 }
 

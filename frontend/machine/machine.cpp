@@ -8,6 +8,7 @@
 #include "frontend/machine/registers.h"
 
 #include <algorithm>
+#include <filesystem>
 
 namespace calque::machine {
 
@@ -200,9 +201,17 @@ Result<void> Machine::power_on() {
     request.kernel = kernel_;
     request.kernel_name = config_.kernel;
     request.command_line = config_.append;
+    if (initrd_.empty() && !config_.initrd.empty()) { // Given back below.
+        auto initrd = read_host_file(config_.initrd, "-initrd", largest_image);
+        if (!initrd) return initrd.error();
+        initrd_ = std::move(*initrd);
+    }
     if (!initrd_.empty()) request.modules.push_back({initrd_, config_.initrd, {}});
     auto boot = firmware::direct_boot(*memory_, description, request);
     if (!boot) return boot.error();
+    // The guest has its copy. A reset reads the file again, unless it can be read only once.
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(config_.initrd, ignored)) initrd_ = {};
     for (const std::string& note : boot->notes)
         fmt::print(stderr, "calque: {}\n", note);
     apply(*boot);

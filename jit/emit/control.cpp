@@ -223,7 +223,8 @@ void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_loop(const ir::Op& op) {
-    if (flags_ != FlagsIn::packed) flags_to_host();
+    const bool by_flag = op.condition != 0;
+    if (by_flag || flags_ != FlagsIn::packed) flags_to_host();
     if (recipe_.uses(cpu::rcx)) recipe_.kind = FlagRecipe::Kind::none;
     switch (op.guest.address_bytes()) {
     case 8: a_.lea(x86::rcx, x86::ptr(x86::rcx, -1)); break;
@@ -233,19 +234,25 @@ void UnitEmitter::emit_loop(const ir::Op& op) {
         a_.mov(x86::cx, t1.r16());
         break;
     }
-    const Label done = a_.newLabel();
+    const Label done = a_.newLabel(), other = a_.newLabel();
+    constexpr u8 zero = 4;
+    if (by_flag) a_.long_().j(op.condition == zero ? x86::CondCode::kNE : x86::CondCode::kE, other);
     jump_if_count_zero(op, done);
     a_.mov(x86::rcx, t1);
     leave_to(op.target, op.rip);
     a_.bind(done);
     a_.mov(x86::rcx, t1);
+    a_.bind(other);
 }
 
-// The target of a computed jump. What is beyond the code segment's limit is not in the target cache, which is for code
-// of this segment alone.
+// The target of a computed jump, as the target cache knows it (Engine::target_key). What is beyond the code segment's
+// limit is not there.
 void UnitEmitter::rip_to_linear() {
-    const u64 base = request_.unit.around.code_base;
-    if (base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(base)));
+    const ir::Surroundings& around = request_.unit.around;
+    if (around.code_base != 0) a_.lea(t0d, x86::ptr(t0, static_cast<i32>(around.code_base)));
+    if (around.code_segment == 0) return;
+    a_.mov(t1, Imm(u64{around.code_segment} << 32));
+    a_.lea(t0, x86::ptr(t0, t1));
 }
 
 void UnitEmitter::load(const x86::Gpq& to, const x86::Mem& from, u32 bytes) {

@@ -12,15 +12,18 @@ x86::Mem state_at(std::size_t offset, u32 size = 8) { return x86::ptr(t1, static
 constexpr std::size_t rflags_at = offsetof(cpu::CpuState, rflags);
 constexpr i32 arithmetic = static_cast<i32>(cpu::arithmetic_flags);
 // What changes how code runs: left to the handlers.
-constexpr i32 special = static_cast<i32>(cpu::flag_tf | cpu::flag_ac);
+constexpr i32 special = static_cast<i32>(cpu::flag_tf | cpu::flag_ac | cpu::flag_df);
 // The bits of R11 that SYSRET loads (SDM volume 2, SYSRET).
 constexpr i32 loaded_flags = 0x3C7FD7;
 constexpr PackedFlags no_flags = 0x0200;
 
 } // namespace
 
-// EFER.SCE; and no x87 instruction waits to be noted with CS as it is. T1: the state.
+// EFER.SCE; DF, of which the context has a copy, is clear and stays so; and no x87 instruction waits to be noted with
+// CS as it is. T1: the state.
 void UnitEmitter::check_system_calls(Label off) {
+    a_.cmp(CALQUE_CONTEXT(direction), 1);
+    a_.long_().jne(off);
     a_.cmp(CALQUE_CONTEXT(x87_instruction), 0);
     a_.long_().jne(off);
     a_.cmp(CALQUE_CONTEXT(x87_data_segment), 0);

@@ -64,17 +64,19 @@ void UnitEmitter::add_segment(const ir::Op& op, unsigned segment, bool write, u3
     }
     using Segment = JitContext::Segment;
     const std::size_t at = offsetof(JitContext, segments) + segment * sizeof(Segment);
-    const Label beyond = a_.newLabel();
-    a_.lea(t1, x86::ptr(t0, static_cast<i32>(bytes)));
-    a_.cmp(t1, context_at(at + (write ? offsetof(Segment, write_end) : offsetof(Segment, read_end)), 8));
-    a_.long_().ja(beyond);
+    if (request_.unit.around.unlimited >> segment & 1) {
+        if (bytes > 1) { // Beyond 4 GiB.
+            const Label beyond = handler_label(op);
+            a_.cmp(t0d, -static_cast<i32>(bytes));
+            a_.long_().ja(beyond);
+        }
+    } else {
+        const Label beyond = handler_label(op);
+        a_.lea(t1, x86::ptr(t0, static_cast<i32>(bytes)));
+        a_.cmp(t1, context_at(at + (write ? offsetof(Segment, write_end) : offsetof(Segment, read_end)), 8));
+        a_.long_().ja(beyond);
+    }
     a_.add(t0d, context_at(at + offsetof(Segment, base), 4));
-    const u32 number = site_number(new_site(op));
-    later([this, beyond, number] {
-        a_.bind(beyond);
-        set_site(number);
-        a_.jmp(thunk(request_.thunks.interpret));
-    });
 }
 
 // The linear address of the memory operand in T0.
@@ -218,7 +220,7 @@ void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 off
     else
         a_.mov(t0, pointer);
     if (around.stack_address_bytes == 2) a_.movzx(t0d, t0.r16());
-    if (!around.stack_flat) add_segment(op, cpu::Segment::ss, write, stack_bytes(op));
+    add_segment(op, around.stack_segment, write, stack_bytes(op));
     if (op.window.used()) return open_window(op);
     check_memory(op, write, stack_bytes(op), false);
 }

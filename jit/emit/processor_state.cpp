@@ -1,4 +1,4 @@
-// Registers of the processor that are no more than a field of its state, and what is done to one of its flags.
+// Registers of the processor that are no more than a field of its state.
 #include "cpu/system/canonical.h"
 #include "jit/emit/unit_emitter.h"
 
@@ -102,18 +102,6 @@ void UnitEmitter::emit_read_keys(const ir::Op& op) {
     by_handler(op, not_zero);
     a_.mov(host_gpq(cpu::rax).r32(), state_at(offsetof(cpu::CpuState, pkru), 4));
     a_.xor_(x86::edx, x86::edx);
-}
-
-void UnitEmitter::emit_clear_direction(const ir::Op& op) {
-    before_clobber(op);
-    a_.mov(t1, CALQUE_CONTEXT(state));
-    a_.and_(state_at(offsetof(cpu::CpuState, rflags), 4), static_cast<i32>(~static_cast<u32>(cpu::flag_df)));
-}
-
-void UnitEmitter::emit_set_direction(const ir::Op& op) {
-    before_clobber(op);
-    a_.mov(t1, CALQUE_CONTEXT(state));
-    a_.or_(state_at(offsetof(cpu::CpuState, rflags), 4), static_cast<i32>(cpu::flag_df));
 }
 
 void UnitEmitter::emit_pause(const ir::Op&) { a_.pause(); }

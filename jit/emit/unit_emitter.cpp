@@ -59,12 +59,15 @@ EmittedUnit UnitEmitter::run() {
         // Where a handler did the instruction, translated code goes on with things as they are here.
         const FlagsIn flags = flags_;
         const bool vectors = vectors_here_, x87 = x87_here_;
-        const bool continues = op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control
-                               || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange
-                               || op.kind == Kind::push_register || op.kind == Kind::push_immediate
-                               || op.kind == Kind::push_memory || op.kind == Kind::pop_register
-                               || op.kind == Kind::leave_frame || op.kind == Kind::bit_string || op.kind == Kind::copy
-                               || op.kind == Kind::fill;
+        const bool continues =
+            op.kind == Kind::host || op.kind == Kind::patched || op.kind == Kind::x87_load_control
+            || op.kind == Kind::multiply_divide || op.kind == Kind::compare_exchange || op.kind == Kind::push_register
+            || op.kind == Kind::push_immediate || op.kind == Kind::push_memory || op.kind == Kind::pop_register
+            || op.kind == Kind::leave_frame || op.kind == Kind::push_all || op.kind == Kind::pop_all
+            || op.kind == Kind::push_segment || op.kind == Kind::load_segment || op.kind == Kind::pop_segment
+            || op.kind == Kind::load_far_pointer || op.kind == Kind::string_load || op.kind == Kind::string_store
+            || op.kind == Kind::string_move || op.kind == Kind::bit_string || op.kind == Kind::copy
+            || op.kind == Kind::fill;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);

@@ -87,6 +87,16 @@ class UnitEmitter {
     void write_x87_data(); // Changes T0 and T1, as does the next; EFLAGS are kept.
     void write_x87_notes();
 
+    // --- Segments and strings (segments.cpp)
+    Label handler_label(const ir::Op& op);
+    void check_no_wrap(const ir::Op& op, u32 bytes);
+    void before_segment_load(const ir::Op& op, unsigned segment);
+    void set_segment(unsigned segment);
+    void string_offset(const ir::Op& op, const x86::Gpq& pointer);
+    void advance_string(const ir::Op& op, const x86::Gpq& pointer);
+    static x86::Gp accumulator(u32 bytes);
+    void check_all_registers(const ir::Op& op, i32 distance, bool write);
+
     // --- Leaving (control.cpp)
     Site& new_site(const ir::Op& op);
     u32 site_number(const Site& site) const;

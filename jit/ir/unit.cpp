@@ -30,8 +30,13 @@ bool Op::observes_flags() const {
     case OpKind::x87_load_control:
     case OpKind::multiply_divide:
     case OpKind::compare_exchange: return access != MemoryAccess::none || may_trap;
+    case OpKind::load_segment: return true; // The handler may do it.
     case OpKind::widen:
     case OpKind::load_address:
+    case OpKind::read_segment:
+    case OpKind::set_direction:
+    case OpKind::flags_to_ah:
+    case OpKind::flags_from_ah:
     case OpKind::nothing: return false;
     default: return true;
     }
@@ -42,6 +47,7 @@ void interpret_instead(Op& op) {
     interpreted.kind = OpKind::interpret;
     interpreted.rip = op.rip;
     interpreted.guest = op.guest;
+    interpreted.literal = op.literal;
     interpreted.x87_state = op.x87_state;
     interpreted.reads = interpreted.writes = all_flags;
     op = interpreted;
@@ -50,7 +56,7 @@ void interpret_instead(Op& op) {
 u32 written_registers(const Op& op) {
     using Kind = OpKind;
     constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,
-                  bp = 1u << cpu::rbp;
+                  bp = 1u << cpu::rbp, si = 1u << cpu::rsi, di = 1u << cpu::rdi;
     switch (op.kind) {
     case Kind::host:
     case Kind::patched: {
@@ -80,6 +86,16 @@ u32 written_registers(const Op& op) {
     case Kind::push_immediate:
     case Kind::push_memory: return sp;
     case Kind::leave_frame: return sp | bp;
+    case Kind::push_all:
+    case Kind::push_segment:
+    case Kind::pop_segment: return sp;
+    case Kind::pop_all: return 0xFF;
+    case Kind::read_segment:
+    case Kind::load_far_pointer: return 1u << (op.guest.dest & 15);
+    case Kind::string_load: return a | si;
+    case Kind::string_store: return di;
+    case Kind::string_move: return si | di;
+    case Kind::flags_to_ah: return a;
     case Kind::interpret:
     case Kind::interpret_and_leave: return 0xFFFF;
     case Kind::push_flags:

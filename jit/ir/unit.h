@@ -71,7 +71,8 @@ struct Op {
     Flags reads = 0, writes = 0;
     // Of the memory operand, which has a base (and in 16- and 32-bit code a limit); `flat`: neither counts.
     u8 segment = cpu::Segment::flat;
-    u64 target = 0;         // As `rip`.
+    u8 far_segment = cpu::Segment::flat; // Of a string's destination; the one that LES and its kin load.
+    u64 target = 0;                      // As `rip`.
     bool loops_on = false;  // Where it does not leave, the unit's first instruction comes next: a loop's next round.
     u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
@@ -92,9 +93,11 @@ void interpret_instead(Op& op);
 
 // What is the same for all of a unit's instructions.
 struct Surroundings {
+    u32 code_segment = 0;       // CodeSegments' number of CS.
     u64 code_base = 0;          // Of the code segment; 0 in 64-bit code. A sum with it is not cut to 32 bits.
     u8 stack_address_bytes = 8; // Of the stack pointer that counts.
-    bool stack_flat = true;     // SS has neither base nor limit.
+    u8 stack_segment = cpu::Segment::flat;
+    u8 unlimited = 0; // 1 << cpu::Segment of those that have a base, and 4 GiB from there.
 
     u64 rip(u64 address) const { return address - code_base; }
 };

@@ -115,10 +115,11 @@ class Registers {
 // Only what has no limit.
 std::optional<Access> access_of(const Op& op, const Registers& registers, const ir::Surroundings& around) {
     const u32 size = op.guest.operand_size;
+    const auto limited = [&](u8 segment) { return !op.guest.mode64() && segment != cpu::Segment::flat; };
     const auto stack = [&](unsigned guest, i64 offset, bool write) -> std::optional<Access> {
-        if (!around.stack_flat) return std::nullopt;
+        if (limited(around.stack_segment)) return std::nullopt;
         const Value& v = registers[guest];
-        return Access{{v.origin, no_origin, 0, cpu::Segment::flat}, v.offset + offset, size, write};
+        return Access{{v.origin, no_origin, 0, around.stack_segment}, v.offset + offset, size, write};
     };
     switch (op.kind) {
     case OpKind::push_register:
@@ -137,7 +138,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     if (op.access == ir::MemoryAccess::none || op.x87 != ir::X87Use::none) return std::nullopt;
     const cpu::Instruction& i = op.guest;
     if (i.address_bytes() != around.stack_address_bytes) return std::nullopt;
-    if (!i.mode64() && op.segment != cpu::Segment::flat) return std::nullopt;
+    if (limited(op.segment)) return std::nullopt;
     Access access;
     access.bytes = op.access_bytes;
     access.write = op.access != ir::MemoryAccess::read;
@@ -190,7 +191,7 @@ void share_checks(ir::Unit& unit) {
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.kind == OpKind::interpret) closed = ranges.size();
-        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero)
+        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop)
             for (Range& range : ranges)
                 range.may_leave = true;
         if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access, op.aligned);

@@ -10,6 +10,7 @@ struct Switches {
     bool check_elimination = true;
     bool flag_liveness = true;
     bool loop_unrolling = true;
+    bool patch_fields = true;         // Immediates that the guest patches become patch fields.
     bool x87 = true;                  // x87 and MMX instructions on the host's unit.
     bool x87_transcendentals = false; // FSIN and its like too, whose last bit is then the host's.
     bool verify = false;              // After translation and each pass.

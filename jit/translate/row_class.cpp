@@ -21,6 +21,7 @@ constexpr Named kinds[] = {
      "RORX "
      "SHLX SHRX SARX XCHG XADD MOVNTI "
      "CMOVO CMOVNO CMOVB CMOVNB CMOVZ CMOVNZ CMOVBE CMOVNBE CMOVS CMOVNS CMOVP CMOVNP CMOVL CMOVNL CMOVLE CMOVNLE "
+     "CLC STC CMC "
      "SETO SETNO SETB SETNB SETZ SETNZ SETBE SETNBE SETS SETNS SETP SETNP SETL SETNL SETLE SETNLE"},
     // Vector instructions that raise no floating-point exception.
     {RowKind::host,
@@ -119,11 +120,8 @@ constexpr Named kinds[] = {
     {RowKind::enable_interrupts, "STI"},
     {RowKind::push_flags, "PUSHF PUSHFD PUSHFQ"},
     {RowKind::read_timestamp, "RDTSC RDTSCP"},
-    {RowKind::clear_direction, "CLD"},
-    {RowKind::set_direction, "STD"},
     {RowKind::pause, "PAUSE"},
     {RowKind::memory_fence, "MFENCE"},
-    {RowKind::string, "MOVSB MOVSW MOVSD_STRING MOVSQ STOSB STOSW STOSD STOSQ"},
     {RowKind::segment_base, "RDFSBASE RDGSBASE WRFSBASE WRGSBASE"},
     {RowKind::read_keys, "RDPKRU"},
     {RowKind::system_call, "SYSCALL"},
@@ -133,6 +131,17 @@ constexpr Named kinds[] = {
     {RowKind::branch, "JO JNO JB JNB JZ JNZ JBE JNBE JS JNS JP JNP JL JNL JLE JNLE"},
     {RowKind::branch_if_count_zero, "JRCXZ JECXZ JCXZ"},
     {RowKind::loop, "LOOP"},
+    {RowKind::loop_equal, "LOOPE"},
+    {RowKind::loop_not_equal, "LOOPNE"},
+    {RowKind::far_pointer, "LES LDS LFS LGS"},
+    {RowKind::push_all, "PUSHA PUSHAD"},
+    {RowKind::pop_all, "POPA POPAD"},
+    {RowKind::string_load, "LODSB LODSW LODSD LODSQ"},
+    {RowKind::string_store, "STOSB STOSW STOSD STOSQ"},
+    {RowKind::string_move, "MOVSB MOVSW MOVSD_STRING MOVSQ"},
+    {RowKind::direction, "CLD STD"},
+    {RowKind::flags_to_ah, "LAHF"},
+    {RowKind::flags_from_ah, "SAHF"},
     {RowKind::jump, "JMP"},
     {RowKind::call, "CALL"},
     {RowKind::return_near, "RET"},

@@ -58,8 +58,9 @@ bool as_bit_string(Op& op, const cpu::Form& form, const UnitMode& mode, bool add
     return true;
 }
 
-bool as_string(Op& op, const cpu::Form& form, const UnitMode& mode, bool addressable) {
+bool as_repeated_string(Op& op, const cpu::Form& form, const UnitMode& mode, bool addressable) {
     const bool store = name_of(op).substr(0, 4) == "STOS";
+    if (!store && name_of(op).substr(0, 4) != "MOVS") return false;
     if (!mode.code64() || op.guest.address_bytes() != 8 || !(op.guest.rep() || op.guest.repne())) return false;
     if (!store && (!addressable || op.segment != cpu::Segment::flat)) return false;
     op.access = ir::MemoryAccess::write;

@@ -11,7 +11,7 @@ namespace calque::jit {
 bool as_state_read(ir::Op& op, const cpu::Form& form, const UnitMode& mode); // MOV from a control or segment register.
 bool as_base(ir::Op& op, const UnitMode& mode);                              // RDFSBASE and its kin.
 bool as_bit_string(ir::Op& op, const cpu::Form& form, const UnitMode& mode, bool addressable);
-bool as_string(ir::Op& op, const cpu::Form& form, const UnitMode& mode, bool addressable);
+bool as_repeated_string(ir::Op& op, const cpu::Form& form, const UnitMode& mode, bool addressable);
 bool as_access(ir::Op& op, const UnitMode& mode, mmu::RightsMode wanted); // STAC and CLAC, whose effect is `wanted`.
 
 } // namespace calque::jit

@@ -2,6 +2,7 @@
 
 #include "cpu/system/canonical.h"
 #include "jit/translate/row_class.h"
+#include "jit/translate/segments.h"
 #include "jit/translate/system_ops.h"
 #include "jit/translate/x87.h"
 
@@ -41,9 +42,7 @@ struct Source {
 // The memory operand can be addressed by the inlined check. Sets its segment.
 bool addressable(Op& op, const Source& source) {
     if (source.mode.decode.careful) return false;
-    const unsigned segment = op.guest.segment();
-    const bool flat = segment >= cpu::Segment::flat || (source.mode.is.flat_segments >> segment & 1);
-    op.segment = flat ? u8{cpu::Segment::flat} : static_cast<u8>(segment);
+    op.segment = segment_in(source.mode, op.guest.segment());
     return true;
 }
 
@@ -235,6 +234,16 @@ bool as_indirect(Op& op, const Source& source, OpKind kind) {
     return true;
 }
 
+// By which flag, as in the opcode of a branch: 0 stands for none. AMD's processors let REPE and REPNE decide.
+bool as_loop(Op& op, const Source& source, unsigned condition) {
+    if (!as_branch(op, source, OpKind::loop)) return false;
+    constexpr unsigned zero = 4, not_zero = 5;
+    if (condition == zero && op.guest.repne()) condition = not_zero;
+    if (condition == not_zero && op.guest.rep()) condition = zero;
+    op.condition = static_cast<u8>(condition);
+    return true;
+}
+
 bool as_call(Op& op, const Source& source) {
     if (!as_branch(op, source, OpKind::call)) return as_indirect(op, source, OpKind::call_indirect);
     op.access = MemoryAccess::write;
@@ -273,6 +282,9 @@ bool classify(Op& op, const Source& source) {
     case RowKind::host:
         return as_host(op, source) || as_bit_string(op, source.form, source.mode, addressable(op, source));
     case RowKind::move:
+        if (source.has(OperandKind::segment))
+            return as_segment_move(op, source.form, source.row.kind, source.mode)
+                   || as_state_read(op, source.form, source.mode);
         if ((source.form.opcode & 0xFC) == 0xA0) return as_offset_move(op, source);
         return as_host(op, source) || as_state_read(op, source.form, source.mode);
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
@@ -280,8 +292,10 @@ bool classify(Op& op, const Source& source) {
     case RowKind::compare_exchange: return as_accumulator(op, source);
     case RowKind::widen: return as(op, OpKind::widen);
     case RowKind::load_address: return as_load_address(op, source);
-    case RowKind::push: return as_push(op, source);
-    case RowKind::pop: return as_pop(op, source);
+    case RowKind::push:
+    case RowKind::pop:
+        if (source.has(OperandKind::segment)) return as_segment_move(op, source.form, source.row.kind, source.mode);
+        return source.row.kind == RowKind::push ? as_push(op, source) : as_pop(op, source);
     case RowKind::leave_frame: return as_leave_frame(op, source);
     case RowKind::nothing: return as(op, OpKind::nothing);
     case RowKind::swap_gs: return source.mode.is.ring0 && source.mode.code64() && as(op, OpKind::swap_gs);
@@ -294,17 +308,27 @@ bool classify(Op& op, const Source& source) {
                && op.guest.operand_size == 8 && as(op, OpKind::system_return);
     case RowKind::allow_access: return as_access(op, source.mode, mmu::RightsMode::supervisor_ac);
     case RowKind::forbid_access: return as_access(op, source.mode, mmu::RightsMode::supervisor);
-    case RowKind::clear_direction: return as(op, OpKind::clear_direction);
-    case RowKind::set_direction: return as(op, OpKind::set_direction);
     case RowKind::pause: return as(op, OpKind::pause);
     case RowKind::memory_fence: return as(op, OpKind::memory_fence);
-    case RowKind::string: return as_string(op, source.form, source.mode, addressable(op, source));
     case RowKind::segment_base: return as_base(op, source.mode);
     case RowKind::read_keys: return source.mode.code64() && as(op, OpKind::read_keys);
     case RowKind::push_flags: return as_push_flags(op, source);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
-    case RowKind::loop: return as_branch(op, source, OpKind::loop);
+    case RowKind::loop: return as_loop(op, source, 0);
+    case RowKind::loop_equal: return as_loop(op, source, 4);
+    case RowKind::loop_not_equal: return as_loop(op, source, 5);
+    case RowKind::far_pointer: return as_segment_move(op, source.form, source.row.kind, source.mode);
+    case RowKind::push_all:
+    case RowKind::pop_all: return as_all_registers(op, source.row.kind);
+    case RowKind::string_load:
+    case RowKind::string_store:
+    case RowKind::string_move:
+        return as_repeated_string(op, source.form, source.mode, addressable(op, source))
+               || as_string(op, source.form, source.row.kind, source.mode);
+    case RowKind::direction: op.condition = source.form.opcode & 1; return as(op, OpKind::set_direction);
+    case RowKind::flags_to_ah: return as(op, OpKind::flags_to_ah);
+    case RowKind::flags_from_ah: return as(op, OpKind::flags_from_ah);
     case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
     case RowKind::call: return as_call(op, source);
     case RowKind::return_near: return as_return(op, source);
@@ -370,8 +394,9 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
     unit.physical = physical;
     unit.ops.reserve(24);
     if (!mode.code64()) {
-        const bool stack_flat = mode.is.flat_segments >> cpu::Segment::ss & 1;
-        unit.around = {mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack_flat};
+        const u8 stack = segment_in(mode, cpu::Segment::ss);
+        unit.around = {mode.code_segment, mode.code_base, mode.is.stack32 ? u8{4} : u8{2}, stack,
+                       static_cast<u8>(mode.is.unlimited)};
     }
     while (unit.ops.size() < longest) {
         Op op;

@@ -29,7 +29,9 @@ struct UnitMode {
         // Outside 64-bit mode:
         u32 stack32 : 1 = 0;       // SS.B.
         u32 flat_segments : 6 = 0; // 1 << cpu::Segment of those that have no base, no limit, and all rights.
-        u32 reserved : 11 = 0;
+        u32 unlimited : 6 = 0;     // Of those that have a base, but no limit, and all rights.
+        u32 paragraphs : 1 = 0;    // A segment load sets the base alone (real and virtual-8086 mode).
+        u32 reserved : 4 = 0;
     } is;
     u32 code_base = 0, code_limit = ~u32{0}; // Of CS, outside 64-bit mode,
     u32 code_segment = CodeSegments::flat;   // and their number, which stands for them in the key.
@@ -37,7 +39,8 @@ struct UnitMode {
     bool code64() const { return decode.code_size == cpu::CodeSize::bits64; }
     bool vm86() const { return decode.real && !is.ring0; }
 
-    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << 40; }
+    static constexpr unsigned segment_shift = 40; // In the key.
+    u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << segment_shift; }
 
     mmu::RightsMode rights() const { return static_cast<mmu::RightsMode>(is.rights); }
     void set_rights(mmu::RightsMode rights) { is.rights = static_cast<u32>(rights) & 3; }

@@ -150,6 +150,46 @@ TEST(JitModes, AccessesThatShareACheckAcrossTheEndOf4G) {
     EXPECT_EQ(b.gpr(rcx), 0xFFFF'FFFFu); // No memory.
 }
 
+TEST(JitModes, AReadOverTheEndOf4GIsBeyondTheLimit) {
+    Board b(Board::Mode::protected32);
+    b.set_gdt(spare, descriptor(0x9000, 0xFFFFF, 0xC092));
+    for (const u16 selector : {u16{kernel_data}, u16{spare}}) { // Flat, and with a base.
+        b.gpr(rax) = selector;
+        b.gpr(rbx) = 0xFFFF'FFFE;
+        b.gpr(rsp) = kernel_stack;
+        b.segment(ds) = b.cached(kernel_data);
+        b.program({0x8E, 0xD8, 0x66, 0x8B, 0x0B, 0x8B, 0x0B, 0xF4}); // MOV DS, EAX; MOV CX, [EBX]; MOV ECX, [EBX]; HLT
+        EXPECT_EQ(b.run_to_handler(), gp);
+        EXPECT_EQ(b.stacked32(1), code_at + 5);
+    }
+}
+
+TEST(JitModes, AReadAcrossPagesUnderAlignmentChecks) {
+    Board b(Board::Mode::protected32);
+    b.enter_user();
+    b.state().cr0 |= cr0_am;
+    write_rflags(b.state(), flag_one | flag_ac);
+    b.cpu().update_paging_context();
+    b.gpr(rbx) = data_at + page_size - 1;
+    b.program({0x66, 0x8B, 0x0B, 0xF4}); // MOV CX, [EBX]; HLT
+    EXPECT_EQ(b.run_to_handler(), static_cast<int>(Vector::alignment_check));
+}
+
+TEST(JitModes, StringsGoDownAfterStd) {
+    Board b(Board::Mode::real);
+    b.poke<u32>(data_at, 0x4433'2211);
+    b.gpr(rsi) = 0x1'0000 | (data_at + 3);
+    b.gpr(rdi) = data_at + 0x13;
+    // STD; MOVSB; LODSB; CLD; STOSB; STD; MOVSW; HLT
+    b.program({0xFD, 0xA4, 0xAC, 0xFC, 0xAA, 0xFD, 0xA5, 0xF4});
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax) & 0xFF, 0x33u);
+    EXPECT_EQ(b.gpr(rsi), 0x1'0000 | (data_at - 1));
+    EXPECT_EQ(b.gpr(rdi), data_at + 0x11);
+    EXPECT_EQ(b.peek<u16>(data_at + 0x12), 0x2233u);
+    EXPECT_EQ(b.peek<u16>(data_at + 0x13), 0x3322u);
+}
+
 TEST(JitModes, VzeroallOf32BitCodeKeepsTheUpperRegisters) {
     Board b(Board::Mode::protected32);
     b.state().cr4 |= cr4_osfxsr | cr4_osxsave;
@@ -161,6 +201,23 @@ TEST(JitModes, VzeroallOf32BitCodeKeepsTheUpperRegisters) {
     EXPECT_EQ(b.run(), ExitReason::halted);
     for (unsigned n = 0; n < 16; ++n)
         EXPECT_EQ(b.state().vector[n].q[2], n < 8 ? 0 : n + 1);
+}
+
+TEST(JitModes, ComputedJumpsOfTwoCodeSegmentsToTheSameCode) {
+    Board b(Board::Mode::real);
+    b.gpr(rsi) = 0;
+    b.bytes(0x1'0000,
+            {0xFF, 0xE3, 0xE8, 0x00, 0x00, 0x58, 0x01, 0xC6, 0xCB}); // JMP BX; CALL +0; POP AX; ADD SI, AX; RETF
+    b.program({
+        0xB9, 0x32, 0x00,             // MOV CX, 50
+        0xBB, 0x02, 0x00,             // again: MOV BX, 2
+        0x9A, 0x00, 0x00, 0x00, 0x10, // CALL 1000h:0
+        0xBB, 0x02, 0x10,             // MOV BX, 1002h
+        0x9A, 0x00, 0x10, 0x00, 0x0F, // CALL 0F00h:1000h
+        0xE2, 0xEE, 0xF4              // LOOP again; HLT
+    });
+    EXPECT_EQ(b.run(~u64{0}), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rsi) & 0xFFFF, 50 * (0x5u + 0x1005u) & 0xFFFF);
 }
 
 // More than the translator has numbers for.
