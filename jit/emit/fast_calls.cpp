@@ -19,15 +19,15 @@ constexpr PackedFlags no_flags = 0x0200;
 
 } // namespace
 
-// EFER.SCE; DF is clear (JitContext::direction stays); and no x87 instruction waits to be noted with CS as it is. T1:
-// the state.
+// EFER.SCE; DF, of which the context has a copy, is clear and stays so; and no x87 instruction waits to be noted with
+// CS as it is. T1: the state.
 void UnitEmitter::check_system_calls(Label off) {
+    a_.cmp(CALQUE_CONTEXT(direction), 1);
+    a_.long_().jne(off);
     a_.cmp(CALQUE_CONTEXT(x87_instruction), 0);
     a_.long_().jne(off);
     a_.cmp(CALQUE_CONTEXT(x87_data_segment), 0);
     a_.long_().jne(off);
-    a_.cmp(CALQUE_CONTEXT(direction), 0);
-    a_.long_().jl(off);
     a_.mov(t1, CALQUE_CONTEXT(state));
     a_.test(state_at(offsetof(cpu::CpuState, efer), 1), static_cast<i32>(cpu::efer_sce));
     a_.long_().jz(off);
@@ -79,7 +79,6 @@ void UnitEmitter::emit_system_call(const ir::Op& op) {
     a_.or_(x86::ecx, static_cast<i32>(cpu::flag_one));
     a_.mov(state_at(rflags_at), x86::rcx);
     a_.mov(CALQUE_CONTEXT(flags), no_flags);
-    a_.mov(CALQUE_CONTEXT(direction), 1);
     a_.mov(CALQUE_CONTEXT(unsynced), sync_system_call);
     a_.mov(t0, state_at(offsetof(cpu::CpuState, lstar)));
     a_.mov(x86::rcx, asmjit::Imm(op.next_rip()));
@@ -115,7 +114,6 @@ void UnitEmitter::emit_system_return(const ir::Op& op) {
     a_.and_(t0d, 1);
     a_.lea(t0d, x86::ptr(t0, t1, 0, no_flags));
     a_.mov(CALQUE_CONTEXT(flags), t0d);
-    a_.mov(CALQUE_CONTEXT(direction), 1);
     a_.mov(CALQUE_CONTEXT(unsynced), sync_system_return);
     a_.mov(t0, x86::rcx);
     go_to_mode(to);

@@ -1,4 +1,4 @@
-// Registers of the processor that are no more than a field of its state, and what is done to one of its flags.
+// Registers of the processor that are no more than a field of its state.
 #include "cpu/system/canonical.h"
 #include "jit/emit/unit_emitter.h"
 

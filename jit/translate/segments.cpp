@@ -54,6 +54,8 @@ bool as_segment_move(ir::Op& op, const cpu::Form& form, RowKind row, const UnitM
     }
     if (form.is(1, OperandKind::segment)) {
         op.kind = OpKind::read_segment;
+        // After SYSCALL and SYSRET the state may not have CS and SS yet (JitContext::unsynced).
+        if (mode.code64() && (op.guest.source == cpu::Segment::cs || op.guest.source == cpu::Segment::ss)) return false;
         return form.is(0, OperandKind::gpr);
     }
     op.kind = OpKind::load_segment;

@@ -282,8 +282,9 @@ bool classify(Op& op, const Source& source) {
     case RowKind::host:
         return as_host(op, source) || as_bit_string(op, source.form, source.mode, addressable(op, source));
     case RowKind::move:
-        if (source.has(OperandKind::segment) && as_segment_move(op, source.form, source.row.kind, source.mode))
-            return true;
+        if (source.has(OperandKind::segment))
+            return as_segment_move(op, source.form, source.row.kind, source.mode)
+                   || as_state_read(op, source.form, source.mode);
         if ((source.form.opcode & 0xFC) == 0xA0) return as_offset_move(op, source);
         return as_host(op, source) || as_state_read(op, source.form, source.mode);
     case RowKind::multiply: return source.form.count == 1 ? as_accumulator(op, source) : as_host(op, source);
