@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace calque::mmu {
 
@@ -177,17 +178,21 @@ void TlbTable::remember_target(u64 linear, const void* code) {
     target_chunks()[bit / 64] |= u64{1} << (bit % 64);
 }
 
-// Those of one page follow each other in the table, a slot for each byte of it.
+// Those of one page follow each other in the table, a slot for each byte of it. Pages that share its bits, 16 MiB
+// apart, lose theirs, too: the bits can be cleared then.
 void TlbTable::drop_targets_of_page(u64 page) {
-    // Other pages have bits in the same word; it is made empty with all of them.
-    u64 chunks = target_chunks()[(page >> page_shift) % (tlb_target_chunk_bits / 64)];
+    const u64 word = (page >> page_shift) % (tlb_target_chunk_bits / 64);
+    const u64 chunks = std::exchange(target_chunks()[word], 0);
     const u64 first = tlb_target_slot(page);
-    for (; chunks != 0; chunks &= chunks - 1) {
-        const u64 begin = first + static_cast<u64>(std::countr_zero(chunks)) * tlb_target_chunk;
-        for (u64 k = begin; k < begin + tlb_target_chunk; ++k) {
-            const u64 n = k & (tlb_target_count - 1);
-            const u64 distance = targets()[n].linear - page;
-            if (static_cast<u32>(distance) < page_size) targets()[n] = {empty_target(n), nullptr};
+    for (u64 left = chunks; left != 0; left &= left - 1) {
+        const u64 chunk = static_cast<u64>(std::countr_zero(left));
+        for (u64 alias = 0; alias < tlb_target_count; alias += page_size) {
+            const u64 begin = first + alias + chunk * tlb_target_chunk;
+            for (u64 k = begin; k < begin + tlb_target_chunk; ++k) {
+                const u64 n = k & (tlb_target_count - 1);
+                if (targets()[n].linear / tlb_target_chunk % tlb_target_chunk_bits == word * 64 + chunk)
+                    targets()[n] = {empty_target(n), nullptr};
+            }
         }
     }
 }
