@@ -143,13 +143,19 @@ bool StreamChardev::write_output() {
     return true;
 }
 
-void StreamChardev::disconnected(bool output_too) {
-    in_.reset();
-    if (output_too) close_both();
+void StreamChardev::disconnected(bool output) {
+    if (output)
+        close_output();
+    else
+        in_.reset();
 }
 
 void StreamChardev::close_both() {
     in_.reset();
+    close_output();
+}
+
+void StreamChardev::close_output() {
     std::lock_guard lock(queue_mutex_);
     open_ = false;
     queue_.clear();

@@ -30,10 +30,11 @@ class StreamChardev : public Chardev, protected PollSource {
   protected:
     void poll_set(std::vector<pollfd>& set) override;
     void poll_ready(std::span<const pollfd> ready) override;
-    // The input ended or an error came up; runs on the loop's thread. The default keeps a working output.
-    virtual void disconnected(bool output_too);
+    // The input ended, or the output could not be written; runs on the loop's thread. The default keeps the other.
+    virtual void disconnected(bool output);
     bool has_peer() const { return in_ || out_; }
     void close_both();
+    void close_output();
     // Takes the source off the loop and writes what is left. First thing in the destructor of each derived class.
     void shut_down();
 
