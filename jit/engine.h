@@ -101,6 +101,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     bool decode_again(const Site& site);
     static LinearAddress target_key(u64 mode_key, LinearAddress address);
     void remember_target(u64 mode_key, LinearAddress address, u32 unit);
+    void forget_target(const UnitKey& key);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;
