@@ -372,6 +372,10 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   mode,
                                   second.id};
         EmittedUnit emitted = UnitEmitter(request).run();
+        if (!emitted.complete) {
+            log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
+            return std::nullopt;
+        }
         if (log_.on(Channel::jit)) trace_unit(unit, emitted);
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);

@@ -76,6 +76,7 @@ struct Exit {
 };
 
 struct EmittedUnit {
+    bool complete = true; // Else something could not be encoded, and the code must not run.
     std::vector<u8> code;
     std::vector<u8> cold;                 // What is seldom run. Offsets are from the start of `code` all the same.
     u32 entry_host = 0, entry_packed = 0; // Offsets, for flags in EFLAGS and in the context.

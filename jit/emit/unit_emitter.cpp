@@ -4,6 +4,7 @@ namespace calque::jit {
 
 UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
     code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
+    code_.setErrorHandler(&errors_);
     code_.attach(&a_);
     out_.sites.reserve(32);
 }
@@ -97,6 +98,7 @@ EmittedUnit UnitEmitter::run() {
     };
     out_.code = bytes_of(*code_.textSection());
     out_.cold = bytes_of(*cold);
+    out_.complete = !errors_.any;
     return std::move(out_);
 }
 

@@ -159,6 +159,11 @@ class UnitEmitter {
     const EmitRequest& request_;
     const u64 table_; // The offset of the rights mode's TLB table.
     EmittedUnit out_;
+    // What cannot be encoded would be left out without a word.
+    struct Errors : asmjit::ErrorHandler {
+        void handleError(asmjit::Error, const char*, asmjit::BaseEmitter*) override { any = true; }
+        bool any = false;
+    } errors_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
     Deferred cold_;
