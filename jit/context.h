@@ -27,6 +27,18 @@ enum SyncBits : u8 { sync_system_call = 1, sync_system_return = 2, sync_access =
 inline constexpr u32 exit_bit = u32{1} << 31;
 inline constexpr u32 computed_exit = ~u32{0}; // As `exit_site`: RIP is in the state.
 
+// What units count, when they were made so (jit/emit/counting.h).
+struct UnitCounts {
+    u64 instructions = 0; // As Cpu::instructions, while translated code runs.
+    u64 limit = ~u64{0};  // A unit that might go beyond leaves at its head (Counting::bounded).
+    u64 units = 0;        // Entered.
+    u64 range_hits = 0;   // Accesses by a check that others had done: the first level.
+    u64 tlb_hits = 0;     // By a check of their own (or for a range) in the TLB table: the second.
+    u64 computed = 0;     // Computed jumps, calls and returns whose target the target cache had.
+    u64 looked_up = 0;    // And those that it had not.
+    u32 last_unit = 0;    // Number of the unit entered last.
+};
+
 struct JitContext {
     u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
     PackedFlags flags = 0;
@@ -59,6 +71,7 @@ struct JitContext {
     u64 x87_instruction = 0;            // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
     u64 x87_data = 0;                   // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.
+    UnitCounts counts;
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};
 };

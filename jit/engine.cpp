@@ -3,7 +3,6 @@
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
 #include "cpu/threaded.h"
-#include "jit/debug/disassembler.h"
 #include "jit/emit/legalize.h"
 #include "jit/emit/unit_emitter.h"
 #include "jit/host.h"
@@ -30,7 +29,12 @@ constexpr std::size_t remembered_instructions = 4096; // By the decoder.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
-const void* interpret_thunk(JitContext* context) { return context->engine->interpret(); }
+const void* interpret_thunk(JitContext* context) {
+    context->engine->take_count();
+    const void* const code = context->engine->interpret();
+    context->engine->give_count();
+    return code;
+}
 
 u64 timestamp_thunk(JitContext* context) { return context->engine->read_timestamp(); }
 const void* find_target_thunk(JitContext* context) { return context->engine->find_target(); }
@@ -69,6 +73,7 @@ Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
       context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
     if (options_.perf_map) perf_map_ = std::make_unique<PerfMap>();
+    if (options_.dump) dump_ = std::make_unique<UnitDump>(*options_.dump);
     handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
     memory_.add_observer(static_cast<mmu::CodeWriteObserver&>(*this));
@@ -175,10 +180,17 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             interpreter_.step(cpu);
             continue;
         }
-        if (!translatable(cpu) || end != ~u64{0} || log_.on(Channel::exec)) {
+        if (!translatable(cpu) || (end != ~u64{0} && options_.counting != Counting::bounded)
+            || log_.on(Channel::exec)) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
         }
+        if (!room_for_units(end - cpu.instructions)) {
+            constexpr i32 soon = 2; // The block is to be run now, and to be reported again.
+            if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold(soon);
+            continue;
+        }
+        context_.counts.limit = end;
         const void* code = continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
@@ -370,13 +382,20 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.next_site(),
                                   cache_.next_exit(),
                                   mode,
-                                  second.id};
+                                  second.id,
+                                  options_.counting};
         EmittedUnit emitted = UnitEmitter(request).run();
         if (!emitted.complete) {
             log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
             return std::nullopt;
         }
-        if (log_.on(Channel::jit)) trace_unit(unit, emitted);
+        const bool dumped = dump_ && dump_->wants(unit);
+        if (log_.on(Channel::jit) || dumped) {
+            const MadeUnit made{
+                unit, std::span(bytes).first(unit.bytes), mode, emitted, cache_.next(), cache_.next_cold()};
+            if (log_.on(Channel::jit)) log_.write(Channel::jit, jit::describe(made, {}));
+            if (dumped) dump_->add(made, cache_, log_);
+        }
         const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
         if (perf_map_) {
@@ -391,19 +410,6 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         if (!mode.is.alone) remember_target(mode.key(), rip, number);
         return number;
     }
-}
-
-// --trace jit: a unit as guest code, in the intermediate form, and as host code.
-void Engine::trace_unit(const ir::Unit& unit, const EmittedUnit& emitted) {
-    std::string text = ir::print(unit);
-    const auto add = [&](std::span<const u8> code, const std::byte* at) {
-        for (const CodeLine& line :
-             disassemble(code, cpu::CodeSize::bits64, reinterpret_cast<std::uintptr_t>(at), code.size()))
-            text += line.line() + '\n';
-    };
-    add(emitted.code, cache_.next());
-    add(emitted.cold, cache_.next_cold());
-    log_.write(Channel::jit, text);
 }
 
 void Engine::load_context(Cpu& cpu) {
@@ -467,9 +473,13 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
 
 void Engine::execute(Cpu& cpu, const void* code) {
     ++counters_.entries;
+    ++counters_.entered;
+    const u64 before = context_.counts.instructions = cpu.instructions;
     context_.exit_site = 0;
     using Enter = void (*)(JitContext*, const void*);
     reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
+    take_count();
+    counters_.counted += cpu.instructions - before;
     sync();
     if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
     if (context_.exit_site != computed_exit)
@@ -487,33 +497,6 @@ const void* Engine::trap_stub(const void* rip) const {
         if (site.trap == offset && site.trap_stub != 0) return unit->at(site.trap_stub);
     }
     return nullptr;
-}
-
-std::string Engine::describe() const {
-    const auto& c = cache_.counters();
-    std::string text = fmt::format(
-        "  units translated  {}\n  guest bytes       {}\n  host bytes        {}\n  seldom run        {}\n  links       "
-        "      {}\n"
-        "  units killed      {}\n  cache flushes     {}\n  entries           {}\n  exits unlinked    {}\n"
-        "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
-        "traps             {}\n  x87 put back      {}\n"
-        "  refused blocks    {}\n  ranges refused    {}\n  reads across      {}\n",
-        c.units, c.guest_bytes, c.host_bytes, c.cold_bytes, c.links, c.killed, c.flushes, counters_.entries,
-        counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores,
-        counters_.traps, counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
-    text +=
-        fmt::format("  exits resolved    {}\n  targets found     {}\n", counters_.resolved, counters_.targets_found);
-    const cpu::InterpreterCounters i = interpreter_.counters();
-    text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
-                        i.lookups, i.uncached);
-    std::vector<u16> rows;
-    for (u16 n = 0; n < interpreted_rows_.size(); ++n)
-        if (interpreted_rows_[n] != 0) rows.push_back(n);
-    std::sort(rows.begin(), rows.end(), [&](u16 a, u16 b) { return interpreted_rows_[a] > interpreted_rows_[b]; });
-    if (rows.size() > 25) rows.resize(25);
-    for (const u16 n : rows)
-        text += fmt::format("    {:<14} {}\n", cpu::instruction_table()[n].name, interpreted_rows_[n]);
-    return text;
 }
 
 } // namespace calque::jit

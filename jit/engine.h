@@ -9,6 +9,8 @@
 #include "jit/cache/code_cache.h"
 #include "jit/context.h"
 #include "jit/debug/perf_map.h"
+#include "jit/debug/unit_dump.h"
+#include "jit/emit/counting.h"
 #include "jit/opt/passes.h"
 #include "jit/translate/translate.h"
 
@@ -27,6 +29,8 @@ struct EngineOptions {
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     Switches switches;
     bool perf_map = false; // Name translated code for perf.
+    Counting counting = Counting::none;
+    std::optional<UnitDumpRequest> dump;
 };
 
 struct EngineCounters {
@@ -43,6 +47,9 @@ struct EngineCounters {
     u64 refused = 0;        // Blocks that could not be translated.
     u64 resolved = 0;       // Exits that were not linked (yet), or to somewhere else, whose targets were known.
     u64 targets_found = 0;  // Computed targets that no target cache had.
+    u64 entered = 0;        // Units that C++ functions found for translated code to go on at.
+    u64 timestamps = 0;     // RDTSC by a C++ function.
+    u64 counted = 0;        // Instructions while translated code ran (Counting), their handlers' included.
 };
 
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
@@ -62,17 +69,38 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     const CodeCacheCounters& cache_counters() const { return cache_.counters(); }
     // The counters, and the instructions that ran by their handlers most often (--stats).
     std::string describe() const;
+    // What became of the units that EngineOptions::dump asked for; empty without it.
+    std::string describe_dumped() const { return dump_ ? dump_->describe(cache_) : std::string(); }
+    // The unit that was entered last, as `--dump guest,ir,host` shows units, where dumps of all units are kept
+    // (UnitDumpRequest::keep_all).
+    std::string last_unit() const { return dump_ ? dump_->text_of(context_.counts.last_unit) : std::string(); }
 
     // --- Called by the thunks.
     u64 refill(u64 address);
     const void* interpret();
-    u64 read_timestamp() { return cpu_->read_tsc(); }
+    u64 read_timestamp() {
+        ++counters_.timestamps;
+        return cpu_->read_tsc();
+    }
+    // Around interpret(): Cpu::instructions is what the units counted, and the other way.
+    void take_count() {
+        if (counting()) cpu_->instructions = context_.counts.instructions;
+    }
+    void give_count() { context_.counts.instructions = cpu_->instructions; }
     const void* find_target();
     const void* resolve();
     // Called by the signal handler: where to go on instead, or null when `rip` is not a place that may trap.
     const void* trap_stub(const void* rip) const;
 
   private:
+    const void* entered(const void* code) {
+        counters_.entered += code != nullptr;
+        return code;
+    }
+    bool counting() const { return options_.counting != Counting::none; }
+    // No unit is this long.
+    bool room_for_units(u64 instructions) const { return instructions > 2 * options_.longest_unit; }
+    std::string describe_counts() const;
     void code_written(PhysicalAddress address, u64 length) override;
     void map_changed() override;
     void attach(cpu::Cpu& cpu);
@@ -113,7 +141,6 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, u32 id) const;
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
-    void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted);
     void load_context(cpu::Cpu& cpu);
     void note_table_sizes();
     u8* read_across_pages(LinearAddress address, u64 size);
@@ -125,6 +152,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     Log& log_;
     EngineOptions options_;
     std::unique_ptr<PerfMap> perf_map_;
+    std::unique_ptr<UnitDump> dump_;
     cpu::Interpreter interpreter_;
     CodeCache cache_;
     ContextMemory context_memory_;

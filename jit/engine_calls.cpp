@@ -89,7 +89,7 @@ const void* Engine::find_target() {
     if (!unit) return cache_.thunk(cache_.thunks().leave_computed);
     const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
     cpu_->mmu.remember_target(LinearAddress(linear), code);
-    return code;
+    return entered(code);
 }
 
 const void* Engine::resolve() {
@@ -105,7 +105,7 @@ const void* Engine::resolve() {
     }
     if (exit.second_page) {
         if (!second_page_there(cpu, exit.unit)) return nullptr;
-        return cache_.unit(exit.unit).at(cache_.unit(exit.unit).entry_packed);
+        return entered(cache_.unit(exit.unit).at(cache_.unit(exit.unit).entry_packed));
     }
     if (!undisturbed(cpu)) return nullptr;
     cpu.state.rip() = exit.target - code_base();
@@ -114,13 +114,14 @@ const void* Engine::resolve() {
     if (!unit) return nullptr;
     if (exit.jump != 0) cache_.link(number, *unit, exit.in_page ? 0 : cpu.mmu.execute_id(*target));
     ++counters_.resolved;
-    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    return entered(cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
 }
 
 const void* Engine::interpret() {
     sync();
     Cpu& cpu = *cpu_;
     Site& site = cache_.site(context_.exit_site);
+    if (counting()) --cpu.instructions; // It was counted when it began.
     take_x87_notes(context_, cpu.state);
     if (site.x87_note) take_x87_note(*site.x87_note, cpu.state);
     if (site.window && undisturbed(cpu))
@@ -142,10 +143,10 @@ const void* Engine::interpret() {
     record->handler(cpu, record);
     switch (cpu.exit_.flow) {
     case Flow::next: ++cpu.instructions; break;
-    case Flow::fault:
-    case Flow::trap: interpreter_.deliver(cpu); return undisturbed(cpu) ? continue_at_rip(cpu) : nullptr;
+    case Flow::trap: ++cpu.instructions; [[fallthrough]];
+    case Flow::fault: interpreter_.deliver(cpu); return undisturbed(cpu) ? entered(continue_at_rip(cpu)) : nullptr;
     case Flow::jump:
-    case Flow::exit: ++cpu.instructions; return undisturbed(cpu) ? continue_at_rip(cpu) : nullptr;
+    case Flow::exit: ++cpu.instructions; return undisturbed(cpu) ? entered(continue_at_rip(cpu)) : nullptr;
     case Flow::again: return nullptr;
     }
     if (!site.resumes || site.window || cpu.events.load(std::memory_order_relaxed) != 0
@@ -188,7 +189,7 @@ const void* Engine::continue_alone(Cpu& cpu, std::optional<u32> exit) {
     if (!unit) return nullptr;
     if (exit && flushes == cache_.counters().flushes) cache_.link(*exit, *unit, 0);
     load_context(cpu);
-    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    return entered(cache_.unit(*unit).at(cache_.unit(*unit).entry_packed));
 }
 
 // Whether the guards of translated code see this id for the page now. Never while alignment checks are in force.

@@ -116,6 +116,7 @@ int run(const Options& options) {
     connections.detach();
     monitors.clear();
     if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);
+    fmt::print(stderr, "{}", (*machine)->dumped_units());
     if (options.stats) fmt::print(stderr, "{}", (*machine)->stats());
     return ending.status;
 }

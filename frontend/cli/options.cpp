@@ -59,7 +59,28 @@ Result<void> machine_option(Options& o, const std::string& text) {
     return kv->rest("accel, hpet");
 }
 
+constexpr char accel_help[] = R"(Engines (-accel NAME[,switch=on|off]):
+jit       translates hot code to the host's (default)
+tcg       means jit
+interp    interprets all code
+Switches of jit:
+check-elimination=on|off  accesses near each other share one check (on)
+flag-liveness=on|off      flags that nobody sees are not computed (on)
+loop-unrolling=on|off     several rounds of a loop in one unit (on)
+patch-fields=on|off       immediates that the guest patches are read each time (on)
+x87=on|off                x87 and MMX instructions on the host's unit (on)
+hot-after=N               entries of a block before it is translated (16)
+longest-unit=N            guest instructions in a unit (64)
+verify=on|off             checks units after each pass (off)
+count=on|off              translated code counts for --stats what it does (off)
+perf-map=on|off           names translated code for perf (off)
+)";
+
 Result<void> accel_option(Options& o, const std::string& text) {
+    if (text == "help") {
+        o.print = accel_help;
+        return {};
+    }
     auto kv = KeyValues::parse("-accel", text, "accel");
     if (!kv) return kv.error();
     const std::string accel = kv->take("accel");
@@ -82,13 +103,21 @@ Result<void> accel_option(Options& o, const std::string& text) {
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"patch-fields", &t.patch_fields},
-          std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}}) {
+          std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map},
+          std::pair{"count", &t.count}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
     }
     return kv->rest("thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, "
-                    "patch-fields, x87, verify, perf-map");
+                    "patch-fields, x87, verify, perf-map, count");
+}
+
+Result<void> dump_option(Options& o, const std::string& text) {
+    auto request = jit::parse_unit_dump(text);
+    if (!request) return error("--dump: {}", request.error().message);
+    o.machine.translator.dump = *request;
+    return {};
 }
 
 Result<void> cpu_option(Options& o, const std::string& text) {
@@ -284,7 +313,7 @@ Result<void> append_channels(Options& o, const std::string& text) {
 const std::array options_table{
     Option{"machine", "pc[,hpet=on|off]", "the machine: pc", machine_option},
     Option{"M", "pc", "", machine_option},
-    Option{"accel", "jit|tcg|interp", "how guest code runs", accel_option},
+    Option{"accel", "jit|tcg|interp[,..]", "how guest code runs (-accel help lists its switches)", accel_option},
     Option{"cpu", "max[,+feature,-feature]", "the guest's CPU (-cpu help lists models and features)", cpu_option},
     Option{"smp", "N", "number of CPUs, 1 to 255", smp_option},
     Option{"m", "SIZE", "memory, for example 512M or 4G (128M)", memory_option},
@@ -322,6 +351,8 @@ const std::array options_table{
     Option{"d", "CHANNELS", "", append_channels},
     Option{"trace", "CHANNELS", "log channels to show (--trace help lists them)", append_channels},
     Option{"stats", "", "print what the machine did when it ends", SET(o.stats = true)},
+    Option{"dump", "guest,ir,host@ADDRESS",
+           "print what the translator makes of the code at a linear address, and what became of it", dump_option},
     Option{"load", "FILE", "go on from a state that the monitor's 'savestate' wrote", SET(o.machine.load_state = v)},
 };
 #undef SET

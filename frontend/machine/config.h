@@ -4,6 +4,7 @@
 #include "base/types.h"
 #include "cpu/model.h"
 #include "firmware/platform.h"
+#include "jit/debug/unit_dump_request.h"
 
 #include <optional>
 #include <string>
@@ -46,6 +47,8 @@ struct MachineConfig {
         bool check_elimination = true, flag_liveness = true, loop_unrolling = true, patch_fields = true, x87 = true;
         bool verify = false;
         bool perf_map = false;
+        bool count = false;                       // Units count what they do.
+        std::optional<jit::UnitDumpRequest> dump; // --dump
     };
     Translator translator;
     bool hpet = true;

@@ -455,6 +455,13 @@ Result<void> Machine::load(const std::string& path) {
 
 std::string Machine::registers(unsigned vcpu) { return describe_registers(vcpus_.at(vcpu)->cpu()); }
 
+std::string Machine::dumped_units() {
+    std::string text;
+    for (auto& vcpu : vcpus_)
+        text += vcpu->describe_dumped();
+    return text;
+}
+
 std::string Machine::stats() {
     std::string text;
     for (auto& vcpu : vcpus_)

@@ -56,6 +56,7 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
     std::string stats();                  // As --stats prints them.
+    std::string dumped_units();           // As --dump prints them at the end.
     Log& log() { return log_; }
 
   private:

@@ -45,6 +45,8 @@ void Vcpu::choose_engine() {
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;
     options.perf_map = wanted.perf_map;
+    if (wanted.count) options.counting = jit::Counting::all;
+    options.dump = wanted.dump;
     auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log, options);
     translator_ = translator.get();
     engine_ = std::move(translator);

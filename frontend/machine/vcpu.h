@@ -90,6 +90,8 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
 
     // What the engine counted (--stats).
     std::string describe_engine() const { return translator_ ? translator_->describe() : std::string(); }
+    // What became of the units that --dump asked for.
+    std::string describe_dumped() const { return translator_ ? translator_->describe_dumped() : std::string(); }
 
   private:
     void choose_engine();

@@ -74,6 +74,7 @@ class CodeCache {
     u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit, const SecondPage& second = {});
 
     TranslatedUnit& unit(u32 number) { return units_[number]; }
+    const TranslatedUnit& unit(u32 number) const { return units_[number]; }
     Site& site(u32 number) { return sites_[number]; }
     Exit& exit(u32 number) { return exits_[number]; }
     const TranslatedUnit* unit_at(const void* code) const; // By a host address in it.

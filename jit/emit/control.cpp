@@ -269,6 +269,7 @@ void UnitEmitter::probe_target(Label miss) {
     a_.and_(t1d, static_cast<i32>((mmu::tlb_target_count - 1) * 2));
     a_.cmp(t0, table_at_scaled(t1, mmu::tlb_targets_offset, 8));
     a_.long_().jne(miss);
+    count_computed(true);
 }
 
 void UnitEmitter::poll_or(Label miss) {
@@ -286,6 +287,7 @@ void UnitEmitter::note_target(Label not_canonical) {
     a_.cmp(t1, t0);
     a_.long_().jne(not_canonical);
     a_.mov(CALQUE_CONTEXT(leave_rip), t0);
+    count_computed(false);
 }
 
 // The handler does all of it when there is something to look at, or the target is no address.

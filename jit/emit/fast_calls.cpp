@@ -48,11 +48,13 @@ void UnitEmitter::go_to_mode(const UnitMode& mode) {
     a_.and_(t1d, static_cast<i32>((mmu::tlb_target_count - 1) * 2));
     a_.cmp(t0, jit::table_at_scaled(t1, targets, 8));
     a_.long_().jne(unknown);
+    count_computed(true);
     a_.jmp(jit::table_at_scaled(t1, targets + 8, 8));
     const u32 go_on = request_.thunks.go_on[mode.is.rights];
     later([this, unknown, go_on] {
         a_.bind(unknown);
         a_.mov(CALQUE_CONTEXT(leave_rip), t0);
+        count_computed(false);
         a_.jmp(thunk(go_on));
     });
 }

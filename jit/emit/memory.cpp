@@ -100,6 +100,7 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
     a_.cmp(t0, static_cast<i32>(page_size - bytes));
     a_.long_().ja(slow);
     a_.mov(t1, table_at(t1, host_page, 8));
+    count_tlb_hit();
     a_.bind(found);
     Site& site = new_site(op);
     site.access_bytes = static_cast<u16>(bytes);
@@ -151,6 +152,7 @@ asmjit::Label UnitEmitter::leave_alone(const ir::Op& op) {
     const Label leave = a_.newLabel(), stub = a_.newLabel();
     later([this, number, leave, stub, flags = flags_, recipe = recipe_] {
         a_.bind(leave);
+        uncount_instruction();
         if (flags == FlagsIn::recipe) recompute_recipe(recipe);
         a_.long_().jmp(stub);
         out_.exits[number].jump = here() - 4;
@@ -174,6 +176,7 @@ void UnitEmitter::open_window(const ir::Op& op) {
 }
 
 void UnitEmitter::use_window(const ir::Op& op) {
+    count_range_hit();
     a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
     split_ = false;
     distance_ = op.window.distance;

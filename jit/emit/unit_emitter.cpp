@@ -28,7 +28,7 @@ bool ends_unit(ir::OpKind kind) {
 }
 } // namespace
 
-EmittedUnit UnitEmitter::run() {
+void UnitEmitter::enter_unit() {
     switch (entry_preference()) {
     case FlagsIn::host:
         out_.entry_packed = here();
@@ -44,11 +44,20 @@ EmittedUnit UnitEmitter::run() {
         flags_ = FlagsIn::packed;
         break;
     }
+}
+
+EmittedUnit UnitEmitter::run() {
+    if (request_.counting == Counting::bounded)
+        enter_bounded();
+    else
+        enter_unit();
     if (request_.second_page_id != 0) guard_second_page();
+    count_unit();
     for (const ir::Op& op : request_.unit.ops) {
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;
         interrupts_on_ = false;
+        count_instruction(op);
         keep_x87_notes(op);
         emit(op);
         note_x87(op);

@@ -4,6 +4,7 @@
 
 #include "jit/emit/assembler.h"
 #include "jit/emit/code_sites.h"
+#include "jit/emit/counting.h"
 #include "jit/emit/deferred.h"
 #include "jit/emit/reencode.h"
 #include "jit/emit/thunks.h"
@@ -23,6 +24,7 @@ struct EmitRequest {
     u32 first_site, first_exit; // Numbers of the unit's sites and exits.
     const UnitMode& mode;
     u32 second_page_id = 0; // Execute id of the page where an instruction that crosses one goes on.
+    Counting counting = Counting::none;
 };
 
 class UnitEmitter {
@@ -35,6 +37,7 @@ class UnitEmitter {
     using Kind = ir::OpKind;
 
     // --- One per kind of operation (unit_emitter.cpp, control.cpp).
+    void enter_unit();
     void emit(const ir::Op& op);
 #define OP(name, meaning) void emit_##name(const ir::Op& op);
 #include "jit/ir/ops.inc"
@@ -133,6 +136,16 @@ class UnitEmitter {
     void advance_count(const ir::Op& op);
     void check_cr4(const ir::Op& op, u64 bit);
     void by_handler(const ir::Op& op, Label slow);
+
+    // --- Counting (counting.cpp): each emits nothing unless it is asked for.
+    void enter_bounded();
+    void count_by(const x86::Mem& counter, i32 distance);
+    void count_unit();
+    void count_instruction(const ir::Op& op); // Changes T1, as does the next but one.
+    void uncount_instruction();
+    void count_range_hit();
+    void count_tlb_hit();            // Changes EFLAGS, as does
+    void count_computed(bool known); // this.
 
     // --- To other modes (fast_calls.cpp)
     void check_system_calls(Label off);

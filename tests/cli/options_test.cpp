@@ -67,6 +67,31 @@ TEST(Options, MachineAndAccelerator) {
     EXPECT_EQ(o.machine.translator.longest_unit, 2u);
 }
 
+TEST(Options, WhatToSeeOfTheTranslator) {
+    const Options o = parsed({"-accel", "jit,count=on,perf-map=on", "--dump", "guest,host@0xffffffff81000000"});
+    EXPECT_TRUE(o.machine.translator.count && o.machine.translator.perf_map);
+    ASSERT_TRUE(o.machine.translator.dump);
+    EXPECT_EQ(o.machine.translator.dump->address, 0xFFFFFFFF81000000u);
+    EXPECT_FALSE(o.machine.translator.dump->parts.ir);
+    const std::vector<std::string> wrong{"--dump", "host"};
+    const auto refused = parse_options(wrong);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("--dump"), std::string::npos);
+}
+
+// Each switch that -accel takes is in its help.
+TEST(Options, TheHelpOfAccelHasAllSwitches) {
+    const std::string help = parsed({"-accel", "help"}).print;
+    const std::vector<std::string> wrong{"-accel", "jit,nonsense=on"};
+    const auto refused = parse_options(wrong);
+    ASSERT_FALSE(refused);
+    for (const char* name : {"check-elimination", "flag-liveness", "loop-unrolling", "patch-fields", "x87", "hot-after",
+                             "longest-unit", "verify", "count", "perf-map"}) {
+        EXPECT_NE(help.find(std::string(name) + "="), std::string::npos) << name;
+        EXPECT_NE(refused.error().message.find(name), std::string::npos) << name;
+    }
+}
+
 TEST(Options, Devices) {
     const Options o =
         parsed({"-device", "isa-debug-exit,iobase=0xf4,iosize=0x4", "-device", "isa-debugcon,iobase=0x402,chardev=d",
@@ -104,6 +129,7 @@ TEST(Options, Questions) {
                                                                                        {"-h"},
                                                                                        {"--version"},
                                                                                        {"-cpu", "help"},
+                                                                                       {"-accel", "help"},
                                                                                        {"-machine", "help"},
                                                                                        {"-device", "help"},
                                                                                        {"--trace", "help"}})

@@ -352,6 +352,29 @@ class Places(Program):
         self.assertEqual(done.stdout, b"0123456789" * 20)
 
 
+class Seeing(Program):
+    COUNTS = b"\xb9\x40\x42\x0f\x00" + b"\x49\x75\xfd" + guests.out_byte(0x501, 0)  # mov ecx, 1000000; again: dec ecx; jnz again
+    OPTIONS = ("-device", "isa-debug-exit", "-display", "none", "-monitor", "none")
+
+    def test_dump_shows_the_unit_at_an_address_when_made_and_at_the_end(self):
+        at = guests.LOAD + 32 + 5
+        done = self.run_guest(self.COUNTS, *self.OPTIONS, "--dump", f"guest,ir,host@{at:#x}")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        text = done.stderr.decode()
+        for part in (f"unit {at:x}", "guest code:", "dec ecx", "intermediate form:", "branch", "host code", "in use", f"units at {at:#x}: 1"):
+            self.assertIn(part, text)
+        self.assertLess(text.index("guest code:"), text.index("in use"))
+
+    def test_stats_with_count_tell_who_ran_the_instructions(self):
+        done = self.run_guest(self.COUNTS, *self.OPTIONS, "--stats", "-accel", "jit,count=on")
+        line = next(line for line in done.stderr.decode().splitlines() if line.startswith("    by units "))
+        self.assertGreater(int(line.split()[2]), 1_990_000, line)
+
+    def test_a_dump_that_cannot_be(self):
+        self.refused("--dump", "host", saying="address")
+        self.refused("--dump", "host@here", saying="not an address")
+
+
 class Refusals(Program):
     def test_places_that_cannot_be_used(self):
         kernel = self.kernel(guests.HALT)

@@ -1,0 +1,68 @@
+#include "jit/emit/counting.h"
+
+#include "jit/emit/unit_emitter.h"
+
+namespace calque::jit {
+
+namespace {
+x86::Mem count_at(std::size_t offset) { return context_at(offsetof(JitContext, counts) + offset, 8); }
+#define COUNT(field) count_at(offsetof(UnitCounts, field))
+} // namespace
+
+// Changes T1; EFLAGS are kept.
+void UnitEmitter::count_by(const x86::Mem& counter, i32 distance) {
+    a_.mov(t1, counter);
+    a_.lea(t1, x86::ptr(t1, distance));
+    a_.mov(counter, t1);
+}
+
+// All entries lead through the check, with the flags packed.
+void UnitEmitter::enter_bounded() {
+    out_.entry_host = here();
+    pack_flags(a_);
+    out_.entry_packed = here();
+    flags_ = FlagsIn::packed;
+    const u32 number = static_cast<u32>(out_.exits.size());
+    Exit& exit = out_.exits.emplace_back();
+    exit.target = request_.unit.linear;
+    exit.unit = request_.unit_index;
+    exit.rights = request_.mode.rights();
+    const Label leave = a_.newLabel();
+    a_.mov(t1, COUNT(instructions));
+    a_.add(t1, static_cast<i32>(request_.unit.ops.size()));
+    a_.cmp(t1, COUNT(limit));
+    a_.long_().ja(leave);
+    a_.mov(context_at(offsetof(JitContext, counts) + offsetof(UnitCounts, last_unit), 4), request_.unit_index);
+    later([this, leave, number] {
+        a_.bind(leave);
+        set_site(exit_bit | (request_.first_exit + number));
+        a_.jmp(thunk(request_.thunks.leave));
+    });
+}
+
+void UnitEmitter::count_unit() {
+    if (request_.counting == Counting::all) count_by(COUNT(units), 1);
+}
+
+// An instruction counts when it begins; who finds that it does not complete takes it back: uncount_instruction() and
+// Engine::interpret().
+void UnitEmitter::count_instruction(const ir::Op& op) {
+    if (request_.counting != Counting::none && op.kind != Kind::fall_through) count_by(COUNT(instructions), 1);
+}
+void UnitEmitter::uncount_instruction() {
+    if (request_.counting != Counting::none) count_by(COUNT(instructions), -1);
+}
+
+void UnitEmitter::count_range_hit() {
+    if (request_.counting == Counting::all) count_by(COUNT(range_hits), 1);
+}
+
+// EFLAGS change in these.
+void UnitEmitter::count_tlb_hit() {
+    if (request_.counting == Counting::all) a_.add(COUNT(tlb_hits), 1);
+}
+void UnitEmitter::count_computed(bool known) {
+    if (request_.counting == Counting::all) a_.add(known ? COUNT(computed) : COUNT(looked_up), 1);
+}
+
+} // namespace calque::jit
