@@ -167,6 +167,8 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
         }
     } detach{*this};
     const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
+    const u64 start = cpu.instructions;
+    ran_unit_ = false;
     for (;;) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
@@ -175,7 +177,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             forget_all();
             code_segments_.forget();
         }
-        if (cpu.instructions >= end) return ExitReason::budget;
+        if (cpu.instructions >= end || (step_units_ && cpu.instructions != start)) return ExitReason::budget;
         if ((cpu.events.load(std::memory_order_relaxed) & cpu::event_slow) || log_.on(Channel::insn)) {
             interpreter_.step(cpu);
             continue;
@@ -190,7 +192,6 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold(soon);
             continue;
         }
-        context_.counts.limit = end;
         const void* code = continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
@@ -206,9 +207,11 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             code = continue_at_rip(cpu);
         }
         if (!code) continue;
+        context_.counts.limit = step_units_ ? cpu.instructions + cache_.unit_at(code)->instructions : end;
         execute(cpu, code);
         take_x87_notes(context_, cpu.state);
         leave_x87();
+        ran_unit_ = true;
     }
 }
 
@@ -367,6 +370,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             continue;
         }
         legalize(unit);
+        if (options_.spoil) options_.spoil(unit);
         Switches switches = options_.switches;
         switches.check_elimination &= !mode.is.alone;
         if (const std::string wrong = run_passes(unit, switches, options_.longest_unit); !wrong.empty()) {

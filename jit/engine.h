@@ -15,6 +15,7 @@
 #include "jit/translate/translate.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -31,6 +32,8 @@ struct EngineOptions {
     bool perf_map = false; // Name translated code for perf.
     Counting counting = Counting::none;
     std::optional<UnitDumpRequest> dump;
+    // Changes units before they are emitted: for tests of what finds wrong translations. Empty: nothing.
+    std::function<void(ir::Unit&)> spoil;
 };
 
 struct EngineCounters {
@@ -74,6 +77,11 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     // The unit that was entered last, as `--dump guest,ir,host` shows units, where dumps of all units are kept
     // (UnitDumpRequest::keep_all).
     std::string last_unit() const { return dump_ ? dump_->text_of(context_.counts.last_unit) : std::string(); }
+
+    // From now on run() returns after each unit (Counting::bounded), or stretch of interpreted code, as if its budget
+    // had run out.
+    void set_step_units(bool on) { step_units_ = on; }
+    bool ran_unit() const { return ran_unit_; } // In the last step.
 
     // --- Called by the thunks.
     u64 refill(u64 address);
@@ -165,6 +173,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     const void* table_ = nullptr; // GS's base on this thread.
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.
+    bool step_units_ = false, ran_unit_ = false;
 
     // What other threads leave for the vCPU's own to do.
     struct Range {

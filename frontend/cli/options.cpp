@@ -100,15 +100,17 @@ Result<void> accel_option(Options& o, const std::string& text) {
         *value = static_cast<u32>(*number);
     }
     auto& t = o.machine.translator;
+    bool count = t.counting != jit::Counting::none;
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"patch-fields", &t.patch_fields},
           std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map},
-          std::pair{"count", &t.count}}) {
+          std::pair{"count", &count}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
     }
+    t.counting = count ? jit::Counting::all : jit::Counting::none;
     return kv->rest("thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, "
                     "patch-fields, x87, verify, perf-map, count");
 }

@@ -5,10 +5,16 @@
 #include "cpu/model.h"
 #include "firmware/platform.h"
 #include "jit/debug/unit_dump_request.h"
+#include "jit/emit/counting.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
+
+namespace calque::jit::ir {
+struct Unit;
+}
 
 namespace calque::machine {
 
@@ -47,8 +53,9 @@ struct MachineConfig {
         bool check_elimination = true, flag_liveness = true, loop_unrolling = true, patch_fields = true, x87 = true;
         bool verify = false;
         bool perf_map = false;
-        bool count = false;                       // Units count what they do.
-        std::optional<jit::UnitDumpRequest> dump; // --dump
+        jit::Counting counting = jit::Counting::none;
+        std::optional<jit::UnitDumpRequest> dump;  // --dump
+        std::function<void(jit::ir::Unit&)> spoil; // See jit::EngineOptions.
     };
     Translator translator;
     bool hpet = true;

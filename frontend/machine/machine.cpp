@@ -16,15 +16,17 @@ namespace {
 constexpr u64 largest_image = u64{2} << 30; // Of a kernel or an initrd: they are loaded below 4 GiB.
 } // namespace
 
-Machine::Machine(MachineConfig config, Log& log) : config_(std::move(config)), log_(log) {}
+Machine::Machine(MachineConfig config, Log& log, Clock* time)
+    : config_(std::move(config)), log_(log), time_(time ? *time : clock_) {}
 
 Machine::~Machine() {
     if (!vcpus_.empty()) pause();
     vcpus_.clear(); // Their threads end before what they use goes.
 }
 
-Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log, const ChipsetBackends& backends) {
-    std::unique_ptr<Machine> machine(new Machine(std::move(config), log));
+Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log, const ChipsetBackends& backends,
+                                                 Clock* time) {
+    std::unique_ptr<Machine> machine(new Machine(std::move(config), log, time));
     if (auto built = machine->build(backends); !built) return built.error();
     return machine;
 }
@@ -43,7 +45,7 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     }
     serial_present_ = backends.serial_present;
     hold_input_ = backends.hold_input;
-    chipset_ = std::make_unique<Chipset>(config_, log_, clock_, *memory_, backends, chipset_events());
+    chipset_ = std::make_unique<Chipset>(config_, log_, time_, *memory_, backends, chipset_events());
     memory_->set_io_target(io_space_);
     add_vcpus();
     if (auto described = describe_to_firmware(); !described) return described.error();
@@ -85,7 +87,7 @@ void Machine::add_vcpus() {
     in_smm_.resize(config_.cpus);
     for (unsigned i = 0; i < config_.cpus; ++i) {
         VcpuServices services{log_,
-                              clock_,
+                              time_,
                               memory_->map(),
                               chipset_->ports(),
                               chipset_->apics(),
@@ -95,7 +97,8 @@ void Machine::add_vcpus() {
                               [this] { move_apics(); },
                               [this](unsigned vcpu) { triple_fault(vcpu); },
                               config_.engine,
-                              config_.translator};
+                              config_.translator,
+                              &time_ != &clock_};
         vcpus_.push_back(std::make_unique<Vcpu>(i, config_.cpu, std::move(services)));
     }
 }
@@ -344,6 +347,20 @@ Ending Machine::run() {
         request();
     }
     return ending_;
+}
+
+std::optional<Ending> Machine::serve_requests() {
+    for (;;) {
+        if (ended_) return ending_;
+        std::function<void()> request;
+        {
+            std::unique_lock lock(mutex_);
+            if (requests_.empty()) return std::nullopt;
+            request = std::move(requests_.front());
+            requests_.pop_front();
+        }
+        request();
+    }
 }
 
 // --- Memory-mapped I/O

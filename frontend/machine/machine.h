@@ -28,12 +28,20 @@ struct Ending {
 
 class Machine {
   public:
-    // Everything is checked before anything is built. The backends must outlive the machine.
-    static Result<std::unique_ptr<Machine>> create(MachineConfig config, Log& log, const ChipsetBackends& backends);
+    // Everything is checked before anything is built. The backends must outlive the machine. With `time`, which must
+    // outlive it too, the machine is driven (below) and has the time that this clock says, even while it is stopped.
+    static Result<std::unique_ptr<Machine>> create(MachineConfig config, Log& log, const ChipsetBackends& backends,
+                                                   Clock* time = nullptr);
     ~Machine();
 
     // Runs the machine on its threads, and its requests on the caller's, until it ends.
     Ending run();
+
+    // --- Instead of run(), for a machine of one vCPU: the caller's thread is the vCPU's, and nothing else happens.
+    // What timers and devices ask of the processor waits for release_events(), so that it comes at exact instructions.
+    Vcpu& driven() { return *vcpus_[0]; }
+    // Carries out requests. How the machine ended, once it has.
+    std::optional<Ending> serve_requests();
 
     // Requests: any thread, return at once, carried out in order by run().
     void request_quit(int status = 0);
@@ -52,7 +60,7 @@ class Machine {
     const MachineConfig& config() const { return config_; }
     Chipset& chipset() { return *chipset_; }
     Memory& memory() { return *memory_; }
-    HostClock& clock() { return clock_; }
+    Clock& clock() { return time_; }
     std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
     std::string stats();                  // As --stats prints them.
@@ -72,7 +80,7 @@ class Machine {
         Machine& machine_;
     };
 
-    Machine(MachineConfig config, Log& log);
+    Machine(MachineConfig config, Log& log, Clock* time);
     Result<void> build(const ChipsetBackends& backends);
     Result<void> read_images();
     ChipsetEvents chipset_events();
@@ -97,6 +105,7 @@ class Machine {
     MachineConfig config_;
     Log& log_;
     HostClock clock_;
+    Clock& time_; // clock_, unless the machine is driven.
     std::unique_ptr<Memory> memory_;
     IoSpace io_space_{*this};
     std::unique_ptr<Chipset> chipset_;

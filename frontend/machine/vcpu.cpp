@@ -24,7 +24,7 @@ Vcpu::Vcpu(unsigned index, const cpu::CpuModel& model, VcpuServices services)
     : index_(index), services_(std::move(services)), model_(model),
       cpu_(index, model_, services_.memory, *this, services_.log),
       lapic_(services_.log, services_.clock, lapic_config(index, model), services_.apics, *this, this, &services_.pic),
-      random_(std::random_device{}()) {
+      random_(services_.driven ? 1 : std::random_device{}()) {
     choose_engine();
     cpu_.mmu.set_kick([this] { wake(cpu::event_mmu); });
 }
@@ -45,7 +45,8 @@ void Vcpu::choose_engine() {
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;
     options.perf_map = wanted.perf_map;
-    if (wanted.count) options.counting = jit::Counting::all;
+    options.counting = wanted.counting;
+    options.spoil = wanted.spoil;
     options.dump = wanted.dump;
     auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log, options);
     translator_ = translator.get();
@@ -108,15 +109,19 @@ bool Vcpu::apic_msr_read(u32 index, u64& value) {
 }
 
 void Vcpu::wake(u32 event) {
+    constexpr u32 at_once = cpu::event_stop | cpu::event_mmu;
+    if (services_.driven && !(event & at_once)) {
+        held_events_ |= event;
+        return;
+    }
     cpu_.request(event);
     cpu_.events.notify_all();
 }
 
 void Vcpu::interrupt_line(bool level) {
-    if (level)
-        wake(cpu::event_interrupt);
-    else
-        cpu_.withdraw(cpu::event_interrupt);
+    if (level) return wake(cpu::event_interrupt);
+    held_events_ &= ~u32{cpu::event_interrupt};
+    cpu_.withdraw(cpu::event_interrupt);
 }
 
 void Vcpu::startup(u8 vector) {
@@ -156,6 +161,13 @@ void Vcpu::wait_for_event() {
         cpu_.events.wait(left, std::memory_order_acquire);
     }
     cpu_.mmu.unpark();
+}
+
+cpu::ExitReason Vcpu::drive(u64 instructions) {
+    Vcpu* const before = std::exchange(current_vcpu, this);
+    const cpu::ExitReason reason = engine_->run(cpu_, instructions);
+    current_vcpu = before;
+    return reason;
 }
 
 void Vcpu::thread_main() {

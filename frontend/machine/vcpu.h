@@ -16,6 +16,7 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
 
 namespace calque::machine {
 
@@ -33,6 +34,7 @@ struct VcpuServices {
     std::function<void(unsigned)> triple_fault; // On the vCPU's thread.
     MachineConfig::Engine engine = MachineConfig::Engine::interpreter;
     MachineConfig::Translator translator = {};
+    bool driven = false; // Has no thread: drive() runs it.
 };
 
 class Vcpu final : public cpu::Platform, public devices::VcpuPort, public devices::TscSource {
@@ -51,6 +53,13 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     void request_park();
     void park_wait();
     void reset();
+    // Runs the processor on the caller's thread (Machine::driven()).
+    cpu::ExitReason drive(u64 instructions);
+    // What has been asked of the processor since the last time: interrupts and the like.
+    void release_events() { cpu_.request(std::exchange(held_events_, 0)); }
+    bool events_held() const { return held_events_ != 0; }
+    // Null when the interpreter runs everything.
+    jit::Engine* translator() { return translator_; }
     void serialize(Archive& archive); // Parked only.
 
     // The vCPU whose thread this is, or null.
@@ -105,8 +114,9 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     cpu::Cpu cpu_;
     devices::LocalApic lapic_;
     std::unique_ptr<cpu::ExecutionEngine> engine_;
-    const jit::Engine* translator_ = nullptr; // engine_, when that is what it is.
+    jit::Engine* translator_ = nullptr; // engine_, when that is what it is.
     std::mt19937_64 random_;
+    u32 held_events_ = 0; // Of a driven vCPU.
 
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -69,7 +69,7 @@ TEST(Options, MachineAndAccelerator) {
 
 TEST(Options, WhatToSeeOfTheTranslator) {
     const Options o = parsed({"-accel", "jit,count=on,perf-map=on", "--dump", "guest,host@0xffffffff81000000"});
-    EXPECT_TRUE(o.machine.translator.count && o.machine.translator.perf_map);
+    EXPECT_TRUE(o.machine.translator.counting == jit::Counting::all && o.machine.translator.perf_map);
     ASSERT_TRUE(o.machine.translator.dump);
     EXPECT_EQ(o.machine.translator.dump->address, 0xFFFFFFFF81000000u);
     EXPECT_FALSE(o.machine.translator.dump->parts.ir);

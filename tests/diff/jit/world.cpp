@@ -1,5 +1,7 @@
 #include "tests/diff/jit/world.h"
 
+#include "tests/diff/state_difference.h"
+
 #include <cstring>
 #include <new>
 #include <sys/mman.h>
@@ -122,85 +124,25 @@ ExitReason World::run(u64 budget) { return engine_->run(*cpu_, budget); }
 
 namespace {
 
-class Differences {
-  public:
-    Differences(const World& expected, const World& got) : a_(expected), b_(got) {}
-
-    std::string find() {
-        const CpuState &x = a_.state(), &y = b_.state();
-        static constexpr const char* names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
-                                                "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip"};
-        for (unsigned n = 0; n <= rip_slot; ++n)
-            compare(names[n], x.gpr[n], y.gpr[n]);
-        compare("rflags", read_rflags(x), read_rflags(y));
-        for (unsigned n = 0; n < 10; ++n) {
-            const std::string name = fmt::format("segment {}", n);
-            compare(name + " selector", x.segment[n].selector, y.segment[n].selector);
-            compare(name + " rights", x.segment[n].rights, y.segment[n].rights);
-            compare(name + " limit", x.segment[n].limit, y.segment[n].limit);
-            compare(name + " base", x.segment[n].base, y.segment[n].base);
-        }
-        system(x, y);
-        vectors(x, y);
-        compare("activity", static_cast<u64>(x.activity), static_cast<u64>(y.activity));
-        compare("device accesses", a_.device().accesses(), b_.device().accesses());
-        compare("device hash", a_.device().hash(), b_.device().hash());
-        memory();
-        return std::move(text_);
+void compare_memory(std::string& text, const World& expected, const World& got) {
+    unsigned shown = 0;
+    for (u64 n = 0; n < frame::count; ++n) {
+        if (n == frame::interrupt_stack) continue; // Interrupts may come anywhere between two instructions.
+        const u8 *x = &expected.ram()[n * page_size], *y = &got.ram()[n * page_size];
+        if (std::memcmp(x, y, page_size) == 0) continue;
+        for (u64 at = 0; at < page_size && shown < 12; ++at)
+            if (x[at] != y[at]) compare(text, fmt::format("byte {:#x} of frame {}", at, n), x[at], y[at]), ++shown;
     }
-
-  private:
-    void compare(std::string_view name, u64 x, u64 y) {
-        if (x != y) text_ += fmt::format("  {}: {:#x}, but {:#x}\n", name, x, y);
-    }
-    void system(const CpuState& x, const CpuState& y) {
-        compare("cr0", x.cr0, y.cr0);
-        compare("cr2", x.cr2, y.cr2);
-        compare("cr3", x.cr3, y.cr3);
-        compare("cr4", x.cr4, y.cr4);
-        compare("efer", x.efer, y.efer);
-        compare("xcr0", x.xcr0, y.xcr0);
-        compare("pkru", x.pkru, y.pkru);
-        compare("kernel_gs_base", x.kernel_gs_base, y.kernel_gs_base);
-        compare("tsc_offset", x.tsc_offset, y.tsc_offset);
-        for (unsigned n = 0; n < 8; ++n)
-            compare(fmt::format("dr{}", n), x.dr[n], y.dr[n]);
-        compare("shadow", x.interrupt_shadow * 2 + x.debug_shadow, y.interrupt_shadow * 2 + y.debug_shadow);
-        compare("pending_debug", x.pending_debug, y.pending_debug);
-    }
-    void vectors(const CpuState& x, const CpuState& y) {
-        for (unsigned n = 0; n < 16; ++n)
-            for (unsigned q = 0; q < 4; ++q)
-                compare(fmt::format("ymm{}[{}]", n, q), x.vector[n].q[q], y.vector[n].q[q]);
-        compare("mxcsr", x.mxcsr, y.mxcsr);
-        for (unsigned n = 0; n < 8; ++n) {
-            compare(fmt::format("R{} significand", n), x.x87.reg[n].significand, y.x87.reg[n].significand);
-            compare(fmt::format("R{} exponent", n), x.x87.reg[n].sign_exponent, y.x87.reg[n].sign_exponent);
-        }
-        compare("fcw", x.x87.control, y.x87.control);
-        compare("fsw", x.x87.status, y.x87.status);
-        compare("x87 tags", x.x87.valid, y.x87.valid);
-        compare("x87 opcode", x.x87.opcode, y.x87.opcode);
-        compare("x87 ip", x.x87.instruction_pointer, y.x87.instruction_pointer);
-        compare("x87 dp", x.x87.data_pointer, y.x87.data_pointer);
-    }
-    void memory() {
-        unsigned shown = 0;
-        for (u64 n = 0; n < frame::count; ++n) {
-            if (n == frame::interrupt_stack) continue; // Interrupts may come anywhere between two instructions.
-            const u8 *x = &a_.ram()[n * page_size], *y = &b_.ram()[n * page_size];
-            if (std::memcmp(x, y, page_size) == 0) continue;
-            for (u64 at = 0; at < page_size && shown < 12; ++at)
-                if (x[at] != y[at]) compare(fmt::format("byte {:#x} of frame {}", at, n), x[at], y[at]), ++shown;
-        }
-    }
-
-    const World &a_, &b_;
-    std::string text_;
-};
+}
 
 } // namespace
 
-std::string difference(const World& expected, const World& got) { return Differences(expected, got).find(); }
+std::string difference(const World& expected, const World& got) {
+    std::string text = state_difference(expected.state(), got.state());
+    compare(text, "device accesses", expected.device().accesses(), got.device().accesses());
+    compare(text, "device hash", expected.device().hash(), got.device().hash());
+    compare_memory(text, expected, got);
+    return text;
+}
 
 } // namespace calque::diff
