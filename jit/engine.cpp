@@ -69,10 +69,14 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
     : memory_(memory), log_(log), options_(options), interpreter_(memory, log, cold_records),
-      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk}),
+      cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk},
+             options.perf_map ? CodeArena::Mapping::anonymous : CodeArena::Mapping::file),
       context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
-    if (options_.perf_map) perf_map_ = std::make_unique<PerfMap>();
+    if (options_.perf_map) {
+        perf_map_ = std::make_unique<PerfMap>();
+        perf_map_->add(cache_.thunk_base(), cache_.thunk_bytes(), "thunks");
+    }
     if (options_.dump) dump_ = std::make_unique<UnitDump>(*options_.dump);
     handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
@@ -401,11 +405,10 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             if (dumped) dump_->add(made, cache_, log_);
         }
         const UnitKey key{rip.value, page.address.value, mode.key()};
+        if (perf_map_)
+            perf_map_->add_unit({cache_.next(), emitted.code.size()}, {cache_.next_cold(), emitted.cold.size()},
+                                rip.value, mode.rights() != mmu::RightsMode::user);
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
-        if (perf_map_) {
-            const TranslatedUnit& made = cache_.unit(number);
-            perf_map_->add(made.code, made.code_bytes, rip.value, mode.rights() != mmu::RightsMode::user);
-        }
         if (!memory_.code_marked(page.address, here)
             || (second.bytes != 0 && !memory_.code_marked(second.address, second.bytes))) {
             cache_.kill(number);

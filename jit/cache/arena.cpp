@@ -8,12 +8,34 @@
 
 namespace calque::jit {
 
-CodeArena::CodeArena(std::size_t bytes) : size_(bytes) {
+namespace {
+
+struct TwoViews {
+    void *writable, *executable;
+};
+
+TwoViews map_file(std::size_t bytes) {
     const int fd = ::memfd_create("calque-code", MFD_CLOEXEC);
     if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw std::bad_alloc();
     void* const writable = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     void* const executable = ::mmap(nullptr, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     ::close(fd);
+    return {writable, executable};
+}
+
+// mremap(2): with an old size of 0, a shared mapping is mapped once more.
+TwoViews map_anonymous(std::size_t bytes) {
+    void* const writable = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (writable == MAP_FAILED) throw std::bad_alloc();
+    void* const executable = ::mremap(writable, 0, bytes, MREMAP_MAYMOVE);
+    if (executable != MAP_FAILED && ::mprotect(executable, bytes, PROT_READ | PROT_EXEC) != 0) throw std::bad_alloc();
+    return {writable, executable};
+}
+
+} // namespace
+
+CodeArena::CodeArena(std::size_t bytes, Mapping mapping) : size_(bytes) {
+    const auto [writable, executable] = mapping == Mapping::file ? map_file(bytes) : map_anonymous(bytes);
     if (writable == MAP_FAILED || executable == MAP_FAILED) throw std::bad_alloc();
     writable_ = static_cast<std::byte*>(writable);
     executable_ = static_cast<std::byte*>(executable);

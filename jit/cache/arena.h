@@ -11,7 +11,11 @@ namespace calque::jit {
 
 class CodeArena {
   public:
-    explicit CodeArena(std::size_t bytes); // At most 2 GiB, so that direct branches reach. Committed as used.
+    // What the host calls the memory: a file (so that it is known in its lists), or nothing, as perf wants it of code
+    // that a perf map names.
+    enum class Mapping : u8 { file, anonymous };
+    // At most 2 GiB, so that direct branches reach. Committed as used.
+    explicit CodeArena(std::size_t bytes, Mapping mapping = Mapping::file);
     ~CodeArena();
     CodeArena(const CodeArena&) = delete;
     CodeArena& operator=(const CodeArena&) = delete;

@@ -8,7 +8,8 @@ namespace {
 constexpr u32 most_relinks = 16;
 }
 
-CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets) : arena_(bytes) {
+CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets, CodeArena::Mapping mapping)
+    : arena_(bytes, mapping) {
     thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, index_, thunks_));
     first_unit_ = arena_.next();
 }

@@ -49,9 +49,10 @@ struct CodeCacheCounters {
 
 class CodeCache {
   public:
-    CodeCache(std::size_t bytes, const ThunkTargets& targets);
+    CodeCache(std::size_t bytes, const ThunkTargets& targets, CodeArena::Mapping mapping = CodeArena::Mapping::file);
 
     const Thunks& thunks() const { return thunks_; }
+    std::size_t thunk_bytes() const { return static_cast<std::size_t>(first_unit_ - thunk_base_); }
     const std::byte* thunk_base() const { return thunk_base_; }
     const std::byte* thunk(u32 offset) const { return thunk_base_ + offset; }
 

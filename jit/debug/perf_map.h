@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <memory>
+#include <span>
+#include <string_view>
 
 namespace calque::jit {
 
@@ -14,8 +16,9 @@ class PerfMap {
   public:
     PerfMap(); // Adds to the file, if it can be written.
     bool open() const { return file_ != nullptr; }
-    // A unit: where its code runs, and the guest's linear address.
-    void add(const std::byte* code, std::size_t bytes, u64 linear, bool supervisor);
+    void add(const std::byte* code, std::size_t bytes, std::string_view name);
+    // A unit: where its code runs, where what is seldom run of it does, and the guest's linear address.
+    void add_unit(std::span<const std::byte> code, std::span<const std::byte> cold, u64 linear, bool supervisor);
 
   private:
     struct Close {
