@@ -1,8 +1,9 @@
 // MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS, with and without REP.
 //
 // A REP instruction runs in pieces: registers are committed piece by piece, so that a fault leaves it where it is to be
-// restarted, and after a bounded amount of work it stops with Flow::again, so that interrupts are taken. Pieces of
-// plain memory are done through host pointers, clipped to pages; everything else goes element by element.
+// restarted, and while something waits it stops with Flow::again, so that interrupts are taken. Without that it goes on,
+// even when it has overwritten itself: how many pieces there are must not show. Pieces of plain memory are done through
+// host pointers, clipped to pages; everything else goes element by element.
 #include "cpu/integer/alu.h"
 #include "cpu/integer/rows.h"
 
@@ -11,9 +12,6 @@
 namespace calque::cpu {
 
 namespace {
-
-constexpr u64 most_bytes = 64 * 1024; // Of plain memory in one go,
-constexpr u64 most_single = 512;      // and elements one by one.
 
 unsigned destination_segment(const Instruction& i) { return i.mode64() ? unsigned{flat} : unsigned{es}; }
 bool repeated(const Instruction& i) { return i.flags & (insn_rep | insn_repne); }
@@ -251,26 +249,20 @@ template <class Op> bool finished(const Cpu& cpu, const Instruction& i) {
 }
 
 template <class Op, class T, class A> Flow repeat(Cpu& cpu, const Instruction& i) {
-    u64 work = single_steps(cpu) ? 1 : most_bytes;
-    const u64 cost_of_one = single_steps(cpu) ? 1 : most_bytes / most_single;
     for (;;) {
         const u64 count = cpu.gpr<A>(rcx);
         if (count == 0) return Flow::next;
         u64 n = 0;
         if constexpr (has_pieces<Op, T>) {
-            if (work > cost_of_one) {
-                n = do_piece<Op, T, A>(cpu, i, std::min<u64>(count, page_size));
-                work -= std::min(work, n * sizeof(T));
-            }
+            if (!single_steps(cpu)) n = do_piece<Op, T, A>(cpu, i, std::min<u64>(count, page_size));
         }
         if (n == 0) {
             if (!Op::one(cpu, i)) return Flow::fault;
             n = 1;
-            work -= std::min(work, cost_of_one);
         }
         cpu.set_gpr<A>(rcx, static_cast<A>(count - n));
         if (count == n || finished<Op>(cpu, i)) return Flow::next;
-        if (work == 0 || cpu.events.load(std::memory_order_relaxed) != 0) return Flow::again;
+        if (cpu.events.load(std::memory_order_relaxed) != 0) return Flow::again;
     }
 }
 

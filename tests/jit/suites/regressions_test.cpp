@@ -164,5 +164,24 @@ TEST(JitRegressions, CodeInDeviceMemoryRuns) {
     b.memory.set_regions({regions.front()});
 }
 
+// How many pieces the engine makes of a REP, after each of which it could look at the code again, must not show.
+TEST(JitRegressions, ARepThatOverwritesItselfGoesOnToItsEnd) {
+    constexpr u64 below_code = code_at - 0x103, bytes = 0x18000, from = 0x50000;
+    for (const u8 operation : {0xA4, 0xAA}) { // MOVSB, STOSB
+        Board b(Board::Mode::long64);
+        for (u64 at = from; at < from + bytes; at += 8)
+            b.poke<u64>(at, 0xF4F4'F4F4'F4F4'F4F4);
+        b.gpr(rax) = 0xF4;
+        b.gpr(rcx) = bytes;
+        b.gpr(rsi) = from;
+        b.gpr(rdi) = below_code;
+        b.program({0xF3, operation, 0x90}); // REP; NOP, which becomes a HLT as the REP does
+        EXPECT_EQ(b.run(), ExitReason::halted);
+        EXPECT_EQ(b.gpr(rcx), 0u);
+        EXPECT_EQ(b.gpr(rdi), below_code + bytes);
+        EXPECT_EQ(b.state().rip(), code_at + 3);
+    }
+}
+
 } // namespace
 } // namespace calque::cpu::testing
