@@ -172,6 +172,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
     } detach{*this};
     const u64 end = budget > ~cpu.instructions ? ~u64{0} : cpu.instructions + budget;
     const u64 start = cpu.instructions;
+    bool refused = false;
     ran_unit_ = false;
     for (;;) {
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
@@ -191,9 +192,10 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
         }
-        if (!room_for_units(end - cpu.instructions)) {
+        if (refused) { // The budget ends within the unit.
             constexpr i32 soon = 2; // The block is to be run now, and to be reported again.
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold(soon);
+            refused = false;
             continue;
         }
         const void* code = continue_at_rip(cpu);
@@ -211,8 +213,10 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             code = continue_at_rip(cpu);
         }
         if (!code) continue;
-        context_.counts.limit = step_units_ ? cpu.instructions + cache_.unit_at(code)->instructions : end;
+        const u64 room = end - cpu.instructions, before = cpu.instructions;
+        context_.counts.limit = step_units_ ? before + std::min<u64>(cache_.unit_at(code)->instructions, room) : end;
         execute(cpu, code);
+        refused = counting() && end != ~u64{0} && cpu.instructions == before;
         take_x87_notes(context_, cpu.state);
         leave_x87();
         ran_unit_ = true;

@@ -106,8 +106,6 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
         return code;
     }
     bool counting() const { return options_.counting != Counting::none; }
-    // No unit is this long.
-    bool room_for_units(u64 instructions) const { return instructions > 2 * options_.longest_unit; }
     std::string describe_counts() const;
     void code_written(PhysicalAddress address, u64 length) override;
     void map_changed() override;

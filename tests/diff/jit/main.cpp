@@ -1,6 +1,7 @@
 // diff_jit: random programs, by the interpreter and by the translator.
 #include "tests/diff/jit/program.h"
 #include "tests/diff/jit/world.h"
+#include "tests/diff/state_difference.h"
 
 #include <algorithm>
 #include <charconv>
@@ -18,7 +19,8 @@ namespace {
 
 constexpr char usage[] = R"(Usage: diff_jit [option]...
 Runs random programs (of 64-bit code, if nothing else is said) in rings 0 and 3, with random page tables, through the interpreter, through the translator,
-and through the translator with each unit forced to one instruction, and compares processors, memory and devices.
+and through the translator with each unit forced to one instruction, and compares processors, memory and devices. What does not
+end, and some of the rest, is compared after a number of instructions, with units that keep to it.
 
   --cases N        how many programs to run (default 20000)
   --seed S         which ones (default 1)
@@ -115,26 +117,34 @@ class Runner {
   public:
     explicit Runner(const Options& options)
         : options_(options), engine_options_(engine_options(options)), jit_(EngineKind::jit, engine_options_),
-          single_(EngineKind::jit_single, engine_options_) {}
+          single_(EngineKind::jit_single, engine_options_), bounded_(EngineKind::jit_bounded, engine_options_) {}
     int job(u64 number);
 
   private:
     // Runs the program in one world.
     cpu::ExitReason run(World& world, const Image& image, u64 budget);
-    // What differs, by the first translator that differs; empty when nothing does or the program does not end.
+    // What differs, by the first translator that differs; empty when nothing does.
     std::string compare(Image& image, const Program& program);
+    std::string compare_ended(const Image& image);
+    // After so many instructions of the program by both; empty also when it cannot be stopped there.
+    std::string compare_stopped(const Image& image, u64 budget) {
+        return compare_stopped(image, budget, interpreter_, bounded_);
+    }
+    std::string compare_stopped(const Image& image, u64 budget, World& interpreter, World& bounded);
+    // With the smallest budget that makes a difference in machines that have run nothing else.
+    std::string compare_earliest(const Image& image);
     void shrink(Image& image, Program& program);
     void report(Image& image, Program& program, u64 number, const std::string& first);
     std::string exceptions(const World& world) const;
 
     const Options& options_;
     jit::EngineOptions engine_options_;
-    World interpreter_{EngineKind::interpreter, {}}, jit_, single_;
+    World interpreter_{EngineKind::interpreter, {}}, jit_, single_, bounded_;
     cpu::CpuModel model_;
     cpu::Decoder decoder_{model_};
     Generator generator_{decoder_};
     World* differs_ = nullptr;
-    u64 endless_ = 0, differences_ = 0, exceptions_ = 0, instructions_ = 0;
+    u64 stopped_ = 0, endless_ = 0, differences_ = 0, exceptions_ = 0, instructions_ = 0;
 };
 
 cpu::ExitReason Runner::run(World& world, const Image& image, u64 budget) {
@@ -160,12 +170,22 @@ std::string Runner::compare(Image& image, const Program& program) {
     program.place(image, decoder_);
     const u64 before = interpreter_.cpu().instructions;
     const cpu::ExitReason expected = run(interpreter_, image, most_instructions);
-    if (expected == cpu::ExitReason::budget || expected == cpu::ExitReason::stopped) { // By the watchdog.
+    const u64 ran = interpreter_.cpu().instructions - before;
+    instructions_ += ran;
+    exceptions_ += interpreter_.exceptions();
+    if (expected == cpu::ExitReason::stopped) { // By the watchdog.
         ++endless_;
         return {};
     }
-    instructions_ += interpreter_.cpu().instructions - before;
-    exceptions_ += interpreter_.exceptions();
+    if (expected == cpu::ExitReason::budget) return compare_stopped(image, most_instructions);
+    std::string text = compare_ended(image);
+    // Some of them once more, up to somewhere in the middle.
+    if (text.empty() && ran > 1 && (ran ^ program.start) % 4 == 0)
+        text = compare_stopped(image, 1 + (program.start * 0x9E3779B97F4A7C15 >> 32) % (ran - 1));
+    return text;
+}
+
+std::string Runner::compare_ended(const Image& image) {
     for (World* const world : {&jit_, &single_}) {
         const cpu::ExitReason reason = run(*world, image, ~u64{0});
         differs_ = world;
@@ -175,6 +195,39 @@ std::string Runner::compare(Image& image, const Program& program) {
         if (!text.empty()) return text;
     }
     return {};
+}
+
+std::string Runner::compare_earliest(const Image& image) {
+    for (u64 budget = 1; budget <= most_instructions; ++budget) {
+        World interpreter(EngineKind::interpreter, {}), bounded(EngineKind::jit_bounded, engine_options_);
+        const std::string text = compare_stopped(image, budget, interpreter, bounded);
+        if (!text.empty()) return text;
+        if (interpreter.state().activity == cpu::Activity::halted) break;
+    }
+    return "  no budget makes a difference in new machines\n";
+}
+
+std::string Runner::compare_stopped(const Image& image, u64 budget, World& interpreter, World& bounded) {
+    if (image.setting.interrupts) { // Their handlers are instructions as well, and they come between blocks.
+        Image quiet = image;
+        quiet.setting.interrupts = false;
+        return compare_stopped(quiet, budget, interpreter, bounded);
+    }
+    ++stopped_;
+    const auto run_so_far = [&](World& world) {
+        const u64 before = world.cpu().instructions;
+        const cpu::ExitReason reason = run(world, image, budget);
+        return std::pair(reason, world.cpu().instructions - before);
+    };
+    const auto [expected, instructions] = run_so_far(interpreter);
+    const auto [reason, counted] = run_so_far(bounded);
+    differs_ = &bounded_;
+    std::string text;
+    if (expected == cpu::ExitReason::stopped || reason == cpu::ExitReason::stopped) return text;
+    diff::compare(text, "why it stopped", static_cast<u64>(expected), static_cast<u64>(reason));
+    diff::compare(text, "instructions", instructions, counted);
+    text += difference(interpreter, bounded, Accessed::may_be_early);
+    return text.empty() ? text : fmt::format("  with a budget of {} instructions:\n", budget) + text;
 }
 
 // Takes away halves, quarters, ... single items, as long as something still differs.
@@ -219,6 +272,7 @@ void Runner::report(Image& image, Program& program, u64 number, const std::strin
     const World* const which = differs_;
     fmt::print("--seed {} --case {}: {} differs from the interpreter\n{}", options_.seed, number,
                engine_names[static_cast<unsigned>(which->kind())], first);
+    if (differs_ == &bounded_) fmt::print("{}", compare_earliest(image));
     const Program whole = program;
     const std::string by_interpreter = exceptions(interpreter_), by_translator = exceptions(*which);
     shrink(image, program);
@@ -272,9 +326,11 @@ int Runner::job(u64 first) {
         report(image, program, n, text);
         if (++differences_ >= options_.most_differences) break;
     }
-    fmt::print("{} programs of seed {}: {} differ, {} do not end; {} blocks translated, {} of one instruction\n",
-               options_.only ? 1 : (options_.cases + step - 1 - first) / step, options_.seed, differences_, endless_,
-               jit_.translated(), single_.translated());
+    fmt::print(
+        "{} programs of seed {}: {} differ, {} do not end; {} blocks translated, {} of one instruction, {} with a "
+        "budget ({} times)\n",
+        options_.only ? 1 : (options_.cases + step - 1 - first) / step, options_.seed, differences_, endless_,
+        jit_.translated(), single_.translated(), bounded_.translated(), stopped_);
     fmt::print("{} guest instructions, {} exceptions\n", instructions_, exceptions_);
     std::fflush(stdout);
     return differences_ == 0 ? 0 : 1;

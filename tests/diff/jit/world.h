@@ -11,8 +11,10 @@
 
 namespace calque::diff {
 
-enum class EngineKind : u8 { interpreter, jit, jit_single };
-inline constexpr std::string_view engine_names[] = {"interpreter", "jit", "jit, units of one instruction"};
+// jit_bounded keeps a budget to the instruction (jit::Counting::bounded); the other two have none.
+enum class EngineKind : u8 { interpreter, jit, jit_single, jit_bounded };
+inline constexpr std::string_view engine_names[] = {"interpreter", "jit", "jit, units of one instruction",
+                                                    "jit, units with a budget"};
 
 // What programs reach as device memory. Reads give values that depend on what came before; writes are remembered, may
 // raise an interrupt, and may write to code as a bus master does.
@@ -103,6 +105,8 @@ class World {
 };
 
 // What differs between two worlds after a run, one line each; empty when nothing does.
-std::string difference(const World& expected, const World& got);
+// `may_be_early`: who stops at an instruction may have looked at its page.
+enum class Accessed : u8 { exact, may_be_early };
+std::string difference(const World& expected, const World& got, Accessed accessed = Accessed::exact);
 
 } // namespace calque::diff
