@@ -196,7 +196,8 @@ class Generator::Writer {
         }
         Item& item = add({0x48u | (reg >= 8), 0xB8 | (reg & 7)});
         value(item, 0, 8);
-        item.fixups.push_back({2, 8, 0, to, 0, true});
+        const u64 piece = setting_.more_pieces && random_.one_in(6) ? page::again << page_shift : 0;
+        item.fixups.push_back({2, 8, 0, to, static_cast<i64>(piece), true});
         return next_item() - 1;
     }
 
@@ -218,6 +219,13 @@ class Generator::Writer {
         if (r == 3) return setting_.linear(random_.below(512), offset_in_page());
         if (r == 4) return random_.next() >> random_.below(64);
         if (r == 5) return setting_.linear(page::code + random_.below(page::code_count), offset_in_page());
+        if (r == 6 && setting_.more_pieces)
+            return setting_.linear(page::again
+                                       + (random_.one_in(4) ? random_.below(512) : page::data + random_.below(24)),
+                                   offset_in_page());
+        if (r == 7 && setting_.more_pieces)
+            return setting_.linear(page::physical + random_.below(random_.one_in(4) ? 512 : frame::count),
+                                   offset_in_page());
         return setting_.linear(page::data + random_.below(page::data_count), offset_in_page());
     }
 

@@ -64,6 +64,9 @@ class Builder {
         image_.setting.constant_code = wanted_.interrupts;
         image_.setting.remaps = random_.one_in(2);
         slots_ = {top, third, second};
+        // What is mapped in two ways cannot be remapped in one of them.
+        image_.setting.more_pieces =
+            !image_.setting.remaps && !image_.setting.code16() && second + 2 < 512 && random_.one_in(2);
     }
 
     void control_registers() {
@@ -134,6 +137,34 @@ class Builder {
         map(page::interrupt_stack, frame::interrupt_stack, kernel | accessed | dirty);
         map(page::ring0_stack, frame::ring0_stack, kernel);
         if (image_.setting.remaps) map(page::page_table, frame::table, kernel);
+        for (u64 n = 0; n < page::wild_count; ++n)
+            wild_entry(page::wild + n);
+        if (image_.setting.more_pieces) more_pieces();
+    }
+
+    // Of nothing but data, device and what is not there.
+    void wild_entry(u64 page) {
+        const u64 low_bits = random_.below(0x1000), high_bits = random_.below(0x1000) << 52;
+        const u64 reserved = random_.one_in(4) ? random_.below(0x1000) << 40 : 0;
+        const u64 frames[] = {frame::data + random_.below(frame::data_count), frame::device, frame::unassigned};
+        put<u64>(frame::table, page * 8,
+                 frames[random_.below(3)] << page_shift | low_bits | high_bits | reserved | present);
+    }
+
+    void more_pieces() {
+        u64 link = present | writable | user;
+        if (random_.one_in(2)) link ^= u64{1} << (1 + random_.below(2));
+        if (random_.one_in(2)) link |= accessed;
+        if (random_.one_in(3)) link |= no_execute;
+        put<u64>(frame::directory, (slots_[2] + 1) * 8, frame::table << page_shift | link);
+        if (!(state().cr0 & cr0_wp)) return; // Ring 0 could write.
+        constexpr u64 large = 0x80;
+        u64 page = present | large | (random_.one_in(2) ? user : 0);
+        if (random_.one_in(2)) page |= accessed;
+        if (random_.one_in(2)) page |= global;
+        if (random_.one_in(2)) page |= no_execute;
+        if (random_.one_in(8)) page |= u64{1} << (12 + random_.below(9)); // PAT, or reserved.
+        put<u64>(frame::directory, (slots_[2] + 2) * 8, page);
     }
 
     void map_data(u64 page) {

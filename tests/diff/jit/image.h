@@ -27,6 +27,7 @@ struct Setting {
     // dropped an instant before, shows when an interrupt came.
     bool constant_code = false;
     bool remaps = false; // The page table is mapped.
+    bool more_pieces = false;
     bool legacy() const { return code != CodeKind::long64; }
     // Segments are paragraphs.
     bool real() const { return code == CodeKind::real || code == CodeKind::virtual86; }

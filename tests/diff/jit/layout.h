@@ -16,7 +16,11 @@ inline constexpr u64 alias = 0x40; // As many as code.
 inline constexpr u64 stack = 0x50, stack_count = 2;
 inline constexpr u64 tables = 0x60, stubs = 0x61, handler = 0x62, log = 0x63, lengths = 0x64, // As many as code.
     fault_stack = 0x68, page_table = 0x6B, interrupt_stack = 0x69, ring0_stack = 0x6A;
+inline constexpr u64 wild = 0x70, wild_count = 16;         // Entries of random bits.
 inline constexpr u64 end_data = 0x1FE, end_data_count = 2; // At the end of the piece.
+// In two more pieces behind it, where they exist (Setting::more_pieces): all pages of the first again, with other
+// rights from above; and physical memory from 0 on as one large page that nothing writes to.
+inline constexpr u64 again = 0x200, physical = 0x400;
 } // namespace page
 
 // Physical page numbers.
