@@ -192,7 +192,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
             continue;
         }
-        if (refused) { // The budget ends within the unit.
+        if (refused) {              // The budget ends within the unit.
             constexpr i32 soon = 2; // The block is to be run now, and to be reported again.
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold(soon);
             refused = false;

@@ -1,9 +1,9 @@
 // MOVS, STOS, LODS, CMPS, SCAS, INS, OUTS, with and without REP.
 //
 // A REP instruction runs in pieces: registers are committed piece by piece, so that a fault leaves it where it is to be
-// restarted, and while something waits it stops with Flow::again, so that interrupts are taken. Without that it goes on,
-// even when it has overwritten itself: how many pieces there are must not show. Pieces of plain memory are done through
-// host pointers, clipped to pages; everything else goes element by element.
+// restarted, and while something waits it stops with Flow::again, so that interrupts are taken. Without that it goes
+// on, even when it has overwritten itself: how many pieces there are must not show. Pieces of plain memory are done
+// through host pointers, clipped to pages; everything else goes element by element.
 #include "cpu/integer/alu.h"
 #include "cpu/integer/rows.h"
 
