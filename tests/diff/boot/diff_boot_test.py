@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """diff_boot itself: guests that run alike by both engines, and wrong translations that it has to find.
 
-    diff_boot_test.py --tool PATH --images FOLDER alike|wrong|boot [--kernel vmlinuz] [--instructions N]
+    diff_boot_test.py --tool PATH --images FOLDER alike|wrong|boot|benches [--kernel vmlinuz] [--instructions N]
+
+boot: a Debian kernel to its end; benches: every workload of bench/ but the programs, with a little work.
 """
 
 import argparse
@@ -53,9 +55,12 @@ def wrong(options):
         require(re.search(r"\badd ", unit[1]) is not None and " ADD " in unit[2] and host > guest, what, done)
 
 
+def guest_files(*items: str) -> Path:
+    return Path(subprocess.run([ROOT / "scripts/guest.sh", *items], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[0]).parent
+
+
 def boot(options):
-    guest = subprocess.run([ROOT / "scripts/guest.sh", "kernel", "cloud", "mini"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    folder = Path(guest[0]).parent
+    folder = guest_files("kernel", "cloud", "mini")
     words = ["-kernel", folder / options.kernel, "-initrd", folder / "mini.cpio.gz", "-append", "console=ttyS0 calque.test=boot", "-m", 256]
     if options.instructions:
         words += ["--instructions", options.instructions]
@@ -66,15 +71,27 @@ def boot(options):
     print(done.stdout.splitlines()[-2])
 
 
+def benches(options):
+    folder = guest_files("cloud", "bench")
+    listed = subprocess.run([folder / "bench", "--list"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    names = [line.split()[1] for line in listed.splitlines() if line.split()[0] != "programs"]
+    command = f"for+w+in+{'+'.join(names)};do+bench+--scale+20+$w;done"
+    done = diff_boot(options.tool, "-kernel", folder / "vmlinuz-cloud", "-initrd", folder / "bench.cpio.gz", "-append",
+                     f"console=ttyS0 quiet mitigations=off calque.run={command}", "-m", 512, "--memory-every", 10000, "--console")
+    require(done.returncode == 0, "a workload differs", done)
+    ran = re.findall(r"^BENCH-SUM (\S+)", done.stdout, re.M)
+    require(ran == names, f"of {len(names)} workloads {len(ran)} ran", done)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tool", required=True)
     parser.add_argument("--images", default=".")
     parser.add_argument("--kernel", default="vmlinuz-cloud")
     parser.add_argument("--instructions", type=int, default=0)
-    parser.add_argument("what", choices=["alike", "wrong", "boot"])
+    parser.add_argument("what", choices=["alike", "wrong", "boot", "benches"])
     options = parser.parse_args()
-    {"alike": alike, "wrong": wrong, "boot": boot}[options.what](options)
+    {"alike": alike, "wrong": wrong, "boot": boot, "benches": benches}[options.what](options)
 
 
 if __name__ == "__main__":
