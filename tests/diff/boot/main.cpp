@@ -7,12 +7,12 @@
 namespace calque::diff {
 namespace {
 
-constexpr char usage[] = R"(Usage: diff_boot -kernel FILE [option]...
+constexpr char usage[] = R"(Usage: diff_boot -kernel FILE|-bios FILE [option]...
 Runs a guest in two machines, one by the interpreter and one by the translator, whose time is counted in instructions, so
 that both do the same. Compares the processors every slice and all memory now and then. Where they differ, runs both again
 with ever smaller steps up to the unit that made the difference, and prints its guest code, intermediate form and host code.
 
-  -kernel FILE, -initrd FILE, -append TEXT, -m MIB   the guest (128 MiB, one processor, a serial port, port E9h)
+  -kernel FILE, -initrd FILE, -append TEXT, -bios FILE, -m MIB   the guest (128 MiB, one processor, a serial port, port E9h)
   --instructions N   stop after N instructions, equal until then (default: until the guest ends)
   --slice N          instructions between comparisons of the processors, and between interrupts (10000)
   --memory-every N   slices between comparisons of memory (2000)
@@ -43,6 +43,7 @@ bool parse(int argc, char** argv, Options& options) {
         std::string* const text = name == "-kernel"   ? &machine.kernel
                                   : name == "-initrd" ? &machine.initrd
                                   : name == "-append" ? &machine.append
+                                  : name == "-bios"   ? &machine.bios
                                                       : nullptr;
         u64* const number = name == "-m"               ? &mebibytes
                             : name == "--instructions" ? &options.lockstep.instructions
@@ -66,8 +67,8 @@ bool parse(int argc, char** argv, Options& options) {
             return false;
         }
     }
-    if (machine.kernel.empty()) {
-        fmt::print(stderr, "diff_boot: which -kernel?\n{}", usage);
+    if (machine.kernel.empty() && machine.bios.empty()) {
+        fmt::print(stderr, "diff_boot: which -kernel, or -bios?\n{}", usage);
         return false;
     }
     machine.ram_bytes = mebibytes << 20;
