@@ -39,7 +39,7 @@ def alike(options):
     guests = {name: ["-kernel", f"{options.images}/{name}.elf"] for name in ALIKE}
     guests["SeaBIOS"] = ["-bios", BIOS]  # Until it has found nothing to boot, and resets.
     for name, words in guests.items():
-        done = diff_boot(options.tool, *words, "-m", 64, "--hot", 1, "--slice", 1000, "--memory-every", 20)
+        done = diff_boot(options.tool, *words, "-m", 64, "--hot", 1, "--slice", 1000, "--memory-every", 300)
         require(done.returncode == 0 and "No difference; the guest" in done.stdout, f"{name} differs", done)
         found = re.search(r"(\d+) instructions, (\d+) of them by (\d+) units", done.stdout)
         require(found is not None and int(found[3]) > 0, f"nothing of {name} was translated", done)
