@@ -9,7 +9,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <mutex>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -72,20 +74,31 @@ void crashed(int signal) {
     std::raise(signal);
 }
 
-// Stops what runs for too long (the interpreter soon: exceptions without end, by which its budget is not used up); ends
-// the process when even that does not help.
-void watch() {
-    constexpr unsigned times_a_second = 50;
-    u64 last = 0;
-    unsigned still = 0;
+double seconds(clockid_t clock) {
+    timespec now{};
+    clock_gettime(clock, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+// Stops what runs for too long by the processor time of its thread (the interpreter soon: exceptions without end, by
+// which its budget is not used up); ends the process when even that does not help, or when nothing happens at all.
+void watch(clockid_t runner) {
+    constexpr double interpreter_seconds = 0.1, translator_seconds = 5, longest = 15, longest_wait = 300;
+    u64 last = ~u64{0};
+    double since = 0, waiting_since = 0;
     for (;;) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1000 / times_a_second));
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
         const u64 now = progress.runs;
         World* const world = progress.world;
-        still = now == last && world ? still + 1 : 0;
-        last = now;
-        if (still != 0 && still == (world->kind() == EngineKind::interpreter ? 3 : 5 * times_a_second)) world->stop();
-        if (still < 15 * times_a_second) continue;
+        if (now != last || !world) {
+            last = now;
+            since = seconds(runner);
+            waiting_since = seconds(CLOCK_MONOTONIC);
+            continue;
+        }
+        const double ran = seconds(runner) - since;
+        if (ran > (world->kind() == EngineKind::interpreter ? interpreter_seconds : translator_seconds)) world->stop();
+        if (ran < longest && seconds(CLOCK_MONOTONIC) - waiting_since < longest_wait) continue;
         std::fprintf(stderr, "diff_jit: hangs in --seed %llu --case %llu (%s), and does not stop when told\n",
                      static_cast<unsigned long long>(progress.seed),
                      static_cast<unsigned long long>(progress.number.load()),
@@ -397,7 +410,9 @@ bool parse(int argc, char** argv, Options& options) {
 
 int one_process(const Options& options, u64 number) {
     progress.seed = options.seed;
-    std::thread(watch).detach();
+    clockid_t runner{};
+    pthread_getcpuclockid(pthread_self(), &runner);
+    std::thread(watch, runner).detach();
     if (options.disturb) std::thread(disturb, options.seed).detach();
     for (const int signal : {SIGSEGV, SIGILL, SIGBUS, SIGABRT})
         std::signal(signal, crashed);
