@@ -42,11 +42,12 @@ std::string describe_stats(Vcpu& vcpu) {
     return fmt::format(
                "vCPU {}\n"
                "  instructions      {}\n"
-               "  TLB fills         {}\n  page walks        {}\n  page faults       {}\n  device accesses   {}\n"
+               "  TLB fills         {}\n  from leaf cache   {}\n  page walks        {}\n  page faults       {}\n  "
+               "device accesses   {}\n"
                "  page crossings    {}\n  TLB flushes       {}\n  page flushes      {}\n  context switches  {}\n"
                "  writes to code    {}\n",
-               vcpu.cpu().index, vcpu.cpu().instructions, c.fills, c.walks, c.page_faults, c.io_accesses, c.crossings,
-               c.flushes, c.page_flushes, c.context_switches, c.code_writes)
+               vcpu.cpu().index, vcpu.cpu().instructions, c.fills, c.second_hits, c.walks, c.page_faults, c.io_accesses,
+               c.crossings, c.flushes, c.page_flushes, c.context_switches, c.code_writes)
            + vcpu.describe_engine();
 }
 
