@@ -68,10 +68,12 @@ u64 Engine::find_host(u64 address) {
                 return reinterpret_cast<std::uintptr_t>(host);
         }
         // A page with code (not for a range, whose address lasts too long): the store may go ahead once it is told,
-        // unless it hits the unit that makes it.
+        // unless it hits the unit that makes it, or the one that comes next.
         if (site.write && !site.window && !site.piece && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {
+            const u64 killed = cache_.counters().killed;
             u8* const host = cpu_->mmu.host_for_write(LinearAddress(address), site.access_bytes);
-            if (host && !cache_.unit(site.unit).dead) {
+            const bool knows_dead = site.knows_code && killed != cache_.counters().killed;
+            if (host && !cache_.unit(site.unit).dead && !knows_dead) {
                 ++counters_.code_stores;
                 return reinterpret_cast<std::uintptr_t>(host);
             }

@@ -49,11 +49,12 @@ struct Site {
     FlagsIn flags = FlagsIn::packed;
     bool write : 1 = false;
     bool aligned : 1 = false;
-    bool window : 1 = false;    // The check of a range: where it fails, the unit goes on without such ranges.
-    bool piece : 1 = false;     // The address has to be good for the rest of its page.
-    bool patched : 1 = false;   // Its immediate is what guest memory holds.
-    bool x87_state : 1 = false; // Its handler looks at the x87 state, or changes it.
-    bool resumes : 1 = false;   // Translated code goes on behind the instruction, at `resume`.
+    bool window : 1 = false;     // The check of a range: where it fails, the unit goes on without such ranges.
+    bool piece : 1 = false;      // The address has to be good for the rest of its page.
+    bool patched : 1 = false;    // Its immediate is what guest memory holds.
+    bool x87_state : 1 = false;  // Its handler looks at the x87 state, or changes it.
+    bool knows_code : 1 = false; // Goes on at code that it has looked for already, and that its store may be for.
+    bool resumes : 1 = false;    // Translated code goes on behind the instruction, at `resume`.
 };
 
 // A place where translated code leaves for a known address.

@@ -20,6 +20,7 @@ Site& UnitEmitter::new_site(const ir::Op& op) {
     site.x87_state = op.x87_state;
     site.patched = op.literal.host != nullptr;
     site.x87_note = x87_note_;
+    site.knows_code = op.kind == Kind::call_indirect;
     return site;
 }
 

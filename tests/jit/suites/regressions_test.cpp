@@ -164,6 +164,22 @@ TEST(JitRegressions, CodeInDeviceMemoryRuns) {
     b.memory.set_regions({regions.front()});
 }
 
+// The target's code was looked for before the return address was pushed, and run although that had overwritten it.
+TEST(JitRegressions, ACallWhoseReturnAddressOverwritesItsTarget) {
+    constexpr u64 call_at = code_at + 0xF2, target = code_at + 0x400;
+    Board b(Board::Mode::long64);
+    b.bytes(target, {0x48, 0xFF, 0xC3, 0xC3}); // INC RBX; RET
+    b.gpr(rax) = target;
+    b.gpr(rbx) = 0;
+    b.gpr(rcx) = target + 8;
+    b.gpr(rsp) = kernel_stack;
+    // CALL RAX; MOV RSP, RCX; JMP -7. The lowest byte of the return address is that of HLT.
+    b.program({0xFF, 0xD0, 0x48, 0x89, 0xCC, 0xEB, 0xF9}, call_at);
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rbx), 1u);
+    EXPECT_EQ(b.state().rip(), target + 1);
+}
+
 // How many pieces the engine makes of a REP, after each of which it could look at the code again, must not show.
 TEST(JitRegressions, ARepThatOverwritesItselfGoesOnToItsEnd) {
     constexpr u64 below_code = code_at - 0x103, bytes = 0x18000, from = 0x50000;
