@@ -97,7 +97,7 @@ struct Mmu::Impl final : MapObserver {
     struct KnownId {
         u64 linear = 0;
         const u8* host = nullptr;
-        u32 id = 0;
+        ExecuteId id = 0;
     };
     static constexpr std::size_t known_id_count = 1024;
     std::array<KnownId, known_id_count> known_ids{}; // By page number.

@@ -15,7 +15,7 @@ struct TlbLayoutCheck {
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
     static_assert(offsetof(TlbTable, any_target_) == tlb_any_target_offset && sizeof(bool) == 1);
     static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
-    static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
+    static_assert(tlb_execute_ids_offset + 2 * tlb_execute_id_count * sizeof(ExecuteId) <= tlb_execute_pages_offset);
     static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_target_chunks_offset);
     static_assert(tlb_target_chunks_offset + tlb_target_chunk_bits / 8 <= tlb_targets_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
@@ -83,7 +83,7 @@ void TlbTable::drop_page(u64 linear) {
     const u64 page = linear & ~page_offset_mask;
     if (holds(page)) make_empty(slot(page));
     const u64 id = id_slot(page);
-    if (execute_pages()[id].linear == page) execute_ids()[id] = 0;
+    if (execute_pages()[id].linear == page) put_id(id, 0);
     drop_targets(page, page_size);
 }
 
@@ -145,11 +145,11 @@ bool TlbTable::grow() {
 
 // ---- Execute ids ----
 
-void TlbTable::set_execute_id(u64 linear, const u8* host_page, u32 id) {
+void TlbTable::set_execute_id(u64 linear, const u8* host_page, ExecuteId id) {
     const u64 n = id_slot(linear), page = linear & ~page_offset_mask;
     if (execute_pages()[n].linear == page && execute_ids()[n] != 0) drop_targets(page, page_size); // Of other memory.
     execute_pages()[n] = {page, reinterpret_cast<std::uintptr_t>(host_page)};
-    execute_ids()[n] = id;
+    put_id(n, id);
     ids_touched_ |= u64{1} << (n / id_group);
 }
 
@@ -157,13 +157,16 @@ void TlbTable::drop_ids(u64 first, u64 length) {
     for (u64 left = ids_touched_; left != 0; left &= left - 1) {
         const u64 begin = static_cast<u64>(std::countr_zero(left)) * id_group;
         for (u64 n = begin; n < begin + id_group; ++n)
-            if (execute_pages()[n].linear - first < length) execute_ids()[n] = 0;
+            if (execute_pages()[n].linear - first < length) put_id(n, 0);
     }
 }
 
 void TlbTable::clear_ids() {
-    for (u64 left = ids_touched_; left != 0; left &= left - 1)
-        std::fill_n(execute_ids() + static_cast<u64>(std::countr_zero(left)) * id_group, id_group, 0u);
+    for (u64 left = ids_touched_; left != 0; left &= left - 1) {
+        const u64 first = static_cast<u64>(std::countr_zero(left)) * id_group;
+        std::fill_n(execute_ids() + first, id_group, ExecuteId{0});
+        std::fill_n(execute_ids() + first + tlb_execute_id_count, id_group, ExecuteId{0});
+    }
     ids_touched_ = 0;
 }
 

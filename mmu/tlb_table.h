@@ -37,7 +37,7 @@ class TlbTable {
     u64 size() const { return index_mask_ / sizeof(TlbEntry) + 1; }
     TlbEntry* entries() { return at<TlbEntry>(tlb_entries_offset); }
     TlbEntry& entry(u64 linear) { return entries()[slot(linear)]; }
-    u32* execute_ids() { return at<u32>(tlb_execute_ids_offset); }
+    ExecuteId* execute_ids() { return at<ExecuteId>(tlb_execute_ids_offset); }
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
     // Of use only while a tag of the entry for `linear` matches.
     PhysicalAddress frame(u64 linear) {
@@ -49,7 +49,7 @@ class TlbTable {
     enum class Filled : u8 { free, evicted, crowded };
     Filled fill(u64 linear, const Filling& page);
     // The id of the page, or 0 when there is none or it was for other host memory.
-    u32 execute_id(u64 linear, const u8* host_page) {
+    ExecuteId execute_id(u64 linear, const u8* host_page) {
         const u64 n = id_slot(linear);
         const TlbExecutePage& page = execute_pages()[n];
         const bool same =
@@ -57,11 +57,11 @@ class TlbTable {
         return same ? execute_ids()[n] : 0;
     }
     // The same for whatever host memory it is.
-    u32 execute_id(u64 linear) {
+    ExecuteId execute_id(u64 linear) {
         const u64 n = id_slot(linear);
         return execute_pages()[n].linear == (linear & ~page_offset_mask) ? execute_ids()[n] : 0;
     }
-    void set_execute_id(u64 linear, const u8* host_page, u32 id);
+    void set_execute_id(u64 linear, const u8* host_page, ExecuteId id);
     void remember_target(u64 linear, const void* code);
 
     // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
@@ -121,6 +121,7 @@ class TlbTable {
     void put(u64 n, const TlbEntry& entry, u32 frame);
     void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
     void drop_targets_of_page(u64 page);
+    void put_id(u64 n, ExecuteId id) { execute_ids()[n] = execute_ids()[n + tlb_execute_id_count] = id; }
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();

@@ -15,7 +15,7 @@ struct IndexedTarget {
     u64 linear = 0;
     u64 mode = 0;               // UnitMode::key(); that of 64-bit code has 32 bits.
     const void* code = nullptr; // Its entry for packed flags.
-    u32 page_id = 0;            // 0: an empty entry.
+    u32 page_id = 0;            // mmu::execute_number(); 0: an empty entry.
     u32 unit = 0;
 };
 static_assert(sizeof(IndexedTarget) == 32);
