@@ -22,8 +22,8 @@ static_assert(sizeof(IndexedTarget) == 32);
 
 class TargetIndex {
   public:
-    static constexpr u32 count = 32768;
-    static constexpr unsigned fold = 15; // slot = (linear ^ linear >> fold) & (count - 1)
+    static constexpr u32 count = 131072;
+    static constexpr unsigned fold = 17; // slot = (linear ^ linear >> fold) & (count - 1)
 
     const IndexedTarget* entries() const { return entries_.get(); }
     IndexedTarget& entry(u64 linear) { return entries_[slot(linear)]; }
