@@ -104,6 +104,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
             access == Access::write ? marks.admit_writer(memory.write_host) : marks.writer_admitted(memory.write_host);
         out.has_code = !out.writer_admitted && marks.page_marked(memory.write_host);
     }
+    out.global = leaf.global;
     if (memory.read_host) fill(linear, rights, privilege, out);
     return true;
 }
@@ -125,7 +126,8 @@ void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page
                                 .execute = rights.execute,
                                 .host = page.read_host,
                                 .frame = page.address,
-                                .code = page.has_code && page.write_host == page.read_host})) {
+                                .code = page.has_code && page.write_host == page.read_host,
+                                .global = page.global})) {
     case TlbTable::Filled::free: break;
     case TlbTable::Filled::evicted: ++counters_.evictions; break;
     case TlbTable::Filled::crowded:

@@ -67,7 +67,7 @@ TlbTable::Filled TlbTable::fill(u64 linear, const Filling& page) {
                                   : none,
          .execute_tag = page.execute ? tag : none,
          .host = reinterpret_cast<std::uintptr_t>(page.host)},
-        static_cast<u32>(page.frame.page_number()));
+        static_cast<u32>(page.frame.page_number()) | (page.global ? global_frame : 0));
     if (page.write) add(writable_frames_, page.frame.page_number());
     if (fills_to_halving_-- == 0) {
         fills_to_halving_ = 16 * size();
@@ -108,11 +108,11 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
         const u32* const held = frames() + first;
         u32 found = 0; // Looked through without branches.
         for (u64 n = 0; n < group; ++n)
-            found |= held[n] == wanted;
+            found |= (held[n] & ~global_frame) == wanted;
         if (!found) return;
         for (u64 n = first; n < first + group; ++n) {
             u64& tag = entries()[n].write_tag;
-            if (frames()[n] == wanted && live(tag, n)) tag = tlb_code_tag(tag);
+            if ((frames()[n] & ~global_frame) == wanted && live(tag, n)) tag = tlb_code_tag(tag);
         }
     });
 }
@@ -231,6 +231,25 @@ void TlbTable::forget_targets() {
 }
 
 // ---- Recycling ----
+
+void TlbTable::take_globals(TlbTable& from) {
+    from.for_each_touched([&](u64 first) {
+        for (u64 n = first; n < first + group; ++n) {
+            if (!(from.frames()[n] & global_frame)) continue;
+            const TlbEntry& entry = from.entries()[n];
+            const u64 page = from.live_tag(entry, n), to = slot(page);
+            if (page == tlb_empty_tag(n) || live_tag(entries()[to], to) != tlb_empty_tag(to)) continue;
+            const auto renewed = [&](u64 tag) {
+                return tag == page || tag == tlb_code_tag(page) ? tag : tlb_empty_tag(to);
+            };
+            put(to, {renewed(entry.read_tag), renewed(entry.write_tag), renewed(entry.execute_tag), entry.host},
+                from.frames()[n]);
+            if (entry.write_tag == page) add(writable_frames_, from.frames()[n] & ~global_frame);
+            const ExecuteId id = entry.execute_tag == page ? from.execute_id(page) : 0;
+            if (id != 0) set_execute_id(page, reinterpret_cast<const u8*>(entry.host), id);
+        }
+    });
+}
 
 void TlbTable::clear_entries() {
     if (size() > most_cleared) {

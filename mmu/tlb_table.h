@@ -23,6 +23,7 @@ class TlbTable {
         u8* host;
         PhysicalAddress frame; // Guest-physical.
         bool code = false;     // May be written, but for the code on it. Not with `write`.
+        bool global = false;   // Of every address space.
     };
 
     TlbTable(const TlbTable&) = delete;
@@ -41,7 +42,7 @@ class TlbTable {
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
     // Of use only while a tag of the entry for `linear` matches.
     PhysicalAddress frame(u64 linear) {
-        return PhysicalAddress(static_cast<u64>(at<u32>(tlb_frames_offset)[slot(linear)]) << page_shift);
+        return PhysicalAddress(static_cast<u64>(frames()[slot(linear)] & ~global_frame) << page_shift);
     }
 
     // What a fill came to: whether a live entry of another page had to go, and whether that has happened so often that
@@ -74,6 +75,9 @@ class TlbTable {
     void forget_target(u64 linear);
     // Twice the entries, which keep what they hold. False at the largest size.
     bool grow();
+    // The global pages and their execute ids that `from` has, which is for another address space with the same rights.
+    // This one is new.
+    void take_globals(TlbTable& from);
     // Empties everything and returns to the smallest size, giving memory back if there was much.
     void recycle();
 
@@ -95,8 +99,9 @@ class TlbTable {
 
   private:
     // What was touched is known by groups, so that an address space that lives briefly is cheap to forget.
-    static constexpr u64 group = 32;    // Entries: 1 KiB.
-    static constexpr u64 id_group = 64; // Execute ids.
+    static constexpr u64 group = 32;                  // Entries: 1 KiB.
+    static constexpr u64 id_group = 64;               // Execute ids.
+    static constexpr u32 global_frame = u32{1} << 31; // In a frame's number: the page is global.
     static constexpr u64 page_bits = 4096;
     using PageSet = std::array<u64, page_bits / 64>;
 
