@@ -131,6 +131,10 @@ class UnitEmitter {
     void check_piece(const ir::Op& op, const x86::Gpq& pointer, bool write);
     void check_direction(Label slow);
     void advance_count(const ir::Op& op);
+    void piece_at(const ir::Op& op, const x86::Gpd& pointer);
+    void piece_at_both(const ir::Op& op);
+    void piece_to_count(const ir::Op& op);
+    void next_piece(const ir::Op& op, Label next, Label done, Label slow);
     void check_cr4(const ir::Op& op, u64 bit);
     void by_handler(const ir::Op& op, Label slow);
 

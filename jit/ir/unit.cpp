@@ -106,7 +106,9 @@ u32 written_registers(const Op& op) {
     case Kind::read_timestamp: return a | c | d;
     case Kind::system_call: return c | 1u << 11;
     case Kind::copy:
-    case Kind::fill: return c | 1u << cpu::rsi | 1u << cpu::rdi;
+    case Kind::fill:
+    case Kind::scan:
+    case Kind::compare_strings: return c | 1u << cpu::rsi | 1u << cpu::rdi;
     case Kind::read_state: return 1u << (op.guest.dest & 15);
     case Kind::read_keys: return a | d;
     default: return 0;

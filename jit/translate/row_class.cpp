@@ -139,6 +139,8 @@ constexpr Named kinds[] = {
     {RowKind::string_load, "LODSB LODSW LODSD LODSQ"},
     {RowKind::string_store, "STOSB STOSW STOSD STOSQ"},
     {RowKind::string_move, "MOVSB MOVSW MOVSD_STRING MOVSQ"},
+    {RowKind::string_scan, "SCASB SCASW SCASD SCASQ"},
+    {RowKind::string_compare, "CMPSB CMPSW CMPSD_STRING CMPSQ"},
     {RowKind::direction, "CLD STD"},
     {RowKind::flags_to_ah, "LAHF"},
     {RowKind::flags_from_ah, "SAHF"},

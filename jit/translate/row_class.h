@@ -44,6 +44,8 @@ enum class RowKind : u8 {
     string_load,
     string_store,
     string_move,
+    string_scan,
+    string_compare,
     direction,
     flags_to_ah,
     flags_from_ah,

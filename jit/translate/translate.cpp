@@ -326,6 +326,9 @@ bool classify(Op& op, const Source& source) {
     case RowKind::string_move:
         return as_string(op, source.form, source.row.kind, source.mode)
                || as_repeated_string(op, source.form, source.row.kind, source.mode, addressable(op, source));
+    case RowKind::string_scan:
+    case RowKind::string_compare:
+        return as_repeated_string(op, source.form, source.row.kind, source.mode, addressable(op, source));
     case RowKind::direction: op.condition = source.form.opcode & 1; return as(op, OpKind::set_direction);
     case RowKind::flags_to_ah: return as(op, OpKind::flags_to_ah);
     case RowKind::flags_from_ah: return as(op, OpKind::flags_from_ah);
@@ -364,7 +367,7 @@ void settle_shadows(ir::Unit& unit) {
         if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
             || next == OpKind::loop || next == OpKind::call || next == OpKind::fall_through
             || next == OpKind::enable_interrupts || next == OpKind::change_access || next == OpKind::copy
-            || next == OpKind::fill
+            || next == OpKind::fill || next == OpKind::scan || next == OpKind::compare_strings
             || (next == OpKind::interpret && (unit.ops[n + 1].guest.rep() || unit.ops[n + 1].guest.repne())))
             ir::interpret_instead(unit.ops[n]);
     }
