@@ -68,7 +68,8 @@ EmittedUnit UnitEmitter::run() {
             || op.kind == Kind::push_segment || op.kind == Kind::load_segment || op.kind == Kind::pop_segment
             || op.kind == Kind::load_far_pointer || op.kind == Kind::string_load || op.kind == Kind::string_store
             || op.kind == Kind::string_move || op.kind == Kind::bit_string || op.kind == Kind::copy
-            || op.kind == Kind::fill || op.kind == Kind::scan || op.kind == Kind::compare_strings;
+            || op.kind == Kind::fill || op.kind == Kind::scan || op.kind == Kind::compare_strings
+            || op.kind == Kind::gather;
         if (!continues) continue;
         const Label back = a_.newLabel();
         a_.bind(back);

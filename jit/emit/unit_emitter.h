@@ -127,7 +127,9 @@ class UnitEmitter {
     void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
     void push_return_address(const ir::Op& op);
 
-    // --- Strings (strings.cpp) and the processor's state (processor_state.cpp)
+    void gather_address(const ir::Op& op, std::size_t index, bool wide); // gather.cpp
+
+    // --- Strings (strings.cpp, scans.cpp) and the processor's state (processor_state.cpp)
     void check_piece(const ir::Op& op, const x86::Gpq& pointer, bool write);
     void check_direction(Label slow);
     void advance_count(const ir::Op& op);

@@ -142,6 +142,8 @@ constexpr Named kinds[] = {
     {RowKind::string_scan, "SCASB SCASW SCASD SCASQ"},
     {RowKind::string_compare, "CMPSB CMPSW CMPSD_STRING CMPSQ"},
     {RowKind::direction, "CLD STD"},
+    {RowKind::gather,
+     "VGATHERDPS VGATHERDPD VGATHERQPS VGATHERQPD VPGATHERDD VPGATHERDQ VPGATHERQD VPGATHERQQ"},
     {RowKind::flags_to_ah, "LAHF"},
     {RowKind::flags_from_ah, "SAHF"},
     {RowKind::jump, "JMP"},

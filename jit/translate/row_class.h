@@ -47,6 +47,7 @@ enum class RowKind : u8 {
     string_scan,
     string_compare,
     direction,
+    gather,
     flags_to_ah,
     flags_from_ah,
     jump,
