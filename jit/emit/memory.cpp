@@ -137,7 +137,7 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
 }
 
 void UnitEmitter::before_access(const ir::Op& op) {
-    if (!op.window.used() || op.window.first || op.aligned) before_clobber(op);
+    if (!op.checked()) before_clobber(op);
 }
 
 asmjit::Label UnitEmitter::leave_alone(const ir::Op& op) {
@@ -192,7 +192,7 @@ void UnitEmitter::check_operand(const ir::Op& op) {
         return open_window(op);
     }
     use_window(op);
-    if (!aligned) return;
+    if (!aligned || op.window.aligned) return;
     a_.lea(t0, operand(8)); // Pages are aligned as the guest's are.
     check_alignment(op);
 }

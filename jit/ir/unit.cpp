@@ -18,14 +18,13 @@ std::string_view name_of(OpKind kind) {
 }
 
 bool Op::observes_flags() const {
-    const bool checked = window.used() && !window.first && !aligned; // By an operation before it.
     switch (kind) {
     case OpKind::push_register:
     case OpKind::push_immediate:
     case OpKind::pop_register:
-    case OpKind::leave_frame: return !checked;
+    case OpKind::leave_frame: return !checked();
     case OpKind::host:
-    case OpKind::patched: return (access != MemoryAccess::none && !checked) || may_trap;
+    case OpKind::patched: return (access != MemoryAccess::none && !checked()) || may_trap;
     case OpKind::x87_status:
     case OpKind::x87_load_control:
     case OpKind::multiply_divide:

@@ -42,9 +42,10 @@ struct Window {
     static constexpr u8 none = 0xFF;
     u8 slot = none;
     bool first = false;
-    bool write = false; // Checked for writing; only then may accesses of the range write.
-    u16 span = 0;       // Bytes of the range.
-    i32 distance = 0;   // Of this access from the range's first byte.
+    bool write = false;   // Checked for writing; only then may accesses of the range write.
+    bool aligned = false; // An access before it was aligned, so that this one is too, where it has to be.
+    u16 span = 0;         // Bytes of the range.
+    i32 distance = 0;     // Of this access from the range's first byte.
 
     bool used() const { return slot != none; }
 };
@@ -85,6 +86,8 @@ struct Op {
     bool flags_needed_after = true;
 
     u64 next_rip() const { return rip + guest.length; }
+    // A shared check has already said all about its memory operand.
+    bool checked() const { return window.used() && !window.first && (!aligned || window.aligned); }
     bool observes_flags() const; // A fault, an exit or a handler in its place shows the flags.
 };
 

@@ -31,15 +31,23 @@ struct Access {
     i64 offset = 0;
     u32 bytes = 0;
     bool write = false;
+    bool aligned = false; // To `bytes`, or it faults.
 };
 
+// An access of a range.
+struct Shared {
+    std::size_t op = 0;
+    i64 offset = 0;
+    bool aligned = false; // As one before it was.
+};
 struct Range {
     Place place;
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
     bool write = false;      // Checked for writing: the first access writes, or one that follows it for sure.
     bool may_leave = false;  // The unit may have been left since the first access.
-    std::vector<std::size_t> ops;
-    std::vector<i64> offsets;
+    i64 aligned_at = 0;      // An access of
+    u32 aligned_bytes = 0;   // so many bytes has been found aligned to them.
+    std::vector<Shared> shared;
 };
 
 // Addresses of `width` bytes: 8, or 4 in code where registers are that wide. What is computed here modulo 2^64 holds
@@ -142,6 +150,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     Access access;
     access.bytes = op.access_bytes;
     access.write = op.access != ir::MemoryAccess::read;
+    access.aligned = op.aligned;
     access.offset = i.displacement;
     access.place.segment = op.segment;
     if (i.base < 16) {
@@ -158,9 +167,14 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     return access;
 }
 
-// Adds the access to a range of its place that stays short enough, or begins one. One that has to be aligned begins
-// none: its #GP comes before its page is looked at.
-void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Access& access, bool aligned) {
+void put(Range& range, std::size_t n, const Access& access) {
+    const bool known = range.aligned_bytes >= access.bytes && (access.offset - range.aligned_at) % access.bytes == 0;
+    range.shared.push_back({n, access.offset, access.aligned && known});
+    if (access.aligned && !known) range.aligned_at = access.offset, range.aligned_bytes = access.bytes;
+}
+
+// Adds the access to a range of its place that stays short enough, or begins one.
+void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Access& access) {
     const i64 end = access.offset + access.bytes;
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
@@ -172,12 +186,14 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
         range.first = std::min(range.first, access.offset);
         range.last = std::max(range.last, end);
         range.write |= access.write;
-        range.ops.push_back(n);
-        range.offsets.push_back(access.offset);
-        return;
+        return put(range, n, access);
     }
-    if (aligned) return;
-    ranges.push_back({access.place, access.offset, end, access.write, false, {n}, {access.offset}});
+    Range& range = ranges.emplace_back();
+    range.place = access.place;
+    range.first = access.offset;
+    range.last = end;
+    range.write = access.write;
+    put(range, n, access);
 }
 
 } // namespace
@@ -194,23 +210,26 @@ void share_checks(ir::Unit& unit) {
         if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop)
             for (Range& range : ranges)
                 range.may_leave = true;
-        if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access, op.aligned);
+        if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access);
         registers.follow(op);
     }
     std::array<std::size_t, ir::windows> busy_until{};
     std::array<bool, ir::windows> taken{};
     for (const Range& range : ranges) { // In the order of their first accesses.
-        if (range.ops.size() < 2) continue;
+        if (range.shared.size() < 2) continue;
         unsigned slot = 0;
-        while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.ops.front())
+        while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.shared.front().op)
             ++slot;
         if (slot == ir::windows) continue;
         taken[slot] = true;
-        busy_until[slot] = range.ops.back();
-        for (std::size_t k = 0; k < range.ops.size(); ++k)
-            unit.ops[range.ops[k]].window = {static_cast<u8>(slot), k == 0, range.write,
-                                             static_cast<u16>(range.last - range.first),
-                                             static_cast<i32>(range.offsets[k] - range.first)};
+        busy_until[slot] = range.shared.back().op;
+        for (const Shared& shared : range.shared)
+            unit.ops[shared.op].window = {static_cast<u8>(slot),
+                                          &shared == &range.shared.front(),
+                                          range.write,
+                                          shared.aligned,
+                                          static_cast<u16>(range.last - range.first),
+                                          static_cast<i32>(shared.offset - range.first)};
     }
 }
 
