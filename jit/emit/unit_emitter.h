@@ -75,6 +75,15 @@ class UnitEmitter {
     void read_guest(const x86::Gpq& to, unsigned guest);
     void write_guest(unsigned guest, const x86::Gpq& from);
 
+    // --- Registers without a host register (spills.cpp)
+    static bool overwrites(const ir::Op& op);
+    void on_slot(ParsedInstruction p, unsigned guest, u8 reg);
+    bool spilled_instruction(const ir::Op& op);
+    bool spilled_registers(const ir::Op& op);
+    bool spilled_with_memory(const ir::Op& op);
+    void move_spilled(unsigned to, unsigned from, u32 size);
+    void combine_spilled(unsigned number, unsigned to, unsigned from, u32 size);
+
     // --- Patched immediates (patched.cpp)
     void load_literal(const x86::Gpq& to, const ir::Op& op);
     void load_literal_target(const ir::Op& op); // Changes T1.
