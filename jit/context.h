@@ -59,7 +59,7 @@ struct JitContext {
     u64 x87_instruction = 0;            // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
     u64 x87_data = 0;                   // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.
-    std::array<std::byte, 96> gather{};  // Of a VGATHER under way: destination, mask and indexes.
+    std::array<std::byte, 96> gather{}; // Of a VGATHER under way: destination, mask and indexes.
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};
 };
