@@ -120,6 +120,9 @@ class UnitEmitter {
     void note_target(Label not_canonical);
     void poll_or(Label miss);
     void branch_literal(const ir::Op& op);
+    // --- Loops (loops.cpp)
+    void begin_rounds();
+    bool next_round(const ir::Op& op);
     void jump_if_count_zero(const ir::Op& op, Label zero);
     void target_to_t0(const ir::Op& op);
     void rip_to_linear();      // T0, zero-extended from its size.
@@ -186,10 +189,17 @@ class UnitEmitter {
     bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
     FlagsIn flags_ = FlagsIn::packed;
-    FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
-    bool interrupts_on_ = false; // The operation before was STI.
-    bool vectors_here_ = false;  // The guest's vectors are in the host's registers for sure.
-    bool x87_here_ = false;      // The guest's x87 state is in the host's unit for sure.
+    FlagRecipe recipe_;     // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    struct Rounds {         // How a round of the unit's loop finds things.
+        bool known = false; // The loop is one.
+        Label head;
+        FlagsIn flags = FlagsIn::packed;
+        FlagRecipe recipe;
+        bool vectors = false, x87 = false;
+    } rounds_;
+    bool interrupts_on_ = false;              // The operation before was STI.
+    bool vectors_here_ = false;               // The guest's vectors are in the host's registers for sure.
+    bool x87_here_ = false;                   // The guest's x87 state is in the host's unit for sure.
     std::shared_ptr<const X87Note> x87_note_; // What has to be written before the unit is left.
     const ir::Op* x87_data_op_ = nullptr;     // Its data pointer's operation.
 };

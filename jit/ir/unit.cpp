@@ -68,6 +68,7 @@ u32 written_registers(const Op& op) {
         add(p.reg_class, p.modrm_reg);
         if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm);
         add(p.vvvv_class, p.vvvv);
+        if (op.written_gprs == 1) written &= 1u << (op.guest.dest & 15); // Operand 0.
         return written;
     }
     case Kind::multiply_divide: return a | d;
@@ -128,6 +129,7 @@ std::string print(const Unit& unit) {
                                 op.window.first ? fmt::format(" of {}", op.window.span) : "", op.window.distance);
         if (op.target) text += fmt::format(" -> {:x}", op.target);
         if (op.flags_needed) text += " [flags]";
+        if (op.loops_back) text += fmt::format(" round {:x}", unit.ops[unit.loop_head].rip);
         text += '\n';
     }
     return text;
@@ -154,6 +156,7 @@ bool ends_unit(OpKind kind) {
 std::string verify(const Unit& unit) {
     if (unit.ops.empty()) return "no operations";
     u64 at = unit.linear;
+    std::size_t ways_back = 0;
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.rip != at) return fmt::format("operation {} is of {:x}, {:x} was due", n, op.rip, at);
@@ -163,8 +166,14 @@ std::string verify(const Unit& unit) {
             return fmt::format("operation {} has an access without size", n);
         if (n + 1 < unit.ops.size() && op.flags_needed_after != unit.ops[n + 1].flags_needed)
             return fmt::format("operations {} and {} differ about flags", n, n + 1);
+        if (op.loops_back) {
+            ++ways_back;
+            if (unit.loop_head > n || unit.ops[unit.loop_head].rip != op.target)
+                return fmt::format("operation {} leads back to elsewhere", n);
+        }
         if (op.kind != OpKind::fall_through) at = op.loops_on ? unit.linear : op.next_rip();
     }
+    if (ways_back != (unit.loop_head == Unit::no_loop ? 0 : 1)) return fmt::format("{} ways back", ways_back);
     return {};
 }
 

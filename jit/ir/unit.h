@@ -74,6 +74,7 @@ struct Op {
     u8 segment = cpu::Segment::flat;
     u8 far_segment = cpu::Segment::flat; // Of a string's destination; the one that LES and its kin load.
     u64 target = 0;                      // As `rip`.
+    bool loops_back = false;             // The unit's way back: on at Unit::loop_head when nothing waits.
     bool loops_on = false;  // Where it does not leave, the unit's first instruction comes next: a loop's next round.
     u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest; // The interpreter's record.
@@ -111,6 +112,13 @@ struct Unit {
     u32 bytes = 0;
     Surroundings around;
     std::vector<Op> ops;
+
+    // --- Set by jit/opt
+    // Where the unit's way back leads to: the operation that begins the rounds which are run again and again. They find
+    // things as the round before left them; those before the head find them as whoever enters the unit left them.
+    static constexpr std::size_t no_loop = ~std::size_t{0};
+    std::size_t loop_head = no_loop;
+    bool loop_windows = false; // Windows that were opened before the head are used behind it.
 };
 
 // The general-purpose registers that it writes, a bit each; all of them when a handler does it.

@@ -64,9 +64,7 @@ class Registers {
         const Value rsp = values_[cpu::rsp];
         const Value rbp = values_[cpu::rbp];
         std::optional<std::pair<unsigned, Value>> known = result_of(op);
-        const u32 written = ir::written_registers(op);
-        for (unsigned n = 0; n < 16; ++n)
-            if (written >> n & 1) values_[n] = {next_++, 0};
+        forget(ir::written_registers(op));
         switch (op.kind) {
         case OpKind::push_register:
         case OpKind::push_immediate:
@@ -80,6 +78,12 @@ class Registers {
             if (known) values_[known->first] = known->second;
             break;
         }
+    }
+
+    // What is written in a loop is not known where its rounds begin.
+    void forget(u32 written) {
+        for (unsigned n = 0; n < 16; ++n)
+            if (written >> n & 1) values_[n] = {next_++, 0};
     }
 
   private:
@@ -196,17 +200,45 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     put(range, n, access);
 }
 
+// The operations that are run again and again, from the head to the way back.
+struct Loop {
+    std::size_t head = ir::Unit::no_loop, back = 0;
+    u32 written = 0; // Registers.
+};
+Loop loop_of(const ir::Unit& unit) {
+    Loop loop;
+    if (unit.loop_head == ir::Unit::no_loop) return loop;
+    loop.head = loop.back = unit.loop_head;
+    for (; !unit.ops[loop.back].loops_back; ++loop.back)
+        loop.written |= ir::written_registers(unit.ops[loop.back]);
+    return loop;
+}
+
+// Handlers may change any mapping, and these the base of a segment.
+bool closes_ranges(OpKind kind) {
+    return kind == OpKind::interpret || kind == OpKind::swap_gs || kind == OpKind::write_base
+           || kind == OpKind::load_segment || kind == OpKind::pop_segment || kind == OpKind::load_far_pointer;
+}
+
 } // namespace
 
-// Ranges end where a handler runs, which may change any mapping. Each gets a slot from its first access to its last.
+// Each range gets a slot from its first access to its last; one that is used in the rounds of a loop it was not opened
+// in, to the loop's end.
 void share_checks(ir::Unit& unit) {
     if (unit.around.stack_address_bytes == 2) return;
     Registers registers(unit.around.stack_address_bytes);
     std::vector<Range> ranges;
     std::size_t closed = 0; // Ranges before this one take no more.
+    const Loop loop = loop_of(unit);
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
-        if (op.kind == OpKind::interpret) closed = ranges.size();
+        if (n == loop.head) {
+            registers.forget(loop.written);
+            if (n != 0)
+                for (Range& range : ranges)
+                    range.may_leave = true; // Of the rounds before.
+        }
+        if (closes_ranges(op.kind)) closed = ranges.size();
         if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop)
             for (Range& range : ranges)
                 range.may_leave = true;
@@ -222,7 +254,10 @@ void share_checks(ir::Unit& unit) {
             ++slot;
         if (slot == ir::windows) continue;
         taken[slot] = true;
-        busy_until[slot] = range.shared.back().op;
+        const bool from_before = range.shared.front().op < loop.head && range.shared.back().op >= loop.head
+                                 && loop.head != ir::Unit::no_loop;
+        busy_until[slot] = std::max(range.shared.back().op, from_before ? loop.back : 0);
+        unit.loop_windows |= from_before;
         for (const Shared& shared : range.shared)
             unit.ops[shared.op].window = {static_cast<u8>(slot),
                                           &shared == &range.shared.front(),
