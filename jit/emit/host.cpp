@@ -44,6 +44,7 @@ void UnitEmitter::emit_encoded(const ParsedInstruction& parsed, const HostOperan
 // The memory operand is checked: [T1 + T0]. Registers without a host register go through temporaries.
 void UnitEmitter::host_instruction(const ir::Op& op) {
     if (spilled_instruction(op)) return;
+    const bool t0_kept = op.kind == Kind::host && op.access == ir::MemoryAccess::none && in_t0(t0_guest_);
     ParsedInstruction p = op.parsed;
     HostOperands operands;
     const bool access = op.access != ir::MemoryAccess::none;
@@ -71,16 +72,17 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         operands.opcode_register = place(p.rm_class, p.opcode_register, p.rm_high);
     else if (!p.memory)
         operands.rm = place(p.rm_class, p.modrm_rm, p.rm_high);
+    const bool flags = needs_host_flags(op);
     const bool both = op.written_gprs == 3;
     const auto written = [&](const Temporary& t) {
         const u8 record = static_cast<u8>(t.guest | (t.high ? cpu::high_byte : 0));
         return op.written_gprs != 0 && (both || record == op.guest.dest);
     };
-    if (access && split_ && (count > 0 || needs_host_flags(op))) join_address();
+    if (access && split_ && (count > 0 || flags)) join_address();
     operands.memory.base = t1.id() & 0xF;
     operands.memory.index = split_ ? static_cast<u8>(t0.id()) : no_register;
     operands.memory.displacement = split_ ? 0 : distance_;
-    if (needs_host_flags(op)) flags_to_host();
+    if (flags) flags_to_host();
     for (unsigned n = 0; n < count; ++n) {
         const Temporary& t = temporaries[n];
         if (!both && !t.high && t.fields == 1 && written(t) && overwrites(op)) continue;
@@ -88,6 +90,7 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         if (t.high) a_.rorx(t.host, t.host, 8);
     }
     emit_encoded(p, operands);
+    if (t0_kept && count == 0 && !flags) t0_offset_ = a_.offset();
     for (unsigned n = 0; n < count; ++n) {
         if (!written(temporaries[n])) continue;
         if (temporaries[n].high) a_.rorx(temporaries[n].host, temporaries[n].host, 56);

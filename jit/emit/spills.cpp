@@ -129,7 +129,7 @@ bool UnitEmitter::spilled_registers(const ir::Op& op) {
     if (p.map == 0 && p.opcode == 0x85) { // TEST
         begin();
         if (rm_spilled && reg_spilled) {
-            a_.mov(sized(t0, size), spilled_slot(p.modrm_reg, size));
+            load_spilled(p.modrm_reg, size);
             if (p.modrm_rm == p.modrm_reg)
                 a_.test(sized(t0, size), sized(t0, size));
             else
@@ -140,7 +140,20 @@ bool UnitEmitter::spilled_registers(const ir::Op& op) {
         }
         return true;
     }
-    if (p.map == 0 && (only_reads_rm(p) || (changes_rm(p) && size == 8))) {
+    if (p.map == 0 && changes_rm(p) && !only_reads_rm(p)) { // By way of T0 where it is there, or must be written whole.
+        begin();
+        if (size == 8 && !in_t0(p.modrm_rm)) {
+            on_slot(p, p.modrm_rm, 0);
+            return true;
+        }
+        load_spilled(p.modrm_rm, size);
+        HostOperands operands;
+        operands.rm = static_cast<u8>(t0.id());
+        emit_encoded(p, operands);
+        store_spilled(p.modrm_rm);
+        return true;
+    }
+    if (p.map == 0 && only_reads_rm(p)) {
         begin();
         on_slot(p, p.modrm_rm, 0);
         return true;
@@ -153,7 +166,7 @@ bool UnitEmitter::spilled_registers(const ir::Op& op) {
     }
     if (!sets_reg(p) && !changes_reg(p)) return false;
     begin();
-    if (reg_spilled && changes_reg(p)) a_.mov(t0, spilled_slot(p.modrm_reg));
+    if (reg_spilled && changes_reg(p)) load_spilled(p.modrm_reg, 8);
     const u8 reg = static_cast<u8>(reg_spilled ? t0.id() : host_of_guest[p.modrm_reg]);
     if (rm_spilled) {
         on_slot(p, p.modrm_rm, reg);
@@ -163,20 +176,39 @@ bool UnitEmitter::spilled_registers(const ir::Op& op) {
         operands.rm = host_of_guest[p.modrm_rm];
         emit_encoded(p, operands);
     }
-    if (reg_spilled) a_.mov(spilled_slot(p.modrm_reg), t0);
+    if (reg_spilled) store_spilled(p.modrm_reg);
     return true;
 }
 
-// Registers of which one is spilled, or both. A slot has all 64 bits; it is written whole, so that it can be read back
-// at once.
+// To T0, unless it is there from before.
+void UnitEmitter::load_spilled(unsigned guest, u32 size) {
+    if (!in_t0(guest)) a_.mov(sized(t0, size), spilled_slot(guest, size));
+}
+// From T0. A slot is written whole, so that it can be read back at once.
+void UnitEmitter::store_spilled(unsigned guest) {
+    a_.mov(spilled_slot(guest), t0);
+    t0_guest_ = guest;
+    t0_offset_ = a_.offset();
+}
+asmjit::Operand UnitEmitter::spilled_source(unsigned guest, u32 size) const {
+    if (pinned(guest)) return sized(host_gpq(guest), size);
+    if (in_t0(guest)) return sized(t0, size);
+    return spilled_slot(guest, size);
+}
+
+// Registers of which one is spilled, or both.
 void UnitEmitter::move_spilled(unsigned to, unsigned from, u32 size) {
-    if (pinned(to)) return static_cast<void>(a_.mov(sized(host_gpq(to), size), spilled_slot(from, size)));
-    if (pinned(from) && size == 8) return static_cast<void>(a_.mov(spilled_slot(to), host_gpq(from)));
-    if (pinned(from))
-        a_.mov(sized(t0, size), sized(host_gpq(from), size));
-    else
-        a_.mov(sized(t0, size), spilled_slot(from, size));
-    a_.mov(spilled_slot(to), t0);
+    const asmjit::Operand source = spilled_source(from, size);
+    if (pinned(to)) {
+        const bool kept = in_t0(from);
+        a_.emit(x86::Inst::kIdMov, sized(host_gpq(to), size), source);
+        if (kept) t0_offset_ = a_.offset();
+    } else if (pinned(from) && size == 8) {
+        a_.mov(spilled_slot(to), host_gpq(from));
+    } else {
+        if (!in_t0(from) || size != 8) a_.emit(x86::Inst::kIdMov, sized(t0, size), source);
+        store_spilled(to);
+    }
 }
 
 void UnitEmitter::combine_spilled(unsigned number, unsigned to, unsigned from, u32 size) {
@@ -184,19 +216,24 @@ void UnitEmitter::combine_spilled(unsigned number, unsigned to, unsigned from, u
     const x86::Inst::Id id = arithmetic[number];
     if (to == from && same_is_zero(number)) {
         a_.emit(id, t0d, t0d);
-        a_.mov(spilled_slot(to), t0);
+        store_spilled(to);
     } else if (pinned(to)) {
-        a_.emit(id, sized(host_gpq(to), size), spilled_slot(from, size));
+        const bool kept = in_t0(from);
+        a_.emit(id, sized(host_gpq(to), size), spilled_source(from, size));
+        if (kept) t0_offset_ = a_.offset();
+    } else if (in_t0(to) && to != from) {
+        a_.emit(id, temporary, spilled_source(from, size));
+        if (number != compare) store_spilled(to);
     } else if (number == compare || size == 8) {
-        if (!pinned(from)) a_.mov(temporary, spilled_slot(from, size));
+        if (!pinned(from)) load_spilled(from, size);
         a_.emit(id, spilled_slot(to, size), pinned(from) ? sized(host_gpq(from), size) : temporary);
     } else {
-        a_.mov(temporary, spilled_slot(to, size));
-        if (pinned(from))
-            a_.emit(id, temporary, sized(host_gpq(from), size));
-        else
-            a_.emit(id, temporary, spilled_slot(from, size));
-        a_.mov(spilled_slot(to), t0);
+        // The source, if it is in T0, is in its slot as well.
+        const asmjit::Operand source =
+            pinned(from) ? asmjit::Operand(sized(host_gpq(from), size)) : asmjit::Operand(spilled_slot(from, size));
+        load_spilled(to, size);
+        a_.emit(id, temporary, source);
+        store_spilled(to);
     }
 }
 
@@ -221,7 +258,7 @@ bool UnitEmitter::spilled_with_memory(const ir::Op& op) {
         operands.memory.index = split_ ? static_cast<u8>(t0.id()) : no_register;
         operands.memory.displacement = split_ ? 0 : distance_;
         emit_encoded(p, operands);
-        a_.mov(spilled_slot(p.modrm_reg), t0);
+        store_spilled(p.modrm_reg);
         return true;
     }
     a_.mov(value, operand(size));
@@ -233,7 +270,7 @@ bool UnitEmitter::spilled_with_memory(const ir::Op& op) {
         a_.emit(arithmetic[number], slot, value);
     } else {
         a_.emit(arithmetic[number], value, slot);
-        a_.mov(spilled_slot(p.modrm_reg), t0);
+        store_spilled(p.modrm_reg);
     }
     return true;
 }

@@ -76,6 +76,7 @@ EmittedUnit UnitEmitter::run() {
         if (!continues || request_.unit.loop_windows) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
+        t0_guest_ = nobody;
         const std::size_t last_site = out_.sites.size();
         later([this, first_site, last_site, flags, vectors, x87, back] {
             const u32 resume = here();

@@ -83,6 +83,10 @@ class UnitEmitter {
     bool spilled_with_memory(const ir::Op& op);
     void move_spilled(unsigned to, unsigned from, u32 size);
     void combine_spilled(unsigned number, unsigned to, unsigned from, u32 size);
+    bool in_t0(unsigned guest) const { return t0_guest_ == guest && t0_offset_ == a_.offset(); }
+    void load_spilled(unsigned guest, u32 size);
+    void store_spilled(unsigned guest);
+    asmjit::Operand spilled_source(unsigned guest, u32 size) const;
 
     // --- Patched immediates (patched.cpp)
     void load_literal(const x86::Gpq& to, const ir::Op& op);
@@ -189,7 +193,11 @@ class UnitEmitter {
     bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
     FlagsIn flags_ = FlagsIn::packed;
-    FlagRecipe recipe_;     // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    FlagRecipe recipe_; // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    // T0 is what that slot has, as long as nothing is emitted.
+    static constexpr unsigned nobody = 16;
+    unsigned t0_guest_ = nobody;
+    std::size_t t0_offset_ = 0;
     struct Rounds {         // How a round of the unit's loop finds things.
         bool known = false; // The loop is one.
         Label head;
