@@ -48,6 +48,11 @@ struct JitContext {
     const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
+    struct MovingWindow {
+        u64 limit = 0;    // What the register or address that is compared has to be below.
+        u64 distance = 0; // From guest-linear to host addresses.
+    };
+    MovingWindow moving_windows[ir::moving_windows] = {};
     // Of each segment, for 16- and 32-bit code.
     struct Segment {
         u64 base = 0;

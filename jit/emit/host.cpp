@@ -80,7 +80,7 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
     };
     if (access && split_ && (count > 0 || flags)) join_address();
     operands.memory.base = t1.id() & 0xF;
-    operands.memory.index = split_ ? static_cast<u8>(t0.id()) : no_register;
+    operands.memory.index = split_ ? static_cast<u8>(t0.id()) : beside_;
     operands.memory.displacement = split_ ? 0 : distance_;
     if (flags) flags_to_host();
     for (unsigned n = 0; n < count; ++n) {

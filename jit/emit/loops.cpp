@@ -6,7 +6,7 @@
 namespace calque::jit {
 
 void UnitEmitter::begin_rounds() {
-    if (x87_note_ || request_.second_page_id != 0) return;
+    if (x87_note_ || request_.second_page_id != 0) return prepare_moving();
     // The vectors are loaded before the first round, unless a handler takes them away in each.
     const auto& ops = request_.unit.ops;
     const auto first = ops.begin() + static_cast<std::ptrdiff_t>(request_.unit.loop_head);
@@ -18,6 +18,7 @@ void UnitEmitter::begin_rounds() {
     if (flags_ == FlagsIn::host && !first->flags_needed) flags_ = FlagsIn::dead;
     if (flags_ == FlagsIn::host && recipe_.kind != FlagRecipe::Kind::none) flags_ = FlagsIn::recipe;
     t0_guest_ = nobody;
+    prepare_moving();
     rounds_ = {true, a_.newLabel(), flags_, recipe_, vectors_here_, x87_here_};
     a_.bind(rounds_.head);
 }

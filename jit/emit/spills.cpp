@@ -255,7 +255,7 @@ bool UnitEmitter::spilled_with_memory(const ir::Op& op) {
         HostOperands operands;
         operands.reg = static_cast<u8>(t0.id());
         operands.memory.base = t1.id() & 0xF;
-        operands.memory.index = split_ ? static_cast<u8>(t0.id()) : no_register;
+        operands.memory.index = split_ ? static_cast<u8>(t0.id()) : beside_;
         operands.memory.displacement = split_ ? 0 : distance_;
         emit_encoded(p, operands);
         store_spilled(p.modrm_reg);

@@ -54,6 +54,16 @@ class UnitEmitter {
     void open_window(const ir::Op& op);
     Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
     void use_window(const ir::Op& op);
+    struct MovingWindow {
+        x86::Mem limit, distance;
+    };
+    static MovingWindow moving_window(const ir::Op& op); // moving_windows.cpp
+    void prepare_moving();
+    void find_moving(const ir::MovingRange& range);
+    void limit_moving(const ir::Op& op, bool by_register, Label none);
+    void check_moving(const ir::Op& op);
+    void use_moving(const ir::Op& op, bool address_in_t0);
+    void settle_moving(const ir::Op& op, bool by_register, Label settled);
     x86::Mem operand(u32 size) const;
     void join_address(); // The sum in T1; T0 is free.
 
@@ -192,6 +202,7 @@ class UnitEmitter {
     u64 section_offset_ = 0; // Of what is being emitted, from the unit's start.
     bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
+    u8 beside_ = no_register; // A host register: the operand is at T1 plus that plus distance_.
     FlagsIn flags_ = FlagsIn::packed;
     FlagRecipe recipe_; // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
     // T0 is what that slot has, as long as nothing is emitted.

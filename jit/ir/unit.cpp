@@ -125,7 +125,7 @@ std::string print(const Unit& unit) {
         if (op.access != MemoryAccess::none)
             text += fmt::format(" {} {}", accesses[static_cast<unsigned>(op.access)], op.access_bytes);
         if (op.window.used())
-            text += fmt::format(" window {}{} {:+}", op.window.slot,
+            text += fmt::format(" {}window {}{} {:+}", op.window.moving ? "moving " : "", op.window.slot,
                                 op.window.first ? fmt::format(" of {}", op.window.span) : "", op.window.distance);
         if (op.target) text += fmt::format(" -> {:x}", op.target);
         if (op.flags_needed) text += " [flags]";

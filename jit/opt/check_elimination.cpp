@@ -32,6 +32,7 @@ struct Access {
     u32 bytes = 0;
     bool write = false;
     bool aligned = false; // To `bytes`, or it faults.
+    bool stack = false;   // A push or pop.
 };
 
 // An access of a range.
@@ -44,6 +45,7 @@ struct Range {
     Place place;
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
     bool write = false;      // Checked for writing: the first access writes, or one that follows it for sure.
+    bool stack = false;      // Some are pushes or pops.
     bool may_leave = false;  // The unit may have been left since the first access.
     i64 aligned_at = 0;      // An access of
     u32 aligned_bytes = 0;   // so many bytes has been found aligned to them.
@@ -131,7 +133,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     const auto stack = [&](unsigned guest, i64 offset, bool write) -> std::optional<Access> {
         if (limited(around.stack_segment)) return std::nullopt;
         const Value& v = registers[guest];
-        return Access{{v.origin, no_origin, 0, around.stack_segment}, v.offset + offset, size, write};
+        return Access{{v.origin, no_origin, 0, around.stack_segment}, v.offset + offset, size, write, false, true};
     };
     switch (op.kind) {
     case OpKind::push_register:
@@ -174,6 +176,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
 void put(Range& range, std::size_t n, const Access& access) {
     const bool known = range.aligned_bytes >= access.bytes && (access.offset - range.aligned_at) % access.bytes == 0;
     range.shared.push_back({n, access.offset, access.aligned && known});
+    range.stack |= access.stack;
     if (access.aligned && !known) range.aligned_at = access.offset, range.aligned_bytes = access.bytes;
 }
 
@@ -200,24 +203,81 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     put(range, n, access);
 }
 
-// The operations that are run again and again, from the head to the way back.
-struct Loop {
-    std::size_t head = ir::Unit::no_loop, back = 0;
-    u32 written = 0; // Registers.
-};
-Loop loop_of(const ir::Unit& unit) {
-    Loop loop;
-    if (unit.loop_head == ir::Unit::no_loop) return loop;
-    loop.head = loop.back = unit.loop_head;
-    for (; !unit.ops[loop.back].loops_back; ++loop.back)
-        loop.written |= ir::written_registers(unit.ops[loop.back]);
-    return loop;
-}
-
 // Handlers may change any mapping, and these the base of a segment.
 bool closes_ranges(OpKind kind) {
     return kind == OpKind::interpret || kind == OpKind::swap_gs || kind == OpKind::write_base
            || kind == OpKind::load_segment || kind == OpKind::pop_segment || kind == OpKind::load_far_pointer;
+}
+
+constexpr i64 longest_step = 256; // Bytes that a moving range goes up in a round: pages should last for some.
+
+// The operations that are run again and again, from the head to the way back, and what a round does to registers.
+class Loop {
+  public:
+    explicit Loop(const ir::Unit& unit) : head(unit.loop_head) {
+        if (head == ir::Unit::no_loop) return;
+        for (back = head; !unit.ops[back].loops_back; ++back) {
+            written |= ir::written_registers(unit.ops[back]);
+            closed |= closes_ranges(unit.ops[back].kind);
+        }
+    }
+    bool exists() const { return head != ir::Unit::no_loop; }
+    void begin(const Registers& registers) {
+        for (unsigned n = 0; n < 16; ++n)
+            begin_[n] = registers[n];
+    }
+    void end(const Registers& registers) {
+        for (unsigned n = 0; n < 16; ++n)
+            if (registers[n].origin == begin_[n].origin) steps_[n] = registers[n].offset - begin_[n].offset;
+    }
+    // How far such addresses go up in a round; nothing when they do otherwise.
+    std::optional<i64> step(const Place& place) const {
+        const auto base = step_of(place.base), index = step_of(place.index);
+        if (!base || !index) return std::nullopt;
+        const i64 step = *base + *index * (i64{1} << place.scale);
+        if (step < 0 || step > longest_step) return std::nullopt;
+        return step;
+    }
+
+    // The range's start in the registers as they are at the head.
+    ir::MovingRange at_head(const Range& range) const {
+        ir::MovingRange r;
+        r.displacement = range.first;
+        r.first = range.shared.front().op;
+        r.scale = range.place.scale;
+        for (unsigned n = 16; n-- > 0;) {
+            if (begin_[n].origin == range.place.base) r.base = static_cast<u8>(n);
+            if (begin_[n].origin == range.place.index) r.index = static_cast<u8>(n);
+        }
+        if (r.base < 16) r.displacement -= begin_[r.base].offset;
+        if (r.index < 16) r.displacement -= begin_[r.index].offset * (i64{1} << r.scale);
+        return r;
+    }
+
+    const std::size_t head;
+    std::size_t back = 0;
+    u32 written = 0; // Registers.
+    bool closed = false;
+
+  private:
+    std::optional<i64> step_of(u32 origin) const {
+        if (origin == no_origin) return 0;
+        for (unsigned n = 0; n < 16; ++n)
+            if (begin_[n].origin == origin) return steps_[n];
+        return std::nullopt;
+    }
+    std::array<Value, 16> begin_;
+    std::array<std::optional<i64>, 16> steps_;
+};
+
+bool can_move(const ir::Unit& unit, const Range& range, const Loop& loop) {
+    if (!loop.exists() || loop.closed || range.stack || range.place.segment != cpu::Segment::flat) return false;
+    if (range.shared.front().op < loop.head || range.shared.back().op > loop.back) return false;
+    const auto plain = [&](const Shared& shared) {
+        const Op& op = unit.ops[shared.op];
+        return op.guest.mode64() && op.guest.address_bytes() == 8;
+    };
+    return std::all_of(range.shared.begin(), range.shared.end(), plain) && loop.step(range.place);
 }
 
 } // namespace
@@ -229,11 +289,12 @@ void share_checks(ir::Unit& unit) {
     Registers registers(unit.around.stack_address_bytes);
     std::vector<Range> ranges;
     std::size_t closed = 0; // Ranges before this one take no more.
-    const Loop loop = loop_of(unit);
+    Loop loop(unit);
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (n == loop.head) {
             registers.forget(loop.written);
+            loop.begin(registers);
             if (n != 0)
                 for (Range& range : ranges)
                     range.may_leave = true; // Of the rounds before.
@@ -244,25 +305,38 @@ void share_checks(ir::Unit& unit) {
                 range.may_leave = true;
         if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access);
         registers.follow(op);
+        if (loop.exists() && n == loop.back) {
+            loop.end(registers);
+            closed = ranges.size();
+        }
     }
+    const bool no_x87 =
+        std::all_of(unit.ops.begin(), unit.ops.end(), [](const Op& op) { return op.x87 == ir::X87Use::none; });
     std::array<std::size_t, ir::windows> busy_until{};
     std::array<bool, ir::windows> taken{};
+    unsigned moving = 0;
     for (const Range& range : ranges) { // In the order of their first accesses.
-        if (range.shared.size() < 2) continue;
-        unsigned slot = 0;
-        while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.shared.front().op)
-            ++slot;
-        if (slot == ir::windows) continue;
-        taken[slot] = true;
-        const bool from_before = range.shared.front().op < loop.head && range.shared.back().op >= loop.head
-                                 && loop.head != ir::Unit::no_loop;
-        busy_until[slot] = std::max(range.shared.back().op, from_before ? loop.back : 0);
-        unit.loop_windows |= from_before;
+        const bool moves = moving < ir::moving_windows && no_x87 && can_move(unit, range, loop);
+        if (!moves && range.shared.size() < 2) continue;
+        unsigned slot = moves ? moving++ : 0;
+        if (!moves) {
+            while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.shared.front().op)
+                ++slot;
+            if (slot == ir::windows) continue;
+            taken[slot] = true;
+            const bool from_before =
+                loop.exists() && range.shared.front().op < loop.head && range.shared.back().op >= loop.head;
+            busy_until[slot] = std::max(range.shared.back().op, from_before ? loop.back : 0);
+            unit.loop_windows |= from_before;
+        }
+        unit.loop_windows |= moves;
+        if (moves) unit.moving.push_back(loop.at_head(range));
         for (const Shared& shared : range.shared)
             unit.ops[shared.op].window = {static_cast<u8>(slot),
                                           &shared == &range.shared.front(),
                                           range.write,
                                           shared.aligned,
+                                          moves,
                                           static_cast<u16>(range.last - range.first),
                                           static_cast<i32>(shared.offset - range.first)};
     }

@@ -15,20 +15,19 @@ bool leads_back(const Op& op, const ir::Unit& unit) {
 
 } // namespace
 
-// The first of at least three rounds stands alone, before the head: what it finds out (host addresses, where the
-// vectors and the flags are) holds for all that follow.
+// Half of the rounds that were unrolled stand alone, before the head. What they find out (host addresses, where the
+// vectors and the flags are) holds for all that follow; and loops that end soon end in them, before there is anything
+// to prepare for many rounds.
 void find_loop(ir::Unit& unit) {
     const auto back =
         std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return leads_back(op, unit); });
     if (back == unit.ops.end()) return;
     back->loops_back = true;
-    const auto rounds = std::count_if(unit.ops.begin(), back, [](const Op& op) { return op.loops_on; });
-    if (rounds < 2) {
-        unit.loop_head = 0;
-        return;
-    }
-    const auto first = std::find_if(unit.ops.begin(), back, [](const Op& op) { return op.loops_on; });
-    unit.loop_head = static_cast<std::size_t>(first - unit.ops.begin()) + 1;
+    unit.loop_head = 0;
+    const auto rounds = 1 + std::count_if(unit.ops.begin(), back, [](const Op& op) { return op.loops_on; });
+    auto before = rounds / 2;
+    for (std::size_t n = 0; before != 0; ++n)
+        if (unit.ops[n].loops_on && --before == 0) unit.loop_head = n + 1;
 }
 
 } // namespace calque::jit
