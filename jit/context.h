@@ -8,6 +8,7 @@
 #include "cpu/cpu.h"
 #include "jit/ir/unit.h"
 #include "mmu/address_spaces.h"
+#include "mmu/tlb_layout.h"
 
 #include <array>
 #include <cstddef>
@@ -54,12 +55,20 @@ struct JitContext {
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
-    u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed).
+    u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed); what a computed entry is for.
+    // How far from their places the movable units that run are (ir::Surroundings::movable); and the same as the byte
+    // distance of execute ids, and subtracted as in an execute id.
+    u64 shift = 0, shift_slot = 0, shift_id = 0;
     u32 host_mxcsr = 0x1F80;
     u32 reserved = 0;
     const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
+    struct MovingWindow {
+        u64 limit = 0;    // What the register or address that is compared has to be below.
+        u64 distance = 0; // From guest-linear to host addresses.
+    };
+    MovingWindow moving_windows[ir::moving_windows] = {};
     // Of each segment, for 16- and 32-bit code.
     struct Segment {
         u64 base = 0;
@@ -72,10 +81,18 @@ struct JitContext {
     u64 x87_data = 0;                   // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.
     UnitCounts counts;
+    std::array<std::byte, 96> gather{}; // Of a VGATHER under way: destination, mask and indexes.
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};
 };
 static_assert(sizeof(JitContext) % 64 == 0);
+
+// To another shift; translated code does the same (Thunks::set_shift).
+inline void set_shift(JitContext& context, u64 shift) {
+    context.shift = shift;
+    context.shift_slot = (shift >> page_shift & (mmu::tlb_execute_id_count - 1)) * sizeof(mmu::ExecuteId);
+    context.shift_id = 0 - (shift << mmu::execute_shift_left);
+}
 
 // The context at the end of its own stack mapping.
 class ContextMemory {

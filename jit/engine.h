@@ -53,6 +53,7 @@ struct EngineCounters {
     u64 entered = 0;        // Units that C++ functions found for translated code to go on at.
     u64 timestamps = 0;     // RDTSC by a C++ function.
     u64 counted = 0;        // Instructions while translated code ran (Counting), their handlers' included.
+    u64 apart = 0;          // Exits to code that does not move along, which are looked for each time.
 };
 
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
@@ -130,6 +131,12 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void sync_now();
     // The unit at `linear`, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu, LinearAddress linear);
+    // How far from what its sites and exits say a unit runs, once it does.
+    u64 shift_of(u32 unit) { return cache_.unit(unit).key.movable ? context_.shift : 0; }
+    u64 target_of(const Exit& exit) { return exit.target + shift_of(exit.unit) - code_base(); } // As RIP.
+    u64 rip_of(const Site& site) { return site.rip + shift_of(site.unit) - code_base(); }
+    // The entry for packed flags, where the unit is to be run at `linear`.
+    const void* entry_at(u32 unit, LinearAddress linear);
     i32 wait_at_rip(cpu::Cpu& cpu);
     bool make_patch_fields(const ir::Unit& unit);
     bool decode_again(const Site& site);
@@ -143,8 +150,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     const void* continue_at_rip(cpu::Cpu& cpu);
     const void* continue_alone(cpu::Cpu& cpu, const Site& site);
     const void* continue_alone(cpu::Cpu& cpu, std::optional<u32> exit); // At RIP; the exit is linked there.
+    void link(u32 exit, u32 unit, LinearAddress target);
     bool second_page_there(cpu::Cpu& cpu, u32 unit);
-    bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, u32 id) const;
+    bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, mmu::ExecuteId id) const;
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
     void load_context(cpu::Cpu& cpu);

@@ -26,7 +26,8 @@ std::string describe(const MadeUnit& made, const UnitParts& parts);
 class UnitDump {
   public:
     explicit UnitDump(const UnitDumpRequest& request) : request_(request) {}
-    bool wants(const ir::Unit& unit) const { return request_.keep_all || request_.address - unit.linear < unit.bytes; }
+    // A unit that runs here, now (a movable one elsewhere, too).
+    bool wants(u64 linear, u32 bytes) const { return request_.keep_all || request_.address - linear < bytes; }
     // The unit is about to be inserted in the cache.
     void add(const MadeUnit& made, const CodeCache& cache, Log& log);
     // Of each unit that was wanted: what became of it, and its host code as it is linked now.

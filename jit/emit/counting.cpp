@@ -16,10 +16,25 @@ void UnitEmitter::count_by(const x86::Mem& counter, i32 distance) {
     a_.mov(counter, t1);
 }
 
+// To `leave` when there is no room for all of the unit, or one round of it. Changes T1 and EFLAGS.
+void UnitEmitter::check_limit(Label leave) {
+    if (request_.counting != Counting::bounded) return;
+    a_.mov(t1, COUNT(instructions));
+    a_.add(t1, static_cast<i32>(request_.unit.ops.size()));
+    a_.cmp(t1, COUNT(limit));
+    a_.long_().ja(leave);
+}
+
 // All entries lead through the check, with the flags packed.
 void UnitEmitter::enter_bounded() {
+    const Label packed = a_.newLabel(), leave = a_.newLabel();
+    if (movable()) {
+        emit_computed_entry();
+        a_.short_().jmp(packed);
+    }
     out_.entry_host = here();
     pack_flags(a_);
+    a_.bind(packed);
     out_.entry_packed = here();
     flags_ = FlagsIn::packed;
     const u32 number = static_cast<u32>(out_.exits.size());
@@ -27,11 +42,7 @@ void UnitEmitter::enter_bounded() {
     exit.target = request_.unit.linear;
     exit.unit = request_.unit_index;
     exit.rights = request_.mode.rights();
-    const Label leave = a_.newLabel();
-    a_.mov(t1, COUNT(instructions));
-    a_.add(t1, static_cast<i32>(request_.unit.ops.size()));
-    a_.cmp(t1, COUNT(limit));
-    a_.long_().ja(leave);
+    check_limit(leave);
     a_.mov(context_at(offsetof(JitContext, counts) + offsetof(UnitCounts, last_unit), 4), request_.unit_index);
     later([this, leave, number] {
         a_.bind(leave);

@@ -28,18 +28,29 @@ bool ends_unit(ir::OpKind kind) {
 }
 } // namespace
 
+// All entries but the computed one lead to what follows, with the flags where the unit likes them best.
 void UnitEmitter::enter_unit() {
-    switch (entry_preference()) {
+    const FlagsIn preference = entry_preference();
+    Label packed;
+    if (movable()) {
+        emit_computed_entry();
+        if (preference == FlagsIn::packed) a_.short_().jmp(packed = a_.newLabel());
+    }
+    switch (preference) {
     case FlagsIn::host:
         out_.entry_packed = here();
         unpack_flags(a_);
         out_.entry_host = here();
         flags_ = FlagsIn::host;
         break;
-    case FlagsIn::dead: flags_ = FlagsIn::dead; break;
+    case FlagsIn::dead:
+        out_.entry_host = out_.entry_packed = here();
+        flags_ = FlagsIn::dead;
+        break;
     default:
         out_.entry_host = here();
         pack_flags(a_);
+        if (packed.isValid()) a_.bind(packed);
         out_.entry_packed = here();
         flags_ = FlagsIn::packed;
         break;
@@ -51,9 +62,12 @@ EmittedUnit UnitEmitter::run() {
         enter_bounded();
     else
         enter_unit();
+    if (!movable()) out_.entry_computed = out_.entry_packed;
     if (request_.second_page_id != 0) guard_second_page();
     count_unit();
     for (const ir::Op& op : request_.unit.ops) {
+        const std::size_t number = static_cast<std::size_t>(&op - request_.unit.ops.data());
+        if (number == request_.unit.loop_head) begin_rounds();
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;
         interrupts_on_ = false;
@@ -77,10 +91,13 @@ EmittedUnit UnitEmitter::run() {
             || op.kind == Kind::push_segment || op.kind == Kind::load_segment || op.kind == Kind::pop_segment
             || op.kind == Kind::load_far_pointer || op.kind == Kind::string_load || op.kind == Kind::string_store
             || op.kind == Kind::string_move || op.kind == Kind::bit_string || op.kind == Kind::copy
-            || op.kind == Kind::fill;
-        if (!continues) continue;
+            || op.kind == Kind::fill || op.kind == Kind::scan || op.kind == Kind::compare_strings
+            || op.kind == Kind::gather;
+        // Where windows stay open from round to round there is no end to what handlers may have changed meanwhile.
+        if (!continues || request_.unit.loop_windows) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
+        t0_guest_ = nobody;
         const std::size_t last_site = out_.sites.size();
         later([this, first_site, last_site, flags, vectors, x87, back] {
             const u32 resume = here();
