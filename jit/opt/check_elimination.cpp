@@ -11,9 +11,9 @@ namespace {
 using ir::Op;
 using ir::OpKind;
 
-constexpr i64 longest_range = 1024; // Bytes. A longer one crosses a page too often.
-constexpr i64 longest_table = 2080; // Of 256 elements with eight bytes each.
-constexpr u32 no_origin = ~u32{0};
+constexpr i64 longest_range = 1024;                             // Bytes. A longer one crosses a page too often.
+constexpr i64 longest_table = 2080;                             // Of 256 elements with eight bytes each.
+constexpr u32 no_origin = ~u32{0}, code_origin = no_origin - 1; // The latter: RIP-relative.
 
 // The value of a register as something unknown plus a constant.
 struct Value {
@@ -178,6 +178,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
         access.place.base = registers[i.base].origin;
         access.offset += registers[i.base].offset;
     } else if (i.base == cpu::rip_slot) {
+        access.place.base = code_origin;
         access.offset += static_cast<i64>(op.next_rip());
     }
     const u32 most = i.index < 16 && registers[i.index].offset == 0 ? registers[i.index].most : 0;
@@ -284,7 +285,7 @@ class Loop {
 
   private:
     std::optional<i64> step_of(u32 origin) const {
-        if (origin == no_origin) return 0;
+        if (origin == no_origin || origin == code_origin) return 0;
         for (unsigned n = 0; n < 16; ++n)
             if (begin_[n].origin == origin) return steps_[n];
         return std::nullopt;
