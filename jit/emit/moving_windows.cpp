@@ -9,11 +9,16 @@ namespace {
 constexpr i32 farthest = static_cast<i32>(page_size);
 
 // The address is a register with a host register, and a constant.
-bool is_register(const ir::Op& op) {
-    const cpu::Instruction& i = op.guest;
+bool is_register(const cpu::Instruction& i) {
     return i.base < 16 && pinned(i.base) && i.index >= 16 && i.displacement <= farthest && i.displacement >= -farthest;
 }
-bool by_register(const ir::Op& op) { return is_register(op) && !(op.aligned && op.access_bytes != 1); }
+// The operation whose address is the one that is compared: of a table, without the index.
+ir::Op compared(const ir::Op& op) {
+    ir::Op of = op;
+    if (op.window.table) of.guest.index = cpu::zero_slot;
+    return of;
+}
+bool by_register(const ir::Op& op) { return is_register(compared(op).guest) && !(op.aligned && op.access_bytes != 1); }
 
 u64 tag_of(const ir::Op& op) {
     return mmu::tlb_entries_offset
@@ -82,7 +87,7 @@ void UnitEmitter::limit_moving(const ir::Op& op, bool by_register, Label none) {
 // (limit_moving): what is below the limit is in the page that an earlier round found.
 void UnitEmitter::check_moving(const ir::Op& op) {
     const bool in_register = by_register(op);
-    if (!in_register) offset_to_t0(op);
+    if (!in_register) offset_to_t0(compared(op));
     if (op.aligned && op.access_bytes != 1) check_alignment(op); // First: what faults sets no accessed or dirty bit.
     const Label moved = a_.newLabel(), settled = a_.newLabel();
     a_.cmp(in_register ? host_gpq(op.guest.base) : t0, moving_window(op).limit);
@@ -94,11 +99,11 @@ void UnitEmitter::check_moving(const ir::Op& op) {
         recipe_ = recipe;
         settle_moving(op, in_register, settled);
     });
-    use_moving(op, !in_register);
+    use_moving(op, !in_register && !op.window.table);
 }
 
 void UnitEmitter::use_moving(const ir::Op& op, bool address_in_t0) {
-    const bool in_register = is_register(op) && !address_in_t0;
+    const bool in_register = is_register(op.guest) && !address_in_t0;
     if (!in_register && !address_in_t0) offset_to_t0(op);
     count_range_hit();
     a_.mov(t1, moving_window(op).distance);
@@ -119,7 +124,7 @@ void UnitEmitter::settle_moving(const ir::Op& op, bool by_register, Label settle
     const i32 distance = op.window.distance, span = op.window.span;
     const Label miss = a_.newLabel(), keep = a_.newLabel(), drop = a_.newLabel(), alone = leave_alone(op);
     const auto range_to_t0 = [&] {
-        offset_to_t0(op);
+        offset_to_t0(compared(op));
         if (distance != 0) a_.lea(t0, x86::ptr(t0, -distance));
     };
     const auto keep_distance = [&] { // T1: the host's address of the range; T0 becomes the guest's.
@@ -141,7 +146,7 @@ void UnitEmitter::settle_moving(const ir::Op& op, bool by_register, Label settle
     limit_moving(op, by_register, drop);
     a_.bind(keep);
     a_.mov(window.limit, t0);
-    if (!by_register) offset_to_t0(op);
+    if (!by_register) offset_to_t0(compared(op));
     a_.long_().jmp(settled);
     a_.bind(drop);
     a_.xor_(t0d, t0d);

@@ -49,6 +49,7 @@ struct Window {
     bool write = false;   // Checked for writing; only then may accesses of the range write.
     bool aligned = false; // An access before it was aligned, so that this one is too, where it has to be.
     bool moving = false;  // The slot is one of those.
+    bool table = false;   // Moving; the range is that of all values of the index, which is a small one.
     u16 span = 0;         // Bytes of the range.
     i32 distance = 0;     // Of this access from the range's first byte.
 

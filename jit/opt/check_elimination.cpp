@@ -12,12 +12,14 @@ using ir::Op;
 using ir::OpKind;
 
 constexpr i64 longest_range = 1024;                             // Bytes. A longer one crosses a page too often.
+constexpr i64 longest_table = 2080;                             // Of 256 elements with eight bytes each.
 constexpr u32 no_origin = ~u32{0}, code_origin = no_origin - 1; // The latter: RIP-relative.
 
 // The value of a register as something unknown plus a constant.
 struct Value {
     u32 origin = 0;
     i64 offset = 0;
+    u32 most = 0; // Of a value that is known to be small: not more than this. 0: not known.
 };
 
 // What an address is made of besides a constant.
@@ -33,6 +35,7 @@ struct Access {
     bool write = false;
     bool aligned = false; // To `bytes`, or it faults.
     bool stack = false;   // A push or pop.
+    bool table = false;   // Somewhere in these bytes.
 };
 
 // An access of a range.
@@ -46,6 +49,7 @@ struct Range {
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
     bool write = false;      // Checked for writing: the first access writes, or one that follows it for sure.
     bool stack = false;      // Some are pushes or pops.
+    bool table = false;      // Of accesses to a table.
     bool may_leave = false;  // The unit may have been left since the first access.
     i64 aligned_at = 0;      // An access of
     u32 aligned_bytes = 0;   // so many bytes has been found aligned to them.
@@ -67,6 +71,7 @@ class Registers {
         const Value rbp = values_[cpu::rbp];
         std::optional<std::pair<unsigned, Value>> known = result_of(op);
         forget(ir::written_registers(op));
+        if (const u32 most = most_of(op); most != 0 && !known) values_[op.guest.dest & 15].most = most;
         switch (op.kind) {
         case OpKind::push_register:
         case OpKind::push_immediate:
@@ -89,6 +94,16 @@ class Registers {
     }
 
   private:
+    // Of the register that it writes: MOVZX of a byte, AND with a small constant.
+    static u32 most_of(const Op& op) {
+        const ParsedInstruction& p = op.parsed;
+        if (op.kind != OpKind::host || p.vex || op.guest.operand_size < 4 || op.written_gprs != 1) return 0;
+        if (p.map == 1 && p.opcode == 0xB6 && p.pp == 0) return 0xFF;
+        const bool is_and = p.map == 0 && (p.opcode == 0x81 || p.opcode == 0x83) && (p.modrm_reg & 7) == 4;
+        if (!is_and || p.memory || p.legacy_count != 0) return 0;
+        return p.immediate < (p.immediate_bytes == 1 ? 0x80 : 0x400) ? static_cast<u32>(p.immediate) : 0;
+    }
+
     // Moves between whole registers, and constants added to one.
     std::optional<std::pair<unsigned, Value>> result_of(const Op& op) const {
         const ParsedInstruction& p = op.parsed;
@@ -166,7 +181,12 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
         access.place.base = code_origin;
         access.offset += static_cast<i64>(op.next_rip());
     }
-    if (i.index < 16) {
+    const u32 most = i.index < 16 && registers[i.index].offset == 0 ? registers[i.index].most : 0;
+    const i64 table_bytes = (i64{most} << i.scale()) + op.access_bytes;
+    if (most != 0 && i.base < 16 && table_bytes <= longest_table && !op.aligned) {
+        access.table = true;
+        access.bytes = static_cast<u32>(table_bytes);
+    } else if (i.index < 16) {
         access.place.index = registers[i.index].origin;
         access.place.scale = static_cast<u8>(i.scale());
         access.offset += registers[i.index].offset << i.scale();
@@ -186,11 +206,13 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     const i64 end = access.offset + access.bytes;
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
-        if (range.place != access.place) continue;
+        if (range.place != access.place || range.table != access.table) continue;
         // The dirty bit is set by a write that happens, not before; but where it is set already, reads that such a
         // write follows may be checked for it.
         if (access.write && !range.write && range.may_leave) continue;
-        if (std::max(range.last, end) - std::min(range.first, access.offset) > longest_range) continue;
+        if (std::max(range.last, end) - std::min(range.first, access.offset)
+            > (range.table ? longest_table : longest_range))
+            continue;
         range.first = std::min(range.first, access.offset);
         range.last = std::max(range.last, end);
         range.write |= access.write;
@@ -201,6 +223,7 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
     range.first = access.offset;
     range.last = end;
     range.write = access.write;
+    range.table = access.table;
     put(range, n, access);
 }
 
@@ -262,7 +285,7 @@ class Loop {
 
   private:
     std::optional<i64> step_of(u32 origin) const {
-        if (origin == no_origin) return 0;
+        if (origin == no_origin || origin == code_origin) return 0;
         for (unsigned n = 0; n < 16; ++n)
             if (begin_[n].origin == origin) return steps_[n];
         return std::nullopt;
@@ -289,13 +312,15 @@ void share_checks(ir::Unit& unit) {
     if (unit.around.stack_address_bytes == 2) return;
     Registers registers(unit.around.stack_address_bytes);
     std::vector<Range> ranges;
-    std::size_t closed = 0; // Ranges before this one take no more.
+    std::size_t closed = 0;      // Ranges before this one take no more.
+    std::size_t before_loop = 0; // Ranges of tables before this one are not the loop's.
     Loop loop(unit);
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (n == loop.head) {
             registers.forget(loop.written);
             loop.begin(registers);
+            before_loop = ranges.size();
             if (n != 0)
                 for (Range& range : ranges)
                     range.may_leave = true; // Of the rounds before.
@@ -304,7 +329,8 @@ void share_checks(ir::Unit& unit) {
         if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop)
             for (Range& range : ranges)
                 range.may_leave = true;
-        if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access);
+        if (const auto access = access_of(op, registers, unit.around))
+            add(ranges, access->table ? std::max(closed, before_loop) : closed, n, *access);
         registers.follow(op);
         if (loop.exists() && n == loop.back) {
             loop.end(registers);
@@ -318,7 +344,7 @@ void share_checks(ir::Unit& unit) {
     unsigned moving = 0;
     for (const Range& range : ranges) { // In the order of their first accesses.
         const bool moves = moving < ir::moving_windows && no_x87 && can_move(unit, range, loop);
-        if (!moves && range.shared.size() < 2) continue;
+        if (!moves && (range.table || range.shared.size() < 2)) continue;
         unsigned slot = moves ? moving++ : 0;
         if (!moves) {
             while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.shared.front().op)
@@ -338,6 +364,7 @@ void share_checks(ir::Unit& unit) {
                                           range.write,
                                           shared.aligned,
                                           moves,
+                                          range.table,
                                           static_cast<u16>(range.last - range.first),
                                           static_cast<i32>(shared.offset - range.first)};
     }
