@@ -66,7 +66,8 @@ template <class T> cpu::LazyFlags flags_by(const FlagRecipe& recipe, const cpu::
 Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
     : memory_(memory), log_(log), options_(options), interpreter_(memory, log, cold_records),
       cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk}),
-      context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
+      emit_memory_(std::make_unique<EmitMemory>()), context_(context_memory_.context()),
+      interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
     if (options_.perf_map) perf_map_ = std::make_unique<PerfMap>();
     handled_[1].handler = cpu::end_of_block;
@@ -371,14 +372,14 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.next_exit(),
                                   mode,
                                   second.id};
-        EmittedUnit emitted = UnitEmitter(request).run();
+        const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
         if (!emitted.complete) {
             log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
             return std::nullopt;
         }
         if (log_.on(Channel::jit)) trace_unit(unit, emitted);
         const UnitKey key{rip.value, page.address.value, mode.key()};
-        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
+        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), emitted, second);
         if (perf_map_) {
             const TranslatedUnit& made = cache_.unit(number);
             perf_map_->add(made.code, made.code_bytes, rip.value, mode.rights() != mmu::RightsMode::user);

@@ -45,6 +45,8 @@ struct EngineCounters {
     u64 targets_found = 0;  // Computed targets that no target cache had.
 };
 
+struct EmitMemory;
+
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
   public:
     Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options = {});
@@ -127,6 +129,7 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::unique_ptr<PerfMap> perf_map_;
     cpu::Interpreter interpreter_;
     CodeCache cache_;
+    std::unique_ptr<EmitMemory> emit_memory_;
     ContextMemory context_memory_;
     JitContext& context_;
     std::unique_ptr<cpu::Decoder> decoder_;

@@ -88,7 +88,8 @@ u64 mix(u64 sum, const std::vector<u8>& bytes) {
     return sum;
 }
 
-void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, const Piece& piece, bool sum, Times& times) {
+void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, EmitMemory& memory, const Piece& piece, bool sum,
+                     Times& times) {
     const UnitMode mode = program_of_64_bits();
     if (cache.full()) cache.flush();
     const auto t0 = Clock::now();
@@ -106,7 +107,7 @@ void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, const Piece&
                               cache.next_site(),
                               cache.next_exit(),
                               mode};
-    EmittedUnit emitted = UnitEmitter(request).run();
+    const EmittedUnit& emitted = UnitEmitter(request, memory).run();
     const auto t3 = Clock::now();
     times.sites += emitted.sites.size();
     times.exits += emitted.exits.size();
@@ -114,8 +115,7 @@ void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, const Piece&
     times.cold_bytes += emitted.cold.size();
     if (sum) times.sum = mix(mix(times.sum, emitted.code), emitted.cold);
     const auto t4 = Clock::now();
-    cache.insert({piece.address, piece.address, mode.key()}, unit.bytes, static_cast<u32>(unit.ops.size()),
-                 std::move(emitted));
+    cache.insert({piece.address, piece.address, mode.key()}, unit.bytes, static_cast<u32>(unit.ops.size()), emitted);
     const auto t5 = Clock::now();
     times.translate += t1 - t0;
     times.passes += t2 - t1;
@@ -166,10 +166,11 @@ int main(int argc, char** argv) {
     std::shuffle(pieces.begin(), pieces.end(), std::mt19937_64(1));
     pieces.resize(std::min(pieces.size(), most));
     CodeCache cache(std::size_t{56} << 20, {});
+    EmitMemory memory;
     for (unsigned round = 0; round < rounds; ++round) {
         Times times;
         for (const Piece& piece : pieces)
-            translate_piece(decoder, cache, piece, sum, times);
+            translate_piece(decoder, cache, memory, piece, sum, times);
         report(times);
         if (sum) fmt::print("       checksum {:016x}\n", times.sum);
         cache.flush();

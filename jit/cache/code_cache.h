@@ -71,7 +71,8 @@ class CodeCache {
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }
     bool full() const { return !arena_.has_room(largest_unit); }
-    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit, const SecondPage& second = {});
+    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
+               const SecondPage& second = {});
 
     TranslatedUnit& unit(u32 number) { return units_[number]; }
     Site& site(u32 number) { return sites_[number]; }

@@ -8,6 +8,18 @@ namespace calque::jit {
 
 using cpu::OperandKind;
 
+// LAHF leaves SF:ZF:0:AF:0:PF:1:CF in AH. OF comes back by an addition that overflows when AL was 1.
+void pack_flags(UnitAssembler& a) {
+    a.lahf();
+    a.seto(x86::al);
+    a.mov(CALQUE_CONTEXT(flags), x86::eax);
+}
+void unpack_flags(UnitAssembler& a) {
+    a.mov(x86::eax, CALQUE_CONTEXT(flags));
+    a.add(x86::al, 0x7F);
+    a.sahf();
+}
+
 // The host's EFLAGS serve when the first operation that cares reads them, or when none does before the unit ends.
 FlagsIn UnitEmitter::entry_preference() const {
     for (const ir::Op& op : request_.unit.ops) {
@@ -78,30 +90,29 @@ void UnitEmitter::recompute_recipe(const FlagRecipe& recipe) {
     case FlagRecipe::Kind::test: {
         asmjit::Operand first = result;
         if (first.isMem() && second.isMem()) {
-            a_.emit(x86::Inst::kIdMov, temporary, first);
+            a_.mov(temporary, first);
             first = temporary;
         }
         const bool test = recipe.kind == FlagRecipe::Kind::test;
-        if (test && second.isMem()) {
-            a_.emit(x86::Inst::kIdTest, second, first);
-        } else {
-            a_.emit(test ? x86::Inst::kIdTest : x86::Inst::kIdCmp, first, second);
-        }
+        if (test)
+            a_.test(first, second);
+        else
+            a_.cmp(first, second);
         break;
     }
     case FlagRecipe::Kind::logic:
-        a_.emit(x86::Inst::kIdMov, temporary, result);
+        a_.mov(temporary, result);
         a_.test(temporary, temporary);
         break;
     case FlagRecipe::Kind::add: // The first operand was result - second.
-        a_.emit(x86::Inst::kIdMov, temporary, result);
-        a_.emit(x86::Inst::kIdSub, temporary, second);
-        a_.emit(x86::Inst::kIdAdd, temporary, second);
+        a_.mov(temporary, result);
+        a_.sub(temporary, second);
+        a_.add(temporary, second);
         break;
     case FlagRecipe::Kind::subtract:
-        a_.emit(x86::Inst::kIdMov, temporary, result);
-        a_.emit(x86::Inst::kIdAdd, temporary, second);
-        a_.emit(x86::Inst::kIdSub, temporary, second);
+        a_.mov(temporary, result);
+        a_.add(temporary, second);
+        a_.sub(temporary, second);
         break;
     case FlagRecipe::Kind::none: break;
     }
