@@ -7,6 +7,7 @@ UnitEmitter::UnitEmitter(const EmitRequest& request, EmitMemory& memory)
       cold_(memory.cold) {
     out_.sites.clear();
     out_.exits.clear();
+    out_.entry_host = out_.entry_packed = 0;
     a_.start(request.base);
 }
 
