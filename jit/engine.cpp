@@ -25,8 +25,7 @@ namespace {
 // With alignment checks in force no access is a plain one.
 bool translatable(const Cpu& cpu) { return !cpu.mmu.context().alignment_check; }
 
-constexpr u32 cold_records = 1u << 20;                // For the interpreter: what is hot is seldom its.
-constexpr std::size_t remembered_instructions = 4096; // By the decoder.
+constexpr u32 cold_records = 1u << 20; // For the interpreter: what is hot is seldom its.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
@@ -134,7 +133,8 @@ void Engine::attach(Cpu& cpu) {
     if (cpu_ != &cpu) {
         cpu_ = &cpu;
         forget_all();
-        decoder_ = std::make_unique<cpu::Decoder>(cpu.model, remembered_instructions);
+        decoder_ = &interpreter_.decoder();
+        op_memory_ = OpMemory(cpu::remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
         context_.timestamp_scale = cpu.platform.timestamp_scale();
@@ -324,7 +324,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
         const u64 fields = memory_.patch_fields_made();
-        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched);
+        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched, &op_memory_);
         if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
         if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
             const LinearAddress next = rip.page() + page_size;
@@ -384,6 +384,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             const TranslatedUnit& made = cache_.unit(number);
             perf_map_->add(made.code, made.code_bytes, rip.value, mode.rights() != mmu::RightsMode::user);
         }
+        op_memory_.give_back(std::move(unit.ops));
         if (!memory_.code_marked(page.address, here)
             || (second.bytes != 0 && !memory_.code_marked(second.address, second.bytes))) {
             cache_.kill(number);

@@ -88,12 +88,13 @@ u64 mix(u64 sum, const std::vector<u8>& bytes) {
     return sum;
 }
 
-void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, EmitMemory& memory, const Piece& piece, bool sum,
-                     Times& times) {
+void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, OpMemory& ops, EmitMemory& memory,
+                     const Piece& piece, bool sum, Times& times) {
     const UnitMode mode = program_of_64_bits();
     if (cache.full()) cache.flush();
     const auto t0 = Clock::now();
-    ir::Unit unit = translate(decoder, piece.bytes, piece.address, PhysicalAddress(piece.address), mode);
+    ir::Unit unit =
+        translate(decoder, piece.bytes, piece.address, PhysicalAddress(piece.address), mode, longest_unit, {}, &ops);
     const auto t1 = Clock::now();
     legalize(unit);
     run_passes(unit, {}, longest_unit);
@@ -122,6 +123,7 @@ void translate_piece(const cpu::Decoder& decoder, CodeCache& cache, EmitMemory& 
     times.emit += t3 - t2;
     times.insert += t5 - t4;
     times.instructions += unit.ops.size();
+    ops.give_back(std::move(unit.ops));
     ++times.units;
 }
 
@@ -155,7 +157,9 @@ int main(int argc, char** argv) {
         else
             files.push_back(read_file(argv[n]));
     }
-    const cpu::Decoder decoder(cpu::CpuModel{}, 4096);
+    constexpr std::size_t remembered = 8192;
+    const cpu::Decoder decoder(cpu::CpuModel{}, remembered);
+    OpMemory ops(remembered);
     std::vector<Piece> pieces;
     for (const auto& file : files)
         cut_file(decoder, file, pieces);
@@ -170,7 +174,7 @@ int main(int argc, char** argv) {
     for (unsigned round = 0; round < rounds; ++round) {
         Times times;
         for (const Piece& piece : pieces)
-            translate_piece(decoder, cache, memory, piece, sum, times);
+            translate_piece(decoder, cache, ops, memory, piece, sum, times);
         report(times);
         if (sum) fmt::print("       checksum {:016x}\n", times.sum);
         cache.flush();

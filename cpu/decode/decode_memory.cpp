@@ -145,24 +145,29 @@ InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode) {
 }
 
 bool DecodeMemory::recall(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
-                          Instruction& out, Form* form) const {
-    const Entry& entry = entries_[slot(head.bytes, mode.key())];
+                          Instruction& out, Form* form, Recollection* what) const {
+    const std::size_t at = slot(head.bytes, mode.key());
+    const Entry& entry = entries_[at];
     if (entry.head != head.bytes || entry.head_length != head.length || entry.mode != mode.key()
         || entry.record.length > bytes.size())
         return false;
     out = entry.record;
     put_tail(entry.tail, bytes.data() + head.length, out);
     if (form) *form = entry.form;
+    if (what) *what = {static_cast<u32>(at), entry.stamp};
     return true;
 }
 
-void DecodeMemory::remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
-                            const Tail& tail, const Instruction& record, const Form& form) {
-    if (record.length != head.length + tail.displacement + tail.immediate || tail.displacement > 4) return;
+Recollection DecodeMemory::remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
+                                    const Tail& tail, const Instruction& record, const Form& form) {
+    if (record.length != head.length + tail.displacement + tail.immediate || tail.displacement > 4) return {};
     Instruction again = record;
     put_tail(tail, bytes.data() + head.length, again);
-    if (again.displacement != record.displacement || again.immediate != record.immediate) return;
-    entries_[slot(head.bytes, mode.key())] = {head.bytes, head.length, static_cast<u8>(mode.key()), tail, form, record};
+    if (again.displacement != record.displacement || again.immediate != record.immediate) return {};
+    if (++stamps_ == 0) ++stamps_;
+    const std::size_t at = slot(head.bytes, mode.key());
+    entries_[at] = {head.bytes, stamps_, head.length, static_cast<u8>(mode.key()), tail, form, record};
+    return {static_cast<u32>(at), stamps_};
 }
 
 } // namespace calque::cpu

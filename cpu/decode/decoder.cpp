@@ -95,16 +95,19 @@ struct Decoder::Parts {
     DecodeMemory::Tail tail;
 };
 
-DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
-                             Form* form_out) const {
+DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form_out,
+                             Recollection* what) const {
     Parts parts;
+    if (what) *what = {};
     if (!impl_->memory) return decode_all(bytes, mode, out, form_out, parts);
     const std::span<const u8> within = bytes.first(std::min<std::size_t>(bytes.size(), longest_instruction));
     const InstructionHead head = head_of(within, mode);
-    if (head.length != 0 && impl_->memory->recall(head, mode, within, out, form_out)) return DecodeStatus::ok;
+    if (head.length != 0 && impl_->memory->recall(head, mode, within, out, form_out, what)) return DecodeStatus::ok;
     Form form;
     const DecodeStatus status = decode_all(bytes, mode, out, &form, parts);
-    if (head.length != 0 && parts.known) impl_->memory->remember(head, mode, within, parts.tail, out, form);
+    Recollection known;
+    if (head.length != 0 && parts.known) known = impl_->memory->remember(head, mode, within, parts.tail, out, form);
+    if (what) *what = known;
     if (form_out) *form_out = form;
     return status;
 }

@@ -23,6 +23,13 @@ enum class DecodeStatus : u8 {
     need_more, // The bytes end inside the instruction.
 };
 
+// How a decoder that remembers knows an instruction: two that it knows the same way have the same form, and the same
+// record but for displacement and immediate.
+struct Recollection {
+    u32 slot = 0;  // Below the number of instructions that it remembers.
+    u32 stamp = 0; // 0: it does not know it.
+};
+
 class Decoder {
   public:
     // One that remembers so many instructions (a power of two, or 0) is quicker, and for one thread at a time.
@@ -30,9 +37,9 @@ class Decoder {
     ~Decoder();
 
     // Decodes the instruction that the bytes start with (at most 15 count). `form`, when given, gets what the selector
-    // saw.
-    DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
-                        Form* form = nullptr) const;
+    // saw; `what`, how it will be known.
+    DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form = nullptr,
+                        Recollection* what = nullptr) const;
 
     // For listings: Intel syntax.
     static std::string disassemble(std::span<const u8> bytes, CodeSize size, u64 address);

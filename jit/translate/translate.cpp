@@ -370,6 +370,66 @@ void settle_shadows(ir::Unit& unit) {
     }
 }
 
+// The operation of op.guest.
+void make(Op& op, const Source& source) {
+    op.reads = source.row.reads;
+    op.writes = source.row.written;
+    op.x87_state = uses_x87_state(source.form, cpu::instruction_table()[op.guest.row].name);
+    if (!classify(op, source)) make_interpreted(op, source.form);
+}
+
+// What take_tail() knows how to make again; of which there is much.
+bool worth_remembering(const Op& op, const Source& source) {
+    switch (source.row.kind) {
+    case RowKind::host:
+    case RowKind::host_float:
+    case RowKind::move:
+    case RowKind::multiply:
+    case RowKind::divide:
+    case RowKind::compare_exchange:
+    case RowKind::widen:
+    case RowKind::load_address:
+    case RowKind::push:
+    case RowKind::pop:
+    case RowKind::leave_frame:
+    case RowKind::nothing:
+    case RowKind::branch:
+    case RowKind::jump:
+    case RowKind::call:
+    case RowKind::return_near: break;
+    default: return false;
+    }
+    switch (op.kind) {
+    case OpKind::host:
+        return !shift_by_constant(source, cpu::instruction_table()[op.guest.row].name)
+               || (op.parsed.immediate & 31) != 0;
+    case OpKind::branch:
+    case OpKind::jump:
+    case OpKind::call: return source.mode.code64(); // Elsewhere the code segment counts.
+    case OpKind::multiply_divide:
+    case OpKind::compare_exchange:
+    case OpKind::widen:
+    case OpKind::load_address:
+    case OpKind::push_register:
+    case OpKind::push_immediate:
+    case OpKind::push_memory:
+    case OpKind::pop_register:
+    case OpKind::leave_frame:
+    case OpKind::nothing:
+    case OpKind::jump_indirect:
+    case OpKind::call_indirect:
+    case OpKind::return_near: return true;
+    default: return false;
+    }
+}
+
+// Of the mode, what shapes those.
+u64 memory_key(UnitMode mode) {
+    mode.is.ring0 = mode.is.alone = mode.is.tsd = mode.is.smap = 0;
+    mode.is.rights = 0;
+    return mode.key();
+}
+
 } // namespace
 
 UnitMode system_mode(UnitMode mode) {
@@ -388,8 +448,10 @@ UnitMode access_mode(UnitMode mode, bool allowed) {
 }
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest, const PatchedCode& patched) {
+                   const UnitMode& mode, unsigned longest, const PatchedCode& patched, OpMemory* memory) {
     ir::Unit unit;
+    if (memory) unit.ops = memory->take();
+    const u64 key = memory_key(mode);
     unit.linear = linear;
     unit.physical = physical;
     unit.ops.reserve(24);
@@ -399,20 +461,27 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
                        static_cast<u8>(mode.is.unlimited)};
     }
     while (unit.ops.size() < longest) {
-        Op op;
+        cpu::Instruction record;
         Form form;
+        cpu::Recollection what;
         const auto rest = bytes.subspan(unit.bytes);
-        if (rest.empty() || decoder.decode(rest, mode.decode, op.guest, &form) != cpu::DecodeStatus::ok) break;
-        op.rip = linear + unit.bytes;
-        const RowClass& row = class_of_row(op.guest.row);
-        const Source source{form, row, mode, rest};
-        op.reads = row.reads;
-        op.writes = row.written;
-        op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
-        if (!classify(op, source)) make_interpreted(op, form);
-        if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) break;
-        unit.bytes += op.guest.length;
-        unit.ops.push_back(op);
+        if (rest.empty() || decoder.decode(rest, mode.decode, record, &form, &what) != cpu::DecodeStatus::ok) break;
+        const u64 rip = linear + unit.bytes;
+        const Op* const known = memory && !patched.memory ? memory->recall(what, key) : nullptr;
+        Op& op = known ? unit.ops.emplace_back(*known) : unit.ops.emplace_back();
+        if (!known || !take_tail(op, record, rip)) {
+            op = {};
+            op.guest = record;
+            op.rip = rip;
+            const Source source{form, class_of_row(record.row), mode, rest};
+            make(op, source);
+            if (memory && worth_remembering(op, source)) memory->remember(what, key, op);
+            if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) {
+                unit.ops.pop_back();
+                break;
+            }
+        }
+        unit.bytes += record.length;
         if (ends(op.kind)) {
             settle_shadows(unit);
             return unit;

@@ -1,0 +1,50 @@
+// Operations that were made lately, in front of everything that makes them: what becomes of an instruction depends, but
+// for displacement and immediate, on its head (cpu/decode/decode_memory.h) and the mode.
+#pragma once
+
+#include "cpu/decode/decoder.h"
+#include "jit/ir/unit.h"
+
+#include <vector>
+
+namespace calque::jit {
+
+class OpMemory {
+  public:
+    // For a decoder that remembers so many instructions; 0: remembers nothing.
+    explicit OpMemory(std::size_t instructions = 0) : entries_(instructions) {}
+
+    // The operation of such an instruction; null when it is not known. `mode` stands for what shapes the operations
+    // that are remembered.
+    const ir::Op* recall(const cpu::Recollection& what, u64 mode) const {
+        if (what.stamp == 0 || what.slot >= entries_.size()) return nullptr;
+        const Entry& entry = entries_[what.slot];
+        return entry.stamp == what.stamp && entry.mode == mode ? &entry.op : nullptr;
+    }
+    // Only what take_tail() knows to depend on displacement and immediate, and how.
+    void remember(const cpu::Recollection& what, u64 mode, const ir::Op& op) {
+        if (what.stamp != 0 && what.slot < entries_.size()) entries_[what.slot] = {what.stamp, mode, op};
+    }
+
+    // Memory of the unit before, to be used for the next.
+    std::vector<ir::Op> take() { return std::move(spare_); }
+    void give_back(std::vector<ir::Op>&& ops) {
+        ops.clear();
+        spare_ = std::move(ops);
+    }
+
+  private:
+    struct Entry {
+        u32 stamp = 0; // 0: empty.
+        u64 mode = 0;
+        ir::Op op;
+    };
+    std::vector<Entry> entries_;
+    std::vector<ir::Op> spare_;
+};
+
+// Gives a remembered operation the place, the displacement and the immediate of the instruction at hand. False where
+// one with these is another operation.
+bool take_tail(ir::Op& op, const cpu::Instruction& record, u64 rip);
+
+} // namespace calque::jit
