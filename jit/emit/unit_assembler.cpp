@@ -79,140 +79,133 @@ bool UnitAssembler::finish(std::vector<u8>& hot, std::vector<u8>& cold) {
 }
 
 void UnitAssembler::embed(const u8* bytes, std::size_t count) {
-    room();
+    u8* const to = room();
     complete_ &= count <= 16;
-    std::memcpy(at_, bytes, std::min<std::size_t>(count, 16));
-    at_ += std::min<std::size_t>(count, 16);
+    count = std::min<std::size_t>(count, 16);
+    std::memcpy(to, bytes, count);
+    at_ = to + count;
 }
 
-void UnitAssembler::put_u32(u32 value) {
-    std::memcpy(at_, &value, sizeof value);
-    at_ += sizeof value;
-}
-
-void UnitAssembler::put_value(i64 value, u32 size) {
-    std::memcpy(at_, &value, sizeof value);
-    at_ += size;
+u8* UnitAssembler::put_value(u8* to, i64 value, u32 size) {
+    std::memcpy(to, &value, sizeof value);
+    return to + size;
 }
 
 // --- Jumps
 
 void UnitAssembler::jump(u32 code, u8 short_opcode, const Label& to) {
-    room();
+    u8* p = room();
     const Distance wanted = distance_;
     distance_ = Distance::any;
     const u32 place = places_[to.id()];
     const bool near = place != unbound && fits_i8(i64{static_cast<i32>(place - (here() + 2))});
-    const bool short_form = wanted == Distance::near8 || (wanted == Distance::any && near);
-    if (short_form) {
-        put_u8(short_opcode);
+    u32 size = 4;
+    if (wanted == Distance::near8 || (wanted == Distance::any && near)) {
+        p = put(p, short_opcode);
+        size = 1;
     } else {
-        if (code & map_0f) put_u8(0x0F);
-        put_u8(code & 0xFF);
+        if (code & map_0f) p = put(p, 0x0F);
+        p = put(p, code & 0xFF);
     }
-    const u32 size = short_form ? 1 : 4;
-    const auto at = static_cast<u32>(at_ - first_);
-    at_ += size;
+    const auto at = static_cast<u32>(p - first_);
+    at_ = p + size;
     fixups_.push_back({part_, at, here(), to.id(), size});
 }
 
 void UnitAssembler::jecxz(const Gp& counter, const Label& to) {
-    room();
-    if (counter.size() == 4) put_u8(0x67);
+    if (counter.size() == 4) with_prefix(0x67);
     distance_ = Distance::near8;
     jump(0, 0xE3, to);
 }
 
 void UnitAssembler::go_to(u8 opcode, const Imm& address) {
-    room();
-    put_u8(opcode);
-    const u64 from = base_ + static_cast<u64>(i64{static_cast<i32>(here())}) + 4;
-    const i64 distance = static_cast<i64>(address.valueAs<u64>() - from);
+    u8* const p = put(room(), opcode);
+    const u64 end = base_ + static_cast<u64>(i64{static_cast<i32>(here())}) + 5;
+    const i64 distance = static_cast<i64>(address.valueAs<u64>() - end);
     complete_ &= distance == static_cast<i32>(distance);
-    put_u32(static_cast<u32>(distance));
+    at_ = put_value(p, distance, 4);
     distance_ = Distance::any;
 }
 
 // --- Fields (SDM volume 2, chapter 2)
 
-void UnitAssembler::put_opcode(u32 code, unsigned rex) {
-    if (code & operand_16) put_u8(0x66);
+u8* UnitAssembler::put_opcode(u8* to, u32 code, unsigned rex) {
+    if (code & operand_16) to = put(to, 0x66);
     if (code & wide) rex |= 8;
     if (rex != 0 || (code & with_rex)) {
         complete_ &= !(code & without_rex);
-        put_u8(0x40 | rex);
+        to = put(to, 0x40 | rex);
     }
-    if (code & map_0f) put_u8(0x0F);
-    put_u8(code & 0xFF);
+    if (code & map_0f) to = put(to, 0x0F);
+    return put(to, code & 0xFF);
 }
 
 void UnitAssembler::encode_rm(u32 code, unsigned reg, unsigned rm) {
-    room();
-    put_opcode(code, (reg >> 3) << 2 | rm >> 3);
-    put_u8(0xC0 | (reg & 7) << 3 | (rm & 7));
+    u8* const p = put_opcode(room(), code, (reg >> 3) << 2 | rm >> 3);
+    at_ = put(p, 0xC0 | (reg & 7) << 3 | (rm & 7));
 }
 
 void UnitAssembler::encode(u32 code, unsigned reg, const Mem& m) {
-    room();
-    if (m.hasSegment()) put_u8(m.segmentId() == x86::SReg::kIdFs ? 0x64 : 0x65);
-    const bool has_base = m.hasBaseReg(), has_index = m.hasIndexReg();
-    const unsigned base = has_base ? m.baseId() : sib_no_base, index = has_index ? m.indexId() : sib_none;
-    put_opcode(code, (reg >> 3) << 2 | (index >> 3) << 1 | base >> 3);
+    u8* p = room();
+    if (m.hasSegment()) p = put(p, m.segmentId() == x86::SReg::kIdFs ? 0x64 : 0x65);
     const i32 displacement = m.offsetLo32();
     const unsigned field = (reg & 7) << 3;
-    const unsigned sib = m.shift() << 6 | (index & 7) << 3 | (base & 7);
-    if (!has_base) { // Not the shorter form without SIB: that is relative to RIP.
+    const bool has_index = m.hasIndexReg();
+    const unsigned index = has_index ? m.indexId() : sib_none;
+    const unsigned sib = m.shift() << 6 | (index & 7) << 3;
+    if (!m.hasBaseReg()) { // Not the shorter form without SIB: that is relative to RIP.
         complete_ &= m.offset() == displacement;
-        put_u8(field | modrm_sib);
-        put_u8(sib);
-        return put_u32(static_cast<u32>(displacement));
+        p = put_opcode(p, code, (reg >> 3) << 2 | (index >> 3) << 1);
+        p = put(p, field | modrm_sib);
+        at_ = put_value(put(p, sib | sib_no_base), displacement, 4);
+        return;
     }
-    const bool small = fits_i8(displacement);
-    const unsigned mod = displacement == 0 && (base & 7) != sib_no_base ? 0 : small ? 0x40 : 0x80;
-    if (has_index || (base & 7) == sib_none) {
-        put_u8(mod | field | modrm_sib);
-        put_u8(sib);
+    const unsigned base = m.baseId(), low = base & 7;
+    p = put_opcode(p, code, (reg >> 3) << 2 | (index >> 3) << 1 | base >> 3);
+    const bool none = displacement == 0 && low != sib_no_base, small = fits_i8(displacement);
+    const unsigned mod = none ? 0 : small ? 0x40 : 0x80;
+    if (has_index || low == sib_none) {
+        p = put(p, mod | field | modrm_sib);
+        p = put(p, sib | low);
     } else {
-        put_u8(mod | field | (base & 7));
+        p = put(p, mod | field | low);
     }
-    if (mod != 0) put_value(displacement, small ? 1 : 4);
+    at_ = put_value(p, displacement, none ? 0 : small ? 1 : 4);
 }
 
 void UnitAssembler::encode_register(u8 opcode, const Gp& r) {
-    room();
-    if (r.id() >= 8) put_u8(0x41);
-    put_u8(opcode | (r.id() & 7));
+    u8* p = room();
+    if (r.id() >= 8) p = put(p, 0x41);
+    at_ = put(p, opcode | (r.id() & 7));
 }
 
 void UnitAssembler::encode_vex(u8 map, u8 pp, u8 opcode, const Gp& reg, const Gp& vvvv, const Gp& rm) {
-    room();
-    put_u8(0xC4);
-    put_u8((reg.id() >= 8 ? 0 : 0x80) | 0x40 | (rm.id() >= 8 ? 0 : 0x20) | map);
-    put_u8((reg.size() == 8 ? 0x80 : 0) | (~vvvv.id() & 15) << 3 | pp);
-    put_u8(opcode);
-    put_u8(0xC0 | (reg.id() & 7) << 3 | (rm.id() & 7));
+    u8* p = put(room(), 0xC4);
+    p = put(p, (reg.id() >= 8 ? 0 : 0x80) | 0x40 | (rm.id() >= 8 ? 0 : 0x20) | map);
+    p = put(p, (reg.size() == 8 ? 0x80 : 0) | (~vvvv.id() & 15) << 3 | pp);
+    p = put(p, opcode);
+    at_ = put(p, 0xC0 | (reg.id() & 7) << 3 | (rm.id() & 7));
 }
 
 // --- Instructions
 
 void UnitAssembler::mov(const Gp& to, const Imm& value) {
-    room();
     const u32 size = to.size();
     const i64 v = value.value();
     if (size == 8 && v == static_cast<i32>(v)) {
         encode(wide | 0xC7, 0, to);
-        return put_value(v, 4);
+        return append(v, 4);
     }
     complete_ &= size != 1 && (size == 8 || encodable(v, size));
-    put_opcode(size_bits(size) | 0xB8 | (to.id() & 7), to.id() >> 3);
-    put_value(v, size);
+    u8* const p = put_opcode(room(), size_bits(size) | 0xB8 | (to.id() & 7), to.id() >> 3);
+    at_ = put_value(p, v, size);
 }
 
 void UnitAssembler::mov(const Mem& to, const Imm& value) {
     const u32 size = to.size();
     complete_ &= size != 0 && encodable(value.value(), size);
     encode(size == 1 ? 0xC6 : size_bits(size) | 0xC7, 0, to);
-    put_value(value.value(), std::min(size, 4u));
+    append(value.value(), std::min(size, 4u));
 }
 
 void UnitAssembler::mov(const Gp& to, const Operand& from) {
@@ -228,22 +221,23 @@ void UnitAssembler::alu(unsigned operation, const Gp& a, const Imm& b) {
     const u32 size = a.size();
     const i64 value = signed_value(b.value(), size);
     complete_ &= encodable(value, size);
-    if (size == 1 && a.id() == 0 && !a.isGpbHi()) {
-        room();
-        put_u8(operation << 3 | 4);
-        return put_value(value, 1);
+    const bool accumulator = a.id() == 0 && !a.isGpbHi(); // Has a form without ModRM.
+    if (size == 1) {
+        if (accumulator)
+            at_ = put(room(), operation << 3 | 4);
+        else
+            encode(0x80, operation, a);
+        return append(value, 1);
     }
-    if (size == 1 || fits_i8(value)) {
-        encode(size == 1 ? 0x80 : size_bits(size) | 0x83, operation, a);
-        return put_value(value, 1);
+    if (fits_i8(value)) {
+        encode(size_bits(size) | 0x83, operation, a);
+        return append(value, 1);
     }
-    if (a.id() == 0) { // The accumulator has a shorter form.
-        room();
-        put_opcode(size_bits(size) | operation << 3 | 5, 0);
-    } else {
+    if (accumulator)
+        at_ = put_opcode(room(), size_bits(size) | operation << 3 | 5, 0);
+    else
         encode(size_bits(size) | 0x81, operation, a);
-    }
-    put_value(value, std::min(size, 4u));
+    append(value, std::min(size, 4u));
 }
 
 void UnitAssembler::alu(unsigned operation, const Mem& a, const Imm& b) {
@@ -252,7 +246,7 @@ void UnitAssembler::alu(unsigned operation, const Mem& a, const Imm& b) {
     complete_ &= size != 0 && encodable(value, size);
     const bool small = size == 1 || fits_i8(value);
     encode(size == 1 ? 0x80 : size_bits(size) | (small ? 0x83 : 0x81), operation, a);
-    put_value(value, small ? 1 : std::min(size, 4u));
+    append(value, small ? 1 : std::min(size, 4u));
 }
 
 void UnitAssembler::alu(unsigned operation, const Operand& a, const Operand& b) {
@@ -265,21 +259,18 @@ void UnitAssembler::alu(unsigned operation, const Operand& a, const Operand& b) 
 void UnitAssembler::test(const Gp& a, const Imm& b) {
     const u32 size = a.size();
     complete_ &= encodable(b.value(), size);
-    const bool byte = size == 1;
-    if (a.id() == 0 && !a.isGpbHi()) {
-        room();
-        put_opcode(byte ? 0xA8 : size_bits(size) | 0xA9, 0);
-    } else {
-        encode(byte ? 0xF6 : size_bits(size) | 0xF7, 0, a);
-    }
-    put_value(b.value(), std::min(size, 4u));
+    if (a.id() == 0 && !a.isGpbHi())
+        at_ = put_opcode(room(), size == 1 ? 0xA8 : size_bits(size) | 0xA9, 0);
+    else
+        encode(size == 1 ? 0xF6 : size_bits(size) | 0xF7, 0, a);
+    append(b.value(), std::min(size, 4u));
 }
 
 void UnitAssembler::test(const Mem& a, const Imm& b) {
     const u32 size = a.size();
     complete_ &= size != 0 && encodable(b.value(), size);
     encode(size == 1 ? 0xF6 : size_bits(size) | 0xF7, 0, a);
-    put_value(b.value(), std::min(size, 4u));
+    append(b.value(), std::min(size, 4u));
 }
 
 void UnitAssembler::test(const Operand& a, const Operand& b) {
@@ -292,26 +283,23 @@ void UnitAssembler::shift(unsigned operation, const Gp& to, unsigned count) {
     const u32 code = to.size() == 1 ? 0 : size_bits(to.size()) | 1;
     if (count == 1) return encode(code | 0xD0, operation, to);
     encode(code | 0xC0, operation, to);
-    put_u8(count);
+    append(count, 1);
 }
 
 void UnitAssembler::shrd(const Gp& to, const Gp& from, u8 count) {
     encode(map_0f | size_bits(to.size()) | 0xAC, from.id(), to);
-    put_u8(count);
+    append(count, 1);
 }
 
 void UnitAssembler::rorx(const Gp& to, const Gp& from, u8 count) {
     encode_vex(3, 3, 0xF0, to, x86::rax, from);
-    put_u8(count);
+    append(count, 1);
 }
 void UnitAssembler::sarx(const Gp& to, const Gp& from, const Gp& count) { encode_vex(2, 2, 0xF7, to, count, from); }
 void UnitAssembler::andn(const Gp& to, const Gp& inverted, const Gp& from) {
     encode_vex(2, 0, 0xF2, to, inverted, from);
 }
 
-void UnitAssembler::string(u8 opcode, u32 size) {
-    room();
-    put_opcode(size_bits(size) | opcode, 0);
-}
+void UnitAssembler::string(u8 opcode, u32 size) { at_ = put_opcode(room(), size_bits(size) | opcode, 0); }
 
 } // namespace calque::jit

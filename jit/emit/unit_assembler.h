@@ -142,12 +142,13 @@ class UnitAssembler {
         return *this;
     }
     UnitAssembler& with_prefix(u8 prefix) {
-        *room()++ = prefix;
+        at_ = put(room(), prefix);
         return *this;
     }
     // Where the next instruction goes, of at most 15 bytes.
-    u8*& room() {
-        if (end_ - at_ < 32) grow();
+    u8* room() {
+        if (end_ - at_ < 32) [[unlikely]]
+            grow();
         return at_;
     }
     void grow();
@@ -184,10 +185,14 @@ class UnitAssembler {
     void encode_rm(u32 code, unsigned reg, unsigned rm);
     void encode_register(u8 opcode, const Gp& r); // In the opcode.
     void encode_vex(u8 map, u8 pp, u8 opcode, const Gp& reg, const Gp& vvvv, const Gp& rm);
-    void put_opcode(u32 code, unsigned rex);
-    void put_value(i64 value, u32 size);
-    void put_u8(unsigned value) { *at_++ = static_cast<u8>(value); }
-    void put_u32(u32 value);
+    // These write at `to` and return what is behind: bytes are written through a pointer that lives in a register.
+    u8* put_opcode(u8* to, u32 code, unsigned rex);
+    static u8* put(u8* to, unsigned byte) {
+        *to = static_cast<u8>(byte);
+        return to + 1;
+    }
+    static u8* put_value(u8* to, i64 value, u32 size);
+    void append(i64 value, u32 size) { at_ = put_value(at_, value, size); } // To the instruction that was written last.
     void jump(u32 code, u8 short_opcode, const Label& to);
     void go_to(u8 opcode, const Imm& address);
 
