@@ -119,10 +119,9 @@ void UnitEmitter::recompute_recipe(const FlagRecipe& recipe) {
 }
 
 bool UnitEmitter::invalidates_recipe(const ir::Op& op) const {
-    const u32 written = ir::written_registers(op);
-    for (unsigned guest = 0; guest < 16; ++guest)
-        if ((written >> guest & 1) && recipe_.uses(guest)) return true;
-    return false;
+    if (recipe_.kind == FlagRecipe::Kind::none) return false;
+    const u32 used = 1u << recipe_.result | (recipe_.operand_is_register ? 1u << recipe_.operand : 0);
+    return (ir::written_registers(op) & used) != 0;
 }
 
 // Before the operation runs, EFLAGS must be the guest's: it reads them, keeps some of them, or takes away what a recipe

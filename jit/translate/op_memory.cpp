@@ -14,18 +14,21 @@ bool shift_by_immediate(const ParsedInstruction& p) {
 
 } // namespace
 
+bool aim(ir::Op& op) {
+    op.target = op.next_rip() + op.guest.immediate;
+    op.guest.displacement = 1; // The handler goes on with the record there.
+    return cpu::is_canonical(op.target);
+}
+
 bool take_tail(ir::Op& op, const cpu::Instruction& record, u64 rip) {
     op.rip = rip;
+    op.guest = record;
     switch (op.kind) {
     case ir::OpKind::branch:
     case ir::OpKind::jump:
-    case ir::OpKind::call:
-        op.guest.immediate = record.immediate; // Its displacement is the translator's.
-        op.target = op.next_rip() + record.immediate;
-        return cpu::is_canonical(op.target);
+    case ir::OpKind::call: return aim(op);
     default: break;
     }
-    op.guest = record;
     ParsedInstruction& p = op.parsed;
     if (p.memory) p.displacement = record.displacement;
     if (p.immediate_bytes != 0) p.immediate = record.immediate & (~u64{0} >> (64 - 8 * p.immediate_bytes));

@@ -14,16 +14,16 @@ class OpMemory {
     // For a decoder that remembers so many instructions; 0: remembers nothing.
     explicit OpMemory(std::size_t instructions = 0) : entries_(instructions) {}
 
-    // The operation of such an instruction; null when it is not known. `mode` stands for what shapes the operations
-    // that are remembered.
-    const ir::Op* recall(const cpu::Recollection& what, u64 mode) const {
+    // The shape of such an instruction's operation; null when it is not known. `mode` stands for what shapes the
+    // operations that are remembered.
+    const ir::OpShape* recall(const cpu::Recollection& what, u64 mode) const {
         if (what.stamp == 0 || what.slot >= entries_.size()) return nullptr;
         const Entry& entry = entries_[what.slot];
-        return entry.stamp == what.stamp && entry.mode == mode ? &entry.op : nullptr;
+        return entry.stamp == what.stamp && entry.mode == mode ? &entry.shape : nullptr;
     }
     // Only what take_tail() knows to depend on displacement and immediate, and how.
-    void remember(const cpu::Recollection& what, u64 mode, const ir::Op& op) {
-        if (what.stamp != 0 && what.slot < entries_.size()) entries_[what.slot] = {what.stamp, mode, op};
+    void remember(const cpu::Recollection& what, u64 mode, const ir::OpShape& shape) {
+        if (what.stamp != 0 && what.slot < entries_.size()) entries_[what.slot] = {shape, what.stamp, mode};
     }
 
     // Memory of the unit before, to be used for the next.
@@ -34,17 +34,20 @@ class OpMemory {
     }
 
   private:
-    struct Entry {
+    struct alignas(64) Entry {
+        ir::OpShape shape;
         u32 stamp = 0; // 0: empty.
         u64 mode = 0;
-        ir::Op op;
     };
+    static_assert(sizeof(Entry) == 128); // Two cache lines.
     std::vector<Entry> entries_;
     std::vector<ir::Op> spare_;
 };
 
-// Gives a remembered operation the place, the displacement and the immediate of the instruction at hand. False where
-// one with these is another operation.
+// Makes an operation of a remembered shape that of `record` at `rip`, with its displacement and its immediate. False
+// where one with these has another shape.
 bool take_tail(ir::Op& op, const cpu::Instruction& record, u64 rip);
+// The target of a branch, jump or call of 64-bit code. False where it raises #GP.
+bool aim(ir::Op& op);
 
 } // namespace calque::jit

@@ -1,6 +1,5 @@
 #include "jit/translate/translate.h"
 
-#include "cpu/system/canonical.h"
 #include "jit/translate/row_class.h"
 #include "jit/translate/segments.h"
 #include "jit/translate/system_ops.h"
@@ -209,7 +208,7 @@ bool as_branch(Op& op, const Source& source, OpKind kind) {
     const UnitMode& mode = source.mode;
     op.target = op.next_rip() + op.guest.immediate;
     if (mode.code64()) {
-        if (op.guest.operand_size != 8 || !cpu::is_canonical(op.target)) return false; // #GP where it stands.
+        if (op.guest.operand_size != 8 || !aim(op)) return false;
     } else {
         const u64 rip = (op.target - mode.code_base) & (op.guest.operand_size == 2 ? 0xFFFF : 0xFFFFFFFF);
         if (rip > mode.code_limit) return false;
@@ -467,8 +466,9 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         const auto rest = bytes.subspan(unit.bytes);
         if (rest.empty() || decoder.decode(rest, mode.decode, record, &form, &what) != cpu::DecodeStatus::ok) break;
         const u64 rip = linear + unit.bytes;
-        const Op* const known = memory && !patched.memory ? memory->recall(what, key) : nullptr;
-        Op& op = known ? unit.ops.emplace_back(*known) : unit.ops.emplace_back();
+        const ir::OpShape* const known = memory && !patched.memory ? memory->recall(what, key) : nullptr;
+        Op& op = unit.ops.emplace_back();
+        if (known) static_cast<ir::OpShape&>(op) = *known;
         if (!known || !take_tail(op, record, rip)) {
             op = {};
             op.guest = record;
