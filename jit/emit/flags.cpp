@@ -8,16 +8,19 @@ namespace calque::jit {
 
 using cpu::OperandKind;
 
+namespace {
+constexpr u8 flags_at = offsetof(JitContext, flags);
+static_assert(offsetof(JitContext, flags) < 0x80 && sizeof(JitContext::flags) == 4);
+} // namespace
+
 // LAHF leaves SF:ZF:0:AF:0:PF:1:CF in AH. OF comes back by an addition that overflows when AL was 1.
 void pack_flags(UnitAssembler& a) {
-    a.lahf();
-    a.seto(x86::al);
-    a.mov(CALQUE_CONTEXT(flags), x86::eax);
+    // LAHF; SETO AL; MOV [RSP + flags], EAX
+    a.embed(std::array<u8, 8>{0x9F, 0x0F, 0x90, 0xC0, 0x89, 0x44, 0x24, flags_at});
 }
 void unpack_flags(UnitAssembler& a) {
-    a.mov(x86::eax, CALQUE_CONTEXT(flags));
-    a.add(x86::al, 0x7F);
-    a.sahf();
+    // MOV EAX, [RSP + flags]; ADD AL, 0x7F; SAHF
+    a.embed(std::array<u8, 7>{0x8B, 0x44, 0x24, flags_at, 0x04, 0x7F, 0x9E});
 }
 
 // The host's EFLAGS serve when the first operation that cares reads them, or when none does before the unit ends.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace calque::jit {
 
@@ -65,8 +66,12 @@ void UnitAssembler::fix(const Fixup& fixup) {
     const u32 place = places_[fixup.label];
     const i64 distance = static_cast<i32>(place - fixup.end);
     complete_ &= place != unbound && (fixup.size == 4 || fits_i8(distance));
+    u8* const to = parts_[fixup.part].bytes.data() + fixup.at;
     const u32 value = static_cast<u32>(distance);
-    std::memcpy(parts_[fixup.part].bytes.data() + fixup.at, &value, fixup.size);
+    if (fixup.size == 1)
+        *to = static_cast<u8>(value);
+    else
+        std::memcpy(to, &value, sizeof value);
 }
 
 bool UnitAssembler::finish(std::vector<u8>& hot, std::vector<u8>& cold) {
@@ -78,14 +83,6 @@ bool UnitAssembler::finish(std::vector<u8>& hot, std::vector<u8>& cold) {
     return complete_;
 }
 
-void UnitAssembler::embed(const u8* bytes, std::size_t count) {
-    u8* const to = room();
-    complete_ &= count <= 16;
-    count = std::min<std::size_t>(count, 16);
-    std::memcpy(to, bytes, count);
-    at_ = to + count;
-}
-
 u8* UnitAssembler::put_value(u8* to, i64 value, u32 size) {
     std::memcpy(to, &value, sizeof value);
     return to + size;
@@ -95,21 +92,25 @@ u8* UnitAssembler::put_value(u8* to, i64 value, u32 size) {
 
 void UnitAssembler::jump(u32 code, u8 short_opcode, const Label& to) {
     u8* p = room();
-    const Distance wanted = distance_;
-    distance_ = Distance::any;
+    const Distance wanted = std::exchange(distance_, Distance::any);
     const u32 place = places_[to.id()];
-    const bool near = place != unbound && fits_i8(i64{static_cast<i32>(place - (here() + 2))});
+    const bool bound = place != unbound;
+    const bool near = bound && fits_i8(i64{static_cast<i32>(place - (here() + 2))});
     u32 size = 4;
     if (wanted == Distance::near8 || (wanted == Distance::any && near)) {
         p = put(p, short_opcode);
         size = 1;
+        complete_ &= !bound || near;
     } else {
         if (code & map_0f) p = put(p, 0x0F);
         p = put(p, code & 0xFF);
     }
     const auto at = static_cast<u32>(p - first_);
     at_ = p + size;
-    fixups_.push_back({part_, at, here(), to.id(), size});
+    if (bound)
+        put_value(p, static_cast<i32>(place - here()), size);
+    else
+        fixups_.push_back({part_, at, here(), to.id(), size});
 }
 
 void UnitAssembler::jecxz(const Gp& counter, const Label& to) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <asmjit/asmjit.h>
 #include <cstddef>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -38,8 +39,15 @@ class UnitAssembler {
         return Label(static_cast<u32>(places_.size() - 1));
     }
     void bind(const Label& label) { places_[label.id()] = here(); }
-    void embed(const u8* bytes, std::size_t count);
-    template <std::size_t count> void embed(const std::array<u8, count>& bytes) { embed(bytes.data(), count); }
+    template <std::size_t count> void embed(const std::array<u8, count>& bytes) {
+        static_assert(count <= 16);
+        u8* const to = room();
+        std::memcpy(to, bytes.data(), count);
+        at_ = to + count;
+    }
+    // For an instruction that somebody else writes; `bytes` of it then are.
+    std::span<u8, 16> place_for_one() { return std::span<u8, 16>(room(), 16); }
+    void embedded(unsigned bytes) { at_ += bytes; }
 
     // Of the next jump: 8 or 32 bits of distance. Without, one to a label that is not bound yet gets 32.
     UnitAssembler& short_() { return with(Distance::near8); }
