@@ -16,8 +16,8 @@ u32 places_for(u32 records) { return std::clamp(std::bit_ceil(records / 4), fewe
 } // namespace
 
 BlockCache::BlockCache(u32 records)
-    : memory_(new std::byte[(records + 1) * sizeof(Instruction)]), capacity_(records), places_(places_for(records)),
-      shift_(64u - static_cast<unsigned>(std::countr_zero(places_.size()))) {
+    : memory_(mmu::large_bytes((records + std::size_t{1}) * sizeof(Instruction))), capacity_(records),
+      places_(places_for(records)), shift_(64u - static_cast<unsigned>(std::countr_zero(places_.size()))) {
     const auto start = reinterpret_cast<std::uintptr_t>(memory_.get());
     arena_ = memory_.get() + (-start & (sizeof(Instruction) - 1));
     used_ = 1; // Index 0 is none.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/block.h"
+#include "mmu/large_memory.h"
 
 #include <array>
 #include <memory>
@@ -87,12 +88,12 @@ class BlockCache {
     void enter(const Block& block);
     void kill(Block& block);
 
-    std::unique_ptr<std::byte[]> memory_;
+    mmu::LargeBytes memory_;
     std::byte* arena_;
     u32 capacity_;
     u32 used_;
-    std::vector<Place> places_; // Open addressing; a power of two.
-    unsigned shift_;            // Of a hash, to its first place.
+    std::vector<Place, mmu::LargeAllocator<Place>> places_; // Open addressing; a power of two.
+    unsigned shift_;                                        // Of a hash, to its first place.
     std::size_t places_used_ = 0;
     struct Heat {
         PhysicalAddress address{~u64{0}};

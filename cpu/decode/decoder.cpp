@@ -112,6 +112,20 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
     return status;
 }
 
+unsigned Decoder::look_ahead(std::span<const u8> bytes, const DecodeMode& mode, std::span<u32> slots) const {
+    if (!impl_->memory || mode.code_size != CodeSize::bits64) return 0;
+    unsigned count = 0;
+    while (count < slots.size() && bytes.size() >= longest_instruction) {
+        const InstructionHead head = head_of(bytes.first(longest_instruction), mode);
+        if (head.length == 0) break;
+        slots[count++] = impl_->memory->fetch(head, mode);
+        const unsigned length = likely_length(head);
+        if (length == 0) break;
+        bytes = bytes.subspan(std::min<std::size_t>(length, bytes.size()));
+    }
+    return count;
+}
+
 namespace {
 // The value of an immediate of VEX encodings may be a register. ENTER has two immediates, and MOV with an absolute
 // address has it in place of one.

@@ -41,6 +41,11 @@ class Decoder {
     DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form = nullptr,
                         Recollection* what = nullptr) const;
 
+    // Fetches what is remembered of the instructions that the bytes start with (up to as many as there are `slots`,
+    // which get their Recollection::slot) into the caches, without waiting for it: of most there is nothing in them. A
+    // guess, for decode() that follows. How many slots.
+    unsigned look_ahead(std::span<const u8> bytes, const DecodeMode& mode, std::span<u32> slots) const;
+
     // For listings: Intel syntax.
     static std::string disassemble(std::span<const u8> bytes, CodeSize size, u64 address);
 

@@ -115,10 +115,12 @@ class CodeCache {
         u32 unit = 0;
     };
     static constexpr std::size_t recent_count = 8192;
-    mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
+    mutable std::vector<Recent, mmu::LargeAllocator<Recent>> recent_ =
+        std::vector<Recent, mmu::LargeAllocator<Recent>>(recent_count);
     static constexpr std::size_t bucket_count = std::size_t{1} << 17;
-    std::vector<u32> by_key_ = std::vector<u32>(bucket_count); // Unit numbers plus one; 0: none.
-    std::unordered_map<u64, std::vector<u32>> by_page_;        // By guest-physical page number.
+    std::vector<u32, mmu::LargeAllocator<u32>> by_key_ =
+        std::vector<u32, mmu::LargeAllocator<u32>>(bucket_count); // Unit numbers plus one; 0: none.
+    std::unordered_map<u64, std::vector<u32>> by_page_;           // By guest-physical page number.
     std::vector<UnitKey> last_killed_;
     RewriteHistory history_;
     CodeCacheCounters counters_;

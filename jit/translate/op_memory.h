@@ -4,7 +4,9 @@
 
 #include "cpu/decode/decoder.h"
 #include "jit/ir/unit.h"
+#include "mmu/large_memory.h"
 
+#include <span>
 #include <vector>
 
 namespace calque::jit {
@@ -20,6 +22,15 @@ class OpMemory {
         if (what.stamp == 0 || what.slot >= entries_.size()) return nullptr;
         const Entry& entry = entries_[what.slot];
         return entry.stamp == what.stamp && entry.mode == mode ? &entry.shape : nullptr;
+    }
+    // Into the caches: what is remembered of these.
+    void fetch(std::span<const u32> slots) const {
+        for (const u32 slot : slots) {
+            if (slot >= entries_.size()) continue;
+            const auto* const at = reinterpret_cast<const std::byte*>(&entries_[slot]);
+            __builtin_prefetch(at);
+            __builtin_prefetch(at + 64);
+        }
     }
     // Only what take_tail() knows to depend on displacement and immediate, and how.
     void remember(const cpu::Recollection& what, u64 mode, const ir::OpShape& shape) {
@@ -40,7 +51,7 @@ class OpMemory {
         u64 mode = 0;
     };
     static_assert(sizeof(Entry) == 128); // Two cache lines.
-    std::vector<Entry> entries_;
+    std::vector<Entry, mmu::LargeAllocator<Entry>> entries_;
     std::vector<ir::Op> spare_;
 };
 

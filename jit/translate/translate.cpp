@@ -6,6 +6,7 @@
 #include "jit/translate/x87.h"
 
 #include <algorithm>
+#include <array>
 
 namespace calque::jit {
 
@@ -422,6 +423,8 @@ bool worth_remembering(const Op& op, const Source& source) {
     }
 }
 
+const Op none; // To copy, which is quicker than to clear.
+
 // Of the mode, what shapes those.
 u64 memory_key(UnitMode mode) {
     mode.is.ring0 = mode.is.alone = mode.is.tsd = mode.is.smap = 0;
@@ -449,6 +452,8 @@ UnitMode access_mode(UnitMode mode, bool allowed) {
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
                    const UnitMode& mode, unsigned longest, const PatchedCode& patched, OpMemory* memory) {
     ir::Unit unit;
+    constexpr unsigned ahead = 16;
+    unsigned to_look = 0; // Operations until the next look ahead.
     if (memory) unit.ops = memory->take();
     const u64 key = memory_key(mode);
     unit.linear = linear;
@@ -464,13 +469,18 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         Form form;
         cpu::Recollection what;
         const auto rest = bytes.subspan(unit.bytes);
+        if (memory && to_look-- == 0) {
+            std::array<u32, ahead> slots;
+            memory->fetch(std::span(slots).first(decoder.look_ahead(rest, mode.decode, slots)));
+            to_look = ahead - 1;
+        }
         if (rest.empty() || decoder.decode(rest, mode.decode, record, &form, &what) != cpu::DecodeStatus::ok) break;
         const u64 rip = linear + unit.bytes;
         const ir::OpShape* const known = memory && !patched.memory ? memory->recall(what, key) : nullptr;
-        Op& op = unit.ops.emplace_back();
+        Op& op = unit.ops.emplace_back(none);
         if (known) static_cast<ir::OpShape&>(op) = *known;
         if (!known || !take_tail(op, record, rip)) {
-            op = {};
+            op = none;
             op.guest = record;
             op.rip = rip;
             const Source source{form, class_of_row(record.row), mode, rest};
