@@ -8,6 +8,7 @@
 #include "cpu/cpu.h"
 #include "jit/ir/unit.h"
 #include "mmu/address_spaces.h"
+#include "mmu/tlb_layout.h"
 
 #include <array>
 #include <cstddef>
@@ -42,7 +43,10 @@ struct JitContext {
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
-    u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed).
+    u64 leave_rip = 0;            // Where there is no code (Thunks::leave_computed); what a computed entry is for.
+    // How far from their places the movable units that run are (ir::Surroundings::movable); and the same as the byte
+    // distance of execute ids, and subtracted as in an execute id.
+    u64 shift = 0, shift_slot = 0, shift_id = 0;
     u32 host_mxcsr = 0x1F80;
     u32 reserved = 0;
     const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
@@ -63,6 +67,13 @@ struct JitContext {
     alignas(64) std::byte x87_image[576] = {};
 };
 static_assert(sizeof(JitContext) % 64 == 0);
+
+// To another shift; translated code does the same (Thunks::set_shift).
+inline void set_shift(JitContext& context, u64 shift) {
+    context.shift = shift;
+    context.shift_slot = (shift >> page_shift & (mmu::tlb_execute_id_count - 1)) * sizeof(mmu::ExecuteId);
+    context.shift_id = 0 - (shift << mmu::execute_shift_left);
+}
 
 // The context at the end of its own stack mapping.
 class ContextMemory {

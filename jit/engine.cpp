@@ -268,22 +268,30 @@ LinearAddress Engine::target_key(u64 mode_key, LinearAddress address) {
 }
 
 void Engine::remember_target(u64 mode_key, LinearAddress address, u32 unit) {
-    cpu_->mmu.remember_target(target_key(mode_key, address), cache_.unit(unit).at(cache_.unit(unit).entry_packed));
+    cpu_->mmu.remember_target(target_key(mode_key, address), cache_.unit(unit).at(cache_.unit(unit).entry_computed));
 }
 
 void Engine::forget_target(const UnitKey& key) {
-    cpu_->mmu.forget_target(target_key(key.mode, LinearAddress(key.linear)));
+    if (!key.movable) // Else it says so itself (CodeCache::kill).
+        cpu_->mmu.forget_target(target_key(key.mode, LinearAddress(key.linear)));
 }
 
 std::optional<u32> Engine::find(Cpu& cpu, LinearAddress linear) {
-    const u32 page_id = cpu.mmu.execute_id(linear);
-    if (page_id == 0) return std::nullopt;
-    if (const auto unit = cache_.find_indexed(linear.value, mode_key_, page_id)) return unit;
+    const mmu::ExecuteId id = cpu.mmu.execute_id(linear);
+    if (id == 0) return std::nullopt;
+    if (const auto unit = cache_.find_indexed(linear.value, mode_key_, mmu::execute_number(id))) return unit;
     mmu::Mmu::CodePage page;
     if (!cpu.mmu.fetch(linear, page) || !page.host) return std::nullopt;
-    const auto unit = cache_.find({linear.value, page.address.value, mode_key_});
-    if (unit) cache_.enter_indexed(*unit, cpu.mmu.execute_id(linear));
+    const u64 shift = mmu::execute_shift(id);
+    const auto unit = cache_.find({linear.value - shift, page.address.value, mode_key_, shift != 0});
+    if (unit) cache_.enter_indexed(*unit, linear.value, mmu::execute_number(id));
     return unit;
+}
+
+const void* Engine::entry_at(u32 number, LinearAddress linear) {
+    const TranslatedUnit& unit = cache_.unit(number);
+    if (unit.key.movable) set_shift(context_, linear.value - unit.key.linear);
+    return unit.at(unit.entry_packed);
 }
 
 // How long code that is rewritten again and again is still to be interpreted.
@@ -308,13 +316,15 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     if (!translatable(cpu) || !linear || mode.code_segment == CodeSegments::none) return std::nullopt;
     if (!cpu.mmu.fetch(*linear, page) || !page.host) return std::nullopt;
     const LinearAddress rip = *linear;
-    if (const auto known = cache_.find({rip.value, page.address.value, mode.key()})) return known;
+    const u64 shift = mmu::execute_shift(cpu.mmu.execute_id(rip));
+    const UnitKey key{rip.value - shift, page.address.value, mode.key(), shift != 0};
+    if (const auto known = cache_.find(key)) return known;
     if (cache_.full()) forget_all();
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
     const u64 rest_of_page = page_size - rip.page_offset();
     const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
     const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
-    const u64 at = code_base() + cpu.state.rip();
+    const u64 at = code_base() + cpu.state.rip() - shift;
     PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host,
                         !options_.switches.patch_fields};
     mmu::Mmu::CodePage second_page;
@@ -335,8 +345,9 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             mmu::copy_from_guest(bytes.data() + copy.size(), second_page.host, both.size() - copy.size());
             unit = translate(*decoder_, both, at, page.address, mode, 1);
             if (unit.ops.empty() || unit.bytes <= copy.size()) return std::nullopt;
-            second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), cpu.mmu.execute_id(next)};
-            if (second.id == 0 || !guard_holds(cpu, next, second.id)) return std::nullopt;
+            const mmu::ExecuteId id = cpu.mmu.execute_id(next);
+            if (id == 0 || !guard_holds(cpu, next, id)) return std::nullopt;
+            second = {second_page.address, unit.bytes - static_cast<u32>(copy.size()), id - mmu::execute_id(0, shift)};
             if (memory_.touches_patch_field(page.host, copy.size())
                 || memory_.touches_patch_field(second_page.host, second.bytes))
                 return std::nullopt;
@@ -355,6 +366,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             if (memory_.page_patched(page.host)) patched.memory = &memory_;
             continue;
         }
+        unit.around.movable = key.movable;
         legalize(unit);
         Switches switches = options_.switches;
         switches.check_elimination &= !mode.is.alone;
@@ -378,7 +390,6 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             return std::nullopt;
         }
         if (log_.on(Channel::jit)) trace_unit(unit, emitted);
-        const UnitKey key{rip.value, page.address.value, mode.key()};
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), emitted, second);
         if (perf_map_) {
             const TranslatedUnit& made = cache_.unit(number);
@@ -458,13 +469,14 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
     if (!rip) return nullptr;
     const auto* const targets = reinterpret_cast<const mmu::TlbTarget*>(
         reinterpret_cast<const std::byte*>(cpu.mmu.view().table) + mmu::tlb_targets_offset);
+    context_.leave_rip = rip->value; // A computed entry asks for it.
     const LinearAddress key = target_key(mode_key_, *rip);
     const mmu::TlbTarget& target = targets[mmu::tlb_target_slot(key.value)];
     if (target.linear == key.value) return target.code;
     const auto unit = find(cpu, *rip);
     if (!unit) return nullptr;
     remember_target(mode_key_, *rip, *unit);
-    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    return entry_at(*unit, *rip);
 }
 
 void Engine::execute(Cpu& cpu, const void* code) {
@@ -474,8 +486,7 @@ void Engine::execute(Cpu& cpu, const void* code) {
     reinterpret_cast<Enter>(reinterpret_cast<std::uintptr_t>(cache_.thunk(cache_.thunks().enter)))(&context_, code);
     sync();
     if (!(context_.exit_site & exit_bit)) return; // By a handler, which left all in order.
-    if (context_.exit_site != computed_exit)
-        cpu.state.rip() = cache_.exit(context_.exit_site & ~exit_bit).target - code_base();
+    if (context_.exit_site != computed_exit) cpu.state.rip() = target_of(cache_.exit(context_.exit_site & ~exit_bit));
     store_flags(cpu, FlagsIn::packed, {});
     ++counters_.exits;
 }
@@ -503,8 +514,8 @@ std::string Engine::describe() const {
         c.units, c.guest_bytes, c.host_bytes, c.cold_bytes, c.links, c.killed, c.flushes, counters_.entries,
         counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores,
         counters_.traps, counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
-    text +=
-        fmt::format("  exits resolved    {}\n  targets found     {}\n", counters_.resolved, counters_.targets_found);
+    text += fmt::format("  exits resolved    {}\n  targets found     {}\n  exits apart       {}\n", counters_.resolved,
+                        counters_.targets_found, counters_.apart);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

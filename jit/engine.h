@@ -43,6 +43,7 @@ struct EngineCounters {
     u64 refused = 0;        // Blocks that could not be translated.
     u64 resolved = 0;       // Exits that were not linked (yet), or to somewhere else, whose targets were known.
     u64 targets_found = 0;  // Computed targets that no target cache had.
+    u64 apart = 0;          // Exits to code that does not move along, which are looked for each time.
 };
 
 struct EmitMemory;
@@ -98,6 +99,12 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void sync_now();
     // The unit at `linear`, when it is translated.
     std::optional<u32> find(cpu::Cpu& cpu, LinearAddress linear);
+    // How far from what its sites and exits say a unit runs, once it does.
+    u64 shift_of(u32 unit) { return cache_.unit(unit).key.movable ? context_.shift : 0; }
+    u64 target_of(const Exit& exit) { return exit.target + shift_of(exit.unit) - code_base(); } // As RIP.
+    u64 rip_of(const Site& site) { return site.rip + shift_of(site.unit) - code_base(); }
+    // The entry for packed flags, where the unit is to be run at `linear`.
+    const void* entry_at(u32 unit, LinearAddress linear);
     i32 wait_at_rip(cpu::Cpu& cpu);
     bool make_patch_fields(const ir::Unit& unit);
     bool decode_again(const Site& site);
@@ -111,8 +118,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     const void* continue_at_rip(cpu::Cpu& cpu);
     const void* continue_alone(cpu::Cpu& cpu, const Site& site);
     const void* continue_alone(cpu::Cpu& cpu, std::optional<u32> exit); // At RIP; the exit is linked there.
+    void link(u32 exit, u32 unit, LinearAddress target);
     bool second_page_there(cpu::Cpu& cpu, u32 unit);
-    bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, u32 id) const;
+    bool guard_holds(const cpu::Cpu& cpu, LinearAddress page, mmu::ExecuteId id) const;
     // From `code` on, through everything that is translated, until something else has to happen.
     void execute(cpu::Cpu& cpu, const void* code);
     void trace_unit(const ir::Unit& unit, const EmittedUnit& emitted);

@@ -86,8 +86,11 @@ const void* Engine::find_target() {
     ++counters_.targets_found;
     const u64 linear = context_.leave_rip;
     const auto unit = find(*cpu_, LinearAddress(linear));
-    if (!unit) return cache_.thunk(cache_.thunks().leave_computed);
-    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    if (!unit) {
+        cpu_->mmu.view().table->forget_target(linear); // Of a unit that is no more (Thunks::gone), perhaps.
+        return cache_.thunk(cache_.thunks().leave_computed);
+    }
+    const void* const code = cache_.unit(*unit).at(cache_.unit(*unit).entry_computed);
     cpu_->mmu.remember_target(LinearAddress(linear), code);
     return code;
 }
@@ -99,7 +102,7 @@ const void* Engine::resolve() {
     const Exit& exit = cache_.exit(number);
     // Whatever waits, these two go on: without a step forward they would end here again.
     if (exit.alone) {
-        cpu.state.rip() = exit.target - code_base();
+        cpu.state.rip() = target_of(exit);
         store_flags(cpu, FlagsIn::packed, {});
         return continue_alone(cpu, number);
     }
@@ -108,13 +111,25 @@ const void* Engine::resolve() {
         return cache_.unit(exit.unit).at(cache_.unit(exit.unit).entry_packed);
     }
     if (!undisturbed(cpu)) return nullptr;
-    cpu.state.rip() = exit.target - code_base();
+    cpu.state.rip() = target_of(exit);
     const auto target = code_address();
     const auto unit = target ? find(cpu, *target) : std::nullopt;
     if (!unit) return nullptr;
-    if (exit.jump != 0) cache_.link(number, *unit, exit.in_page ? 0 : cpu.mmu.execute_id(*target));
+    link(number, *unit, *target);
     ++counters_.resolved;
-    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    return entry_at(*unit, *target);
+}
+
+// Where the exit and the unit move together.
+void Engine::link(u32 number, u32 unit, LinearAddress target) {
+    const Exit& exit = cache_.exit(number);
+    const UnitKey &from = cache_.unit(exit.unit).key, &to = cache_.unit(unit).key;
+    if (exit.jump == 0) return;
+    if (from.movable != to.movable || (from.movable && exit.target != to.linear)) {
+        ++counters_.apart;
+        return;
+    }
+    cache_.link(number, unit, exit.in_page ? 0 : mmu::execute_number(cpu_->mmu.execute_id(target)));
 }
 
 const void* Engine::interpret() {
@@ -122,7 +137,7 @@ const void* Engine::interpret() {
     Cpu& cpu = *cpu_;
     Site& site = cache_.site(context_.exit_site);
     take_x87_notes(context_, cpu.state);
-    if (site.x87_note) take_x87_note(*site.x87_note, cpu.state);
+    if (site.x87_note) take_x87_note(*site.x87_note, shift_of(site.unit), cpu.state);
     if (site.window && undisturbed(cpu))
         if (const void* alone = continue_alone(cpu, site)) return alone;
     ++counters_.interpreted;
@@ -130,12 +145,12 @@ const void* Engine::interpret() {
     handled_[0] = site.record;
     store_flags(cpu, site.flags, site.recipe);
     if (site.patched && !decode_again(site)) {
-        cpu.state.rip() = site.rip - code_base();
+        cpu.state.rip() = rip_of(site);
         return nullptr;
     }
     const cpu::Instruction* const record = handled_.data();
     if (site.x87_state) leave_x87();
-    cpu.state.rip() = site.rip - code_base();
+    cpu.state.rip() = rip_of(site);
     cpu.dispatch.first = record;
     cpu.dispatch.limit = 0;
     const u64 flushes = cache_.counters().flushes;
@@ -176,7 +191,7 @@ bool Engine::decode_again(const Site& site) {
 // The range of several accesses could not be had at once: it crosses a page, or some of it faults, or is a device's.
 const void* Engine::continue_alone(Cpu& cpu, const Site& site) {
     store_flags(cpu, site.flags, site.recipe);
-    cpu.state.rip() = site.rip - code_base();
+    cpu.state.rip() = rip_of(site);
     return continue_alone(cpu, std::nullopt);
 }
 const void* Engine::continue_alone(Cpu& cpu, std::optional<u32> exit) {
@@ -186,23 +201,25 @@ const void* Engine::continue_alone(Cpu& cpu, std::optional<u32> exit) {
     const u64 flushes = cache_.counters().flushes;
     const auto unit = translate_at_rip(cpu, mode);
     if (!unit) return nullptr;
-    if (exit && flushes == cache_.counters().flushes) cache_.link(*exit, *unit, 0);
+    const LinearAddress rip(code_base() + cpu.state.rip());
+    if (exit && flushes == cache_.counters().flushes) link(*exit, *unit, rip);
     load_context(cpu);
-    return cache_.unit(*unit).at(cache_.unit(*unit).entry_packed);
+    return entry_at(*unit, rip);
 }
 
 // Whether the guards of translated code see this id for the page now. Never while alignment checks are in force.
-bool Engine::guard_holds(const Cpu& cpu, LinearAddress page, u32 id) const {
+bool Engine::guard_holds(const Cpu& cpu, LinearAddress page, mmu::ExecuteId id) const {
     const u64 slot = page.page_number() & (mmu::tlb_execute_id_count - 1);
     return cpu.mmu.view().table->execute_ids()[slot] == id;
 }
 
 // The second page of the unit's instruction is what it was; the table knows it from now on. Else the unit is dead.
 bool Engine::second_page_there(Cpu& cpu, u32 number) {
-    const LinearAddress second = LinearAddress(cache_.unit(number).key.linear).page() + page_size;
+    const u64 shift = shift_of(number);
+    const LinearAddress second = LinearAddress(cache_.unit(number).key.linear + shift).page() + page_size;
+    const mmu::ExecuteId id = cache_.unit(number).second.id + mmu::execute_id(0, shift);
     mmu::Mmu::CodePage page;
-    if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, cache_.unit(number).second.id))
-        return true;
+    if (cpu.mmu.fetch(second, page) && page.host && guard_holds(cpu, second, id)) return true;
     cache_.kill(number);
     forget_target(cache_.unit(number).key);
     return false;

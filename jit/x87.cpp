@@ -38,11 +38,12 @@ void take_x87_notes(JitContext& context, cpu::CpuState& state) {
     }
 }
 
-void take_x87_note(const X87Note& note, cpu::CpuState& state) {
-    if (note.has_instruction) note_instruction(state, note.rip, note.opcode);
+void take_x87_note(const X87Note& note, u64 shift, cpu::CpuState& state) {
+    if (note.has_instruction) note_instruction(state, note.rip + shift, note.opcode);
     if (note.has_data)
         note_data(state,
-                  (state.gpr[note.base] + (state.gpr[note.index] << note.scale_shift) + note.displacement)
+                  (state.gpr[note.base] + (state.gpr[note.index] << note.scale_shift) + note.displacement
+                   + (note.relative ? shift : 0))
                       & cpu::address_mask(note.address_bytes),
                   note.data_segment);
 }

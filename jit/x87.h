@@ -24,6 +24,7 @@ struct X87Note {
     u8 scale_shift = 0;
     u8 address_bytes = 8;
     u64 displacement = 0;
+    bool relative = false; // To RIP.
 };
 
 // JitContext::x87_instruction: RIP's low 48 bits, FOP above them, and a bit that says that there is one.
@@ -35,7 +36,7 @@ constexpr u64 pack_x87_instruction(u64 rip, u16 opcode) {
 
 // Takes what units have noted into the state, and forgets it. Before anything changes CS or a data segment.
 void take_x87_notes(JitContext& context, cpu::CpuState& state);
-void take_x87_note(const X87Note& note, cpu::CpuState& state);
+void take_x87_note(const X87Note& note, u64 shift, cpu::CpuState& state);
 
 // The state from the host's unit, if it is there, which is then as after FNINIT.
 void store_x87(JitContext& context, cpu::CpuState& state);

@@ -54,7 +54,9 @@ bool AddressSpaces::select(const PagingContext& context, Selected& out) {
         space = Space{.root = root, .number = next_space_++, .keys = {}};
     }
     out.space = space.number;
-    out.key = key_of(space, policy_of(context));
+    const Policy policy = policy_of(context);
+    out.key = key_of(space, policy);
+    out.rights = policy.bits | u64{policy.pkru} << 32;
     return true;
 }
 

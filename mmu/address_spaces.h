@@ -24,8 +24,9 @@ inline RightsMode rights_mode(const PagingContext& context, Privilege privilege)
 class AddressSpaces {
   public:
     struct Selected {
-        u64 space = 0; // Tags level 2.
-        u64 key = 0;   // Of the table of rights mode 0 in level 1; those of modes 1 and 2 follow. Never used again.
+        u64 space = 0;  // Tags level 2.
+        u64 key = 0;    // Of the table of rights mode 0 in level 1; those of modes 1 and 2 follow. Never used again.
+        u64 rights = 0; // What decides the rights of a leaf: the same for keys under which it has the same.
         u64 replaced = LeafCache::no_space; // The space that the PCID had before, when this one took its place.
     };
 

@@ -69,7 +69,7 @@ void Mmu::select() {
         impl.spaces.select(context_, impl.selected);
     }
     if (impl.selected.replaced != LeafCache::no_space) impl.pool.release(impl.selected.replaced);
-    impl.tables = impl.pool.select(impl.selected.key, impl.selected.space);
+    impl.tables = impl.pool.select(impl.selected.key, impl.selected.space, impl.selected.rights);
     update_views();
 }
 

@@ -131,7 +131,7 @@ class Mmu {
     // the table has none yet. 0 on a fault (fault().kind says so), and when the page is not plain memory. While the
     // pair stands, the id also stands in the table (tlb_execute_ids_offset), unless another page has taken its slot or
     // alignment checks are in force. An id never stands for another pair, in no vCPU's tables.
-    u32 execute_id(LinearAddress address);
+    ExecuteId execute_id(LinearAddress address);
     // Enters `code` in the current table's target cache, for an address that may be executed now. Emptied when the
     // translation of its page or of the following page goes; what else the code depends on, it has to check itself.
     // Nothing is remembered while alignment checks are in force.
@@ -189,7 +189,7 @@ class Mmu {
     void drop_page(LinearAddress address, u64 space);
     void drop_small_page(u64 linear, u64 space);
     void grow(TlbTable& table);
-    u32 note_execute(LinearAddress address, const u8* host_page);
+    ExecuteId note_execute(LinearAddress address, const u8* host_page);
     u64 next_page(LinearAddress address) const;
     bool check_address(LinearAddress& address, u64 size, Privilege privilege, bool data);
     bool translate(u64 linear, Access access, Privilege privilege, Page& out);

@@ -104,6 +104,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
             access == Access::write ? marks.admit_writer(memory.write_host) : marks.writer_admitted(memory.write_host);
         out.has_code = !out.writer_admitted && marks.page_marked(memory.write_host);
     }
+    out.global = leaf.global;
     if (memory.read_host) fill(linear, rights, privilege, out);
     return true;
 }
@@ -125,7 +126,8 @@ void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page
                                 .execute = rights.execute,
                                 .host = page.read_host,
                                 .frame = page.address,
-                                .code = page.has_code && page.write_host == page.read_host})) {
+                                .code = page.has_code && page.write_host == page.read_host,
+                                .global = page.global})) {
     case TlbTable::Filled::free: break;
     case TlbTable::Filled::evicted: ++counters_.evictions; break;
     case TlbTable::Filled::crowded:
@@ -310,23 +312,38 @@ bool Mmu::fetch(LinearAddress address, CodePage& out) {
 
 // ---- For translated code ----
 
+namespace {
+
+// The shift of the nearest executable page within a megabyte: most likely one of the same file.
+std::optional<u64> shift_nearby(TlbTable& table, u64 page) {
+    if (!ExecuteIds::movable(page)) return std::nullopt;
+    for (u64 distance = page_size; distance <= u64{1} << 20; distance += page_size)
+        for (const u64 beside : {page - distance, page + distance})
+            if (const ExecuteId id = table.execute_id(beside); id != 0 && ExecuteIds::movable(beside))
+                return execute_shift(id);
+    return std::nullopt;
+}
+
+} // namespace
+
 // The id of a page that was just fetched from; enters it in the table.
-u32 Mmu::note_execute(LinearAddress address, const u8* host_page) {
+ExecuteId Mmu::note_execute(LinearAddress address, const u8* host_page) {
     TlbTable& table = *view().table;
-    const u32 known = table.execute_id(address.value, host_page);
+    const ExecuteId known = table.execute_id(address.value, host_page);
     if (known != 0) [[likely]]
         return known;
     Impl::KnownId& entry = impl_->known_ids[address.page_number() % Impl::known_id_count];
     if (entry.id == 0 || entry.linear != address.page().value || entry.host != host_page)
-        entry = {address.page().value, host_page, map_.execute_ids().id_of(address.page(), host_page)};
-    const u32 id = entry.id;
+        entry = {address.page().value, host_page,
+                 map_.execute_ids().id_of(address.page(), host_page, shift_nearby(table, address.page().value))};
+    const ExecuteId id = entry.id;
     if (!impl_->pool.is_never(table)) table.set_execute_id(address.value, host_page, id);
     return id;
 }
 
-u32 Mmu::execute_id(LinearAddress address) {
+ExecuteId Mmu::execute_id(LinearAddress address) {
     if (!long_addresses(context_)) address.value &= low_4_gib;
-    const u32 known = view().table->execute_id(address.value);
+    const ExecuteId known = view().table->execute_id(address.value);
     if (known != 0) [[likely]]
         return known;
     fault_.kind = Fault::Kind::none;

@@ -55,7 +55,8 @@ struct Mmu::Page {
     u8* read_host = nullptr;
     u8* write_host = nullptr;
     bool writer_admitted = false; // Writes through write_host need not look for code.
-    bool has_code = false;        // May be written by the guest's tables; it is only that writer_admitted is not.
+    bool global = false;
+    bool has_code = false; // May be written by the guest's tables; it is only that writer_admitted is not.
 };
 
 struct Mmu::Impl final : MapObserver {
@@ -97,7 +98,7 @@ struct Mmu::Impl final : MapObserver {
     struct KnownId {
         u64 linear = 0;
         const u8* host = nullptr;
-        u32 id = 0;
+        ExecuteId id = 0;
     };
     static constexpr std::size_t known_id_count = 1024;
     std::array<KnownId, known_id_count> known_ids{}; // By page number.

@@ -11,7 +11,9 @@
 //                                                   slot / tlb_target_group
 //   tlb_target_chunks_offset                        and bit linear / tlb_target_chunk % tlb_target_chunk_bits
 //   ...                                             the rest of TlbTable: the Mmu's own
-//   tlb_execute_ids_offset  u32[4096]               by page number: the id of the executable page there, or 0
+//   tlb_execute_ids_offset  ExecuteId[2 * 4096]     by page number: the id of the executable page there, or 0; twice,
+//   so
+//                                                   that a sum of two slots needs no mask
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
 //   tlb_entries_offset      TlbEntry[up to 65536]
 //
@@ -43,6 +45,16 @@ struct TlbTarget {
     const void* code;
 };
 
+// What an executable page is known by: a number for the pair of a *place* and the host page there, and the distance of
+// the page's linear address from that place. Together they stand for the pair of the linear and the host page. Code
+// that is mapped at different addresses, as that of shared libraries is, has the same number at all of them.
+using ExecuteId = u64;
+inline constexpr unsigned execute_id_bits = 28;    // Of the number.
+inline constexpr unsigned execute_shift_left = 16; // From the distance, whole pages, to its place in the id.
+constexpr ExecuteId execute_id(u32 number, u64 shift) { return number + (shift << execute_shift_left); }
+constexpr u32 execute_number(ExecuteId id) { return static_cast<u32>(id) & ((u32{1} << execute_id_bits) - 1); }
+constexpr u64 execute_shift(ExecuteId id) { return id >> execute_shift_left & ~page_offset_mask; }
+
 inline constexpr u64 tlb_smallest = 1024; // Entries.
 inline constexpr u64 tlb_largest = 65536;
 inline constexpr u64 tlb_execute_id_count = 4096;
@@ -56,12 +68,12 @@ inline constexpr u64 tlb_any_target_offset = 16;      // bool.
 inline constexpr u64 tlb_targets_touched_offset = 24; // u64[tlb_target_count / tlb_target_group / 64].
 inline constexpr u64 tlb_target_group = 64;           // Targets.
 inline constexpr u64 tlb_execute_ids_offset = 0x1000;
-inline constexpr u64 tlb_execute_pages_offset = 0x8000; // TlbExecutePage[4096].
-inline constexpr u64 tlb_target_chunks_offset = 0x1'8000;
+inline constexpr u64 tlb_execute_pages_offset = 0x1'1000; // TlbExecutePage[4096].
+inline constexpr u64 tlb_target_chunks_offset = 0x2'1000;
 inline constexpr u64 tlb_target_chunk = 64;                  // Bytes of code.
 inline constexpr u64 tlb_target_chunk_bits = u64{64} * 4096; // Of 4096 pages.
-inline constexpr u64 tlb_targets_offset = 0x2'0000;
-inline constexpr u64 tlb_entries_offset = 0x6'0000;
+inline constexpr u64 tlb_targets_offset = 0x3'0000;
+inline constexpr u64 tlb_entries_offset = 0x7'0000;
 inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].
 inline constexpr u64 tlb_table_size = tlb_frames_offset + tlb_largest * sizeof(u32);
 static_assert(tlb_table_size % 0x1'0000 == 0);

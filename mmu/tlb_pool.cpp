@@ -9,9 +9,9 @@ TlbPool::TlbPool() : memory_((count * rights_modes + 1) * tlb_table_size) {
     never_ = &TlbTable::create(memory_.data() + count * rights_modes * tlb_table_size);
 }
 
-TlbPool::Tables TlbPool::select(u64 key, u64 space) {
+TlbPool::Tables TlbPool::select(u64 key, u64 space, u64 rights) {
     const auto at = std::find(keys_.begin(), keys_.end(), key);
-    const unsigned n = at != keys_.end() ? static_cast<unsigned>(at - keys_.begin()) : take(key, space);
+    const unsigned n = at != keys_.end() ? static_cast<unsigned>(at - keys_.begin()) : take(key, space, rights);
     used_[n] = ++now_;
     return tables_[n];
 }
@@ -19,7 +19,7 @@ TlbPool::Tables TlbPool::select(u64 key, u64 space) {
 bool TlbPool::has(u64 key) const { return std::find(keys_.begin(), keys_.end(), key) != keys_.end(); }
 
 // Of free ones those that were freed last: their memory is at hand.
-unsigned TlbPool::take(u64 key, u64 space) {
+unsigned TlbPool::take(u64 key, u64 space, u64 rights) {
     unsigned best = 0;
     for (unsigned n = 1; n < count; ++n) {
         const bool is_free = keys_[n] == no_key, best_is_free = keys_[best] == no_key;
@@ -29,8 +29,15 @@ unsigned TlbPool::take(u64 key, u64 space) {
     for (unsigned mode = 0; mode < rights_modes; ++mode)
         if (!tables_[best][mode])
             tables_[best][mode] = &TlbTable::create(memory_.data() + (best * rights_modes + mode) * tlb_table_size);
+    unsigned last = count;
+    for (unsigned n = 0; n < count; ++n)
+        if (keys_[n] != no_key && rights_[n] == rights && (last == count || used_[n] > used_[last])) last = n;
+    if (last != count)
+        for (unsigned mode = 0; mode < rights_modes; ++mode)
+            tables_[best][mode]->take_globals(*tables_[last][mode]);
     keys_[best] = key;
     spaces_[best] = space;
+    rights_[best] = rights;
     ++in_use_;
     return best;
 }

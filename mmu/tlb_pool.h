@@ -17,9 +17,10 @@ class TlbPool {
 
     TlbPool();
 
-    // The tables of a key, which is of `space`. When it has none yet and all are in use, those that were used least
-    // recently are recycled.
-    Tables select(u64 key, u64 space);
+    // The tables of a key, which is of `space`; `rights` tells keys apart under which a page has different ones. When
+    // it has none yet and all are in use, those that were used least recently are recycled. New ones have the global
+    // pages of those used last.
+    Tables select(u64 key, u64 space, u64 rights = 0);
     bool has(u64 key) const;
     // Recycles the tables of one space; all tables.
     void release(u64 space);
@@ -47,14 +48,14 @@ class TlbPool {
         for (TlbTable* const table : tables_[n])
             body(*table);
     }
-    unsigned take(u64 key, u64 space);
+    unsigned take(u64 key, u64 space, u64 rights);
     void release_one(unsigned n);
 
     ReservedMemory memory_;
     std::array<Tables, count> tables_{};
     TlbTable* never_ = nullptr;
     std::array<u64, count> keys_;
-    std::array<u64, count> spaces_{};
+    std::array<u64, count> spaces_{}, rights_{};
     std::array<u64, count> used_{}; // When.
     u64 now_ = 0;
     unsigned in_use_ = 0;

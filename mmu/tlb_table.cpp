@@ -15,7 +15,7 @@ struct TlbLayoutCheck {
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
     static_assert(offsetof(TlbTable, any_target_) == tlb_any_target_offset && sizeof(bool) == 1);
     static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
-    static_assert(tlb_execute_ids_offset + tlb_execute_id_count * sizeof(u32) <= tlb_execute_pages_offset);
+    static_assert(tlb_execute_ids_offset + 2 * tlb_execute_id_count * sizeof(ExecuteId) <= tlb_execute_pages_offset);
     static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_target_chunks_offset);
     static_assert(tlb_target_chunks_offset + tlb_target_chunk_bits / 8 <= tlb_targets_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
@@ -67,7 +67,7 @@ TlbTable::Filled TlbTable::fill(u64 linear, const Filling& page) {
                                   : none,
          .execute_tag = page.execute ? tag : none,
          .host = reinterpret_cast<std::uintptr_t>(page.host)},
-        static_cast<u32>(page.frame.page_number()));
+        static_cast<u32>(page.frame.page_number()) | (page.global ? global_frame : 0));
     if (page.write) add(writable_frames_, page.frame.page_number());
     if (fills_to_halving_-- == 0) {
         fills_to_halving_ = 16 * size();
@@ -83,7 +83,7 @@ void TlbTable::drop_page(u64 linear) {
     const u64 page = linear & ~page_offset_mask;
     if (holds(page)) make_empty(slot(page));
     const u64 id = id_slot(page);
-    if (execute_pages()[id].linear == page) execute_ids()[id] = 0;
+    if (execute_pages()[id].linear == page) put_id(id, 0);
     drop_targets(page, page_size);
 }
 
@@ -108,11 +108,11 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
         const u32* const held = frames() + first;
         u32 found = 0; // Looked through without branches.
         for (u64 n = 0; n < group; ++n)
-            found |= held[n] == wanted;
+            found |= (held[n] & ~global_frame) == wanted;
         if (!found) return;
         for (u64 n = first; n < first + group; ++n) {
             u64& tag = entries()[n].write_tag;
-            if (frames()[n] == wanted && live(tag, n)) tag = tlb_code_tag(tag);
+            if ((frames()[n] & ~global_frame) == wanted && live(tag, n)) tag = tlb_code_tag(tag);
         }
     });
 }
@@ -145,11 +145,11 @@ bool TlbTable::grow() {
 
 // ---- Execute ids ----
 
-void TlbTable::set_execute_id(u64 linear, const u8* host_page, u32 id) {
+void TlbTable::set_execute_id(u64 linear, const u8* host_page, ExecuteId id) {
     const u64 n = id_slot(linear), page = linear & ~page_offset_mask;
     if (execute_pages()[n].linear == page && execute_ids()[n] != 0) drop_targets(page, page_size); // Of other memory.
     execute_pages()[n] = {page, reinterpret_cast<std::uintptr_t>(host_page)};
-    execute_ids()[n] = id;
+    put_id(n, id);
     ids_touched_ |= u64{1} << (n / id_group);
 }
 
@@ -157,13 +157,16 @@ void TlbTable::drop_ids(u64 first, u64 length) {
     for (u64 left = ids_touched_; left != 0; left &= left - 1) {
         const u64 begin = static_cast<u64>(std::countr_zero(left)) * id_group;
         for (u64 n = begin; n < begin + id_group; ++n)
-            if (execute_pages()[n].linear - first < length) execute_ids()[n] = 0;
+            if (execute_pages()[n].linear - first < length) put_id(n, 0);
     }
 }
 
 void TlbTable::clear_ids() {
-    for (u64 left = ids_touched_; left != 0; left &= left - 1)
-        std::fill_n(execute_ids() + static_cast<u64>(std::countr_zero(left)) * id_group, id_group, 0u);
+    for (u64 left = ids_touched_; left != 0; left &= left - 1) {
+        const u64 first = static_cast<u64>(std::countr_zero(left)) * id_group;
+        std::fill_n(execute_ids() + first, id_group, ExecuteId{0});
+        std::fill_n(execute_ids() + first + tlb_execute_id_count, id_group, ExecuteId{0});
+    }
     ids_touched_ = 0;
 }
 
@@ -228,6 +231,25 @@ void TlbTable::forget_targets() {
 }
 
 // ---- Recycling ----
+
+void TlbTable::take_globals(TlbTable& from) {
+    from.for_each_touched([&](u64 first) {
+        for (u64 n = first; n < first + group; ++n) {
+            if (!(from.frames()[n] & global_frame)) continue;
+            const TlbEntry& entry = from.entries()[n];
+            const u64 page = from.live_tag(entry, n), to = slot(page);
+            if (page == tlb_empty_tag(n) || live_tag(entries()[to], to) != tlb_empty_tag(to)) continue;
+            const auto renewed = [&](u64 tag) {
+                return tag == page || tag == tlb_code_tag(page) ? tag : tlb_empty_tag(to);
+            };
+            put(to, {renewed(entry.read_tag), renewed(entry.write_tag), renewed(entry.execute_tag), entry.host},
+                from.frames()[n]);
+            if (entry.write_tag == page) add(writable_frames_, from.frames()[n] & ~global_frame);
+            const ExecuteId id = entry.execute_tag == page ? from.execute_id(page) : 0;
+            if (id != 0) set_execute_id(page, reinterpret_cast<const u8*>(entry.host), id);
+        }
+    });
+}
 
 void TlbTable::clear_entries() {
     if (size() > most_cleared) {

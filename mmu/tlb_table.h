@@ -23,6 +23,7 @@ class TlbTable {
         u8* host;
         PhysicalAddress frame; // Guest-physical.
         bool code = false;     // May be written, but for the code on it. Not with `write`.
+        bool global = false;   // Of every address space.
     };
 
     TlbTable(const TlbTable&) = delete;
@@ -37,11 +38,11 @@ class TlbTable {
     u64 size() const { return index_mask_ / sizeof(TlbEntry) + 1; }
     TlbEntry* entries() { return at<TlbEntry>(tlb_entries_offset); }
     TlbEntry& entry(u64 linear) { return entries()[slot(linear)]; }
-    u32* execute_ids() { return at<u32>(tlb_execute_ids_offset); }
+    ExecuteId* execute_ids() { return at<ExecuteId>(tlb_execute_ids_offset); }
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
     // Of use only while a tag of the entry for `linear` matches.
     PhysicalAddress frame(u64 linear) {
-        return PhysicalAddress(static_cast<u64>(at<u32>(tlb_frames_offset)[slot(linear)]) << page_shift);
+        return PhysicalAddress(static_cast<u64>(frames()[slot(linear)] & ~global_frame) << page_shift);
     }
 
     // What a fill came to: whether a live entry of another page had to go, and whether that has happened so often that
@@ -49,7 +50,7 @@ class TlbTable {
     enum class Filled : u8 { free, evicted, crowded };
     Filled fill(u64 linear, const Filling& page);
     // The id of the page, or 0 when there is none or it was for other host memory.
-    u32 execute_id(u64 linear, const u8* host_page) {
+    ExecuteId execute_id(u64 linear, const u8* host_page) {
         const u64 n = id_slot(linear);
         const TlbExecutePage& page = execute_pages()[n];
         const bool same =
@@ -57,11 +58,11 @@ class TlbTable {
         return same ? execute_ids()[n] : 0;
     }
     // The same for whatever host memory it is.
-    u32 execute_id(u64 linear) {
+    ExecuteId execute_id(u64 linear) {
         const u64 n = id_slot(linear);
         return execute_pages()[n].linear == (linear & ~page_offset_mask) ? execute_ids()[n] : 0;
     }
-    void set_execute_id(u64 linear, const u8* host_page, u32 id);
+    void set_execute_id(u64 linear, const u8* host_page, ExecuteId id);
     void remember_target(u64 linear, const void* code);
 
     // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
@@ -74,6 +75,9 @@ class TlbTable {
     void forget_target(u64 linear);
     // Twice the entries, which keep what they hold. False at the largest size.
     bool grow();
+    // The global pages and their execute ids that `from` has, which is for another address space with the same rights.
+    // This one is new.
+    void take_globals(TlbTable& from);
     // Empties everything and returns to the smallest size, giving memory back if there was much.
     void recycle();
 
@@ -95,8 +99,9 @@ class TlbTable {
 
   private:
     // What was touched is known by groups, so that an address space that lives briefly is cheap to forget.
-    static constexpr u64 group = 32;    // Entries: 1 KiB.
-    static constexpr u64 id_group = 64; // Execute ids.
+    static constexpr u64 group = 32;                  // Entries: 1 KiB.
+    static constexpr u64 id_group = 64;               // Execute ids.
+    static constexpr u32 global_frame = u32{1} << 31; // In a frame's number: the page is global.
     static constexpr u64 page_bits = 4096;
     using PageSet = std::array<u64, page_bits / 64>;
 
@@ -121,6 +126,7 @@ class TlbTable {
     void put(u64 n, const TlbEntry& entry, u32 frame);
     void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
     void drop_targets_of_page(u64 page);
+    void put_id(u64 n, ExecuteId id) { execute_ids()[n] = execute_ids()[n + tlb_execute_id_count] = id; }
     void drop_ids(u64 first, u64 length);
     void clear_ids();
     void clear_entries();

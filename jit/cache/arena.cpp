@@ -42,4 +42,10 @@ void CodeArena::patch(const std::byte* at, u32 value) {
     std::memcpy(writable_ + (at - executable_), &value, sizeof value);
 }
 
+void CodeArena::patch_jump(const std::byte* at, const std::byte* target) {
+    constexpr std::byte jump{0xE9};
+    writable_[at - executable_] = jump;
+    patch(at + 1, static_cast<u32>(static_cast<i32>(target - (at + 5))));
+}
+
 } // namespace calque::jit

@@ -37,6 +37,8 @@ class CodeArena {
     }
     // Writes a 32-bit value over code that runs at `at`.
     void patch(const std::byte* at, u32 value);
+    // Writes a jump, five bytes, to `target` over code that runs at `at`.
+    void patch_jump(const std::byte* at, const std::byte* target);
     std::size_t used() const { return used_ + cold_used_; }
 
   private:

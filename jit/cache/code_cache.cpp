@@ -24,10 +24,10 @@ std::optional<u32> CodeCache::find(const UnitKey& key) const {
     return std::nullopt;
 }
 
-void CodeCache::enter_indexed(u32 number, u32 page_id) {
+void CodeCache::enter_indexed(u32 number, u64 linear, u32 page_id) {
     const TranslatedUnit& unit = units_[number];
     if (page_id == 0 || unit.dead) return;
-    index_.entry(unit.key.linear) = {unit.key.linear, unit.key.mode, unit.at(unit.entry_packed), page_id, number};
+    index_.entry(linear) = {linear, unit.key.mode, unit.at(unit.entry_computed), page_id, number};
 }
 
 u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
@@ -43,6 +43,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const Emi
     arena_.append_cold(emitted.cold);
     unit.entry_host = emitted.entry_host;
     unit.entry_packed = emitted.entry_packed;
+    unit.entry_computed = emitted.entry_computed;
     unit.first_site = next_site();
     unit.sites = static_cast<u32>(emitted.sites.size());
     unit.first_exit = next_exit();
@@ -122,7 +123,10 @@ void CodeCache::kill(u32 number) {
         link = &units_[*link - 1].next;
     *link = unit.next;
     recent_[hash(unit.key) % recent_count] = {};
-    index_.forget(unit.key.linear, number);
+    if (unit.key.movable) // Who knows where it was entered from.
+        arena_.patch_jump(unit.at(unit.entry_computed), thunk(thunks_.gone));
+    else
+        index_.forget(unit.key.linear, number);
 }
 
 bool CodeCache::kill(PhysicalAddress address, u64 length) {

@@ -7,6 +7,7 @@
 #include "jit/cache/target_index.h"
 #include "jit/emit/code_sites.h"
 #include "jit/emit/thunks.h"
+#include "mmu/tlb_layout.h"
 
 #include <deque>
 #include <optional>
@@ -17,14 +18,15 @@ namespace calque::jit {
 
 struct UnitKey {
     u64 linear, physical, mode;
+    bool movable = false; // `linear` is in the page's place (ir::Surroundings::movable).
     bool operator==(const UnitKey&) const = default;
 };
 
 // Where an instruction that crosses a page goes on.
 struct SecondPage {
     PhysicalAddress address;
-    u32 bytes = 0; // There; 0: it does not.
-    u32 id = 0;    // The page's execute id.
+    u32 bytes = 0;         // There; 0: it does not.
+    mmu::ExecuteId id = 0; // The page's, less the shift of the first page.
 };
 
 struct TranslatedUnit {
@@ -34,7 +36,7 @@ struct TranslatedUnit {
     u32 instructions = 0;
     const std::byte* code = nullptr;
     u32 code_bytes = 0;
-    u32 entry_host = 0, entry_packed = 0;
+    u32 entry_host = 0, entry_packed = 0, entry_computed = 0;
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
@@ -56,13 +58,14 @@ class CodeCache {
     const std::byte* thunk(u32 offset) const { return thunk_base_ + offset; }
 
     std::optional<u32> find(const UnitKey& key) const;
-    // The unit at `linear` for code of `mode`, if its page has the execute id `page_id` (not 0), and it was entered so.
+    // The unit at `linear` for code of `mode`, if its page has the execute number `page_id` (not 0), and it was entered
+    // so.
     std::optional<u32> find_indexed(u64 linear, u64 mode, u32 page_id) {
         const IndexedTarget& e = index_.entry(linear);
-        if (e.linear != linear || e.mode != mode || e.page_id != page_id) return std::nullopt;
+        if (e.linear != linear || e.mode != mode || e.page_id != page_id || units_[e.unit].dead) return std::nullopt;
         return e.unit;
     }
-    void enter_indexed(u32 unit, u32 page_id);
+    void enter_indexed(u32 unit, u64 linear, u32 page_id);
     const TargetIndex& index() const { return index_; }
     // Where the next unit's code will run, and the numbers that it, its sites and exits will have.
     const std::byte* next() const { return arena_.next(); }
@@ -79,7 +82,7 @@ class CodeCache {
     Exit& exit(u32 number) { return exits_[number]; }
     const TranslatedUnit* unit_at(const void* code) const; // By a host address in it.
 
-    // Makes `exit` lead to the unit; `page_id` is that of the target's page (ignored within a page).
+    // Makes `exit` lead to the unit; `page_id` is the number of the target's page (ignored within a page).
     void link(u32 exit, u32 unit, u32 page_id);
     // Kills the units that have a byte in the range: nothing leads to them any more but the TLB's target caches. They
     // are in last_killed() then.

@@ -16,15 +16,15 @@ struct IndexedTarget {
     u64 linear = 0;
     u64 mode = 0;               // UnitMode::key(); that of 64-bit code has 32 bits.
     const void* code = nullptr; // Its entry for packed flags.
-    u32 page_id = 0;            // 0: an empty entry.
+    u32 page_id = 0;            // mmu::execute_number(); 0: an empty entry.
     u32 unit = 0;
 };
 static_assert(sizeof(IndexedTarget) == 32);
 
 class TargetIndex {
   public:
-    static constexpr u32 count = 32768;
-    static constexpr unsigned fold = 15; // slot = (linear ^ linear >> fold) & (count - 1)
+    static constexpr u32 count = 131072;
+    static constexpr unsigned fold = 17; // slot = (linear ^ linear >> fold) & (count - 1)
 
     const IndexedTarget* entries() const { return entries_.data(); }
     IndexedTarget& entry(u64 linear) { return entries_[slot(linear)]; }

@@ -71,7 +71,7 @@ struct Exit {
     u32 guard_id = 0;   // Offset of the 32-bit (negated) id in it.
     u32 guard_jump = 0; // Offset of its displacement to the target.
     u32 linked_to = 0;  // Unit number plus one, or 0.
-    u32 page_id = 0;    // What it is linked for, unless `in_page`.
+    u32 page_id = 0;    // The number that it is linked for, unless `in_page`.
     u32 relinks = 0;    // How often it was linked while it was linked elsewhere.
 };
 
@@ -80,6 +80,7 @@ struct EmittedUnit {
     std::vector<u8> code;
     std::vector<u8> cold;                 // What is seldom run. Offsets are from the start of `code` all the same.
     u32 entry_host = 0, entry_packed = 0; // Offsets, for flags in EFLAGS and in the context.
+    u32 entry_computed = 0;               // With packed flags and the linear address in RAX, from anywhere.
     std::vector<Site> sites;              // With numbers relative to `first_site` of the request.
     std::vector<Exit> exits;
 };

@@ -8,6 +8,10 @@ namespace calque::jit {
 
 using asmjit::Imm;
 
+namespace {
+constexpr mmu::ExecuteId any_id = 0x7FFF'FFFF; // Long enough for any number.
+}
+
 // --- Sites and exits
 
 Site& UnitEmitter::new_site(const ir::Op& op) {
@@ -62,8 +66,7 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
         const Label gone = a_.newLabel();
         exit.guard = here();
-        exit.guard_id =
-            guard_page(table_of(exit.rights), exit.target, 0x7FFF'FFFF, gone); // The id is put in when linked.
+        exit.guard_id = guard_page(table_of(exit.rights), exit.target, any_id, gone); // The id is put in when linked.
         a_.long_().jmp(stub);
         exit.guard_jump = here() - 4;
         a_.bind(gone);
@@ -72,16 +75,30 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
     });
 }
 
-// Goes on where the page of `linear` has this execute id in the TLB table at offset `table`, else to `gone`, with RCX
-// in T1. EFLAGS are kept. The offset of the id, negated, in the code.
-u32 UnitEmitter::guard_page(u64 table, u64 linear, u32 id, Label gone) {
+// Goes on where the page of `linear` has this execute id, less the unit's shift, in the TLB table at offset `table`,
+// else to `gone`, with RCX in T1. EFLAGS are kept. The offset of the id, negated, in the code, unless it is a large
+// one.
+u32 UnitEmitter::guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone) {
     const Label there = a_.newLabel();
+    const u64 slot = (linear >> page_shift) & (mmu::tlb_execute_id_count - 1);
+    const u64 ids = table + mmu::tlb_execute_ids_offset + slot * sizeof(mmu::ExecuteId);
     a_.mov(t1, x86::rcx);
-    a_.mov(x86::ecx, jit::table_at(table + mmu::tlb_execute_ids_offset
-                                       + ((linear >> page_shift) & (mmu::tlb_execute_id_count - 1)) * sizeof(u32),
-                                   4));
-    a_.lea(x86::ecx, x86::ptr(x86::rcx, -static_cast<i32>(id)));
-    const u32 at = here() - 4;
+    if (movable()) {
+        a_.mov(x86::rcx, CALQUE_CONTEXT(shift_slot));
+        a_.mov(x86::rcx, jit::table_at(x86::rcx, ids, 8));
+        a_.mov(t0, CALQUE_CONTEXT(shift_id));
+        a_.lea(x86::rcx, x86::ptr(x86::rcx, t0));
+    } else {
+        a_.mov(x86::rcx, jit::table_at(ids, 8));
+    }
+    u32 at = 0;
+    if (id <= any_id) {
+        a_.lea(x86::rcx, x86::ptr(x86::rcx, -static_cast<i32>(id)));
+        at = here() - 4;
+    } else {
+        a_.mov(t0, Imm(0 - id));
+        a_.lea(x86::rcx, x86::ptr(x86::rcx, t0));
+    }
     a_.short_().jecxz(x86::rcx, there);
     a_.long_().jmp(gone);
     a_.bind(there);
@@ -332,11 +349,13 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     rip_to_linear();
     probe_target(unknown);
     a_.mov(t1, table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    if (code64()) a_.mov(CALQUE_CONTEXT(leave_rip), t0); // The target may be movable code.
     a_.bind(known);
     a_.mov(CALQUE_CONTEXT(scratch), t1);
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     push_return_address(op);
     advance_stack(pushed(op));
+    if (code64()) a_.mov(t0, CALQUE_CONTEXT(leave_rip));
     a_.jmp(CALQUE_CONTEXT(scratch));
     if (code64()) {
         a_.bind(unknown);
@@ -399,7 +418,11 @@ void UnitEmitter::advance_stack(i32 bytes) { set_stack_pointer(host_gpq(cpu::rsp
 void UnitEmitter::push_return_address(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
     const i64 back = static_cast<i64>(request_.unit.around.rip(op.next_rip()));
-    if (bytes == 2) {
+    if (movable()) {
+        join_address();
+        address_of_code(t0, op.next_rip());
+        a_.mov(x86::qword_ptr(t1), t0);
+    } else if (bytes == 2) {
         a_.mov(operand(2), Imm(static_cast<i16>(back)));
     } else if (bytes == 4 || back == static_cast<i32>(back)) {
         a_.mov(operand(bytes), Imm(static_cast<i32>(back)));

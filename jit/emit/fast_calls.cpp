@@ -81,7 +81,7 @@ void UnitEmitter::emit_system_call(const ir::Op& op) {
     a_.mov(CALQUE_CONTEXT(flags), no_flags);
     a_.mov(CALQUE_CONTEXT(unsynced), sync_system_call);
     a_.mov(t0, state_at(offsetof(cpu::CpuState, lstar)));
-    a_.mov(x86::rcx, asmjit::Imm(op.next_rip()));
+    address_of_code(x86::rcx, op.next_rip());
     go_to_mode(to);
     a_.bind(slow);
     to_interpreter(op);

@@ -17,6 +17,11 @@ void UnitEmitter::offset_to_t0(const ir::Op& op) {
     const u64 displacement = static_cast<u64>(static_cast<i64>(i.displacement));
     const bool has_base = i.base < 16, has_index = i.index < 16;
     if (!has_base && !has_index) {
+        if (i.base == cpu::rip_slot && movable()) {
+            address_of_code(t0, displacement + op.next_rip());
+            if (i.address_bytes() == 4) a_.mov(t0d, t0d);
+            return;
+        }
         const u64 offset = displacement + (i.base == cpu::rip_slot ? op.next_rip() : 0);
         a_.mov(t0, asmjit::Imm(offset & cpu::address_mask(i.address_bytes())));
         return;

@@ -18,7 +18,7 @@ void UnitEmitter::load_literal(const x86::Gpq& to, const ir::Op& op) {
 // The address that a jump or a call goes to, in T0.
 void UnitEmitter::load_literal_target(const ir::Op& op) {
     load_literal(t0, op);
-    a_.mov(t1, asmjit::Imm(op.next_rip()));
+    address_of_code(t1, op.next_rip());
     a_.lea(t0, x86::ptr(t0, t1));
 }
 

@@ -47,9 +47,10 @@ void emit_target_lookup(x86::Assembler& a, const TargetIndex& index, mmu::Rights
     a.jne(none);
     a.rorx(x86::rcx, t0, page_shift);
     a.and_(x86::ecx, static_cast<i32>(mmu::tlb_execute_id_count - 1));
-    a.shl(x86::ecx, 2);
+    a.shl(x86::ecx, 3);
+    static_assert(sizeof(mmu::ExecuteId) == 8);
     a.mov(x86::ecx, table_at(x86::rcx, table + mmu::tlb_execute_ids_offset, 4));
-    a.test(x86::ecx, x86::ecx);
+    a.and_(x86::ecx, (1 << mmu::execute_id_bits) - 1); // The address says the rest.
     a.jz(none);
     a.cmp(x86::ecx, entry_at(offsetof(IndexedTarget, page_id), 4));
     a.jne(none);

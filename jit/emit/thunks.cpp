@@ -34,6 +34,7 @@ class ThunkEmitter {
             go_on(static_cast<mmu::RightsMode>(mode));
         refill();
         read_timestamp();
+        set_shift();
         load_vectors();
         out_.load_x87 = emit_load_x87(a_);
         code_.flatten();
@@ -106,6 +107,7 @@ class ThunkEmitter {
         a_.mov(x86::rsp, x86::rdi);
         a_.mov(CALQUE_CONTEXT(scratch), x86::rsi);
         load_registers();
+        a_.mov(t0, CALQUE_CONTEXT(leave_rip));
         a_.jmp(CALQUE_CONTEXT(scratch));
     }
 
@@ -121,6 +123,7 @@ class ThunkEmitter {
         a_.jz(out);
         a_.mov(CALQUE_CONTEXT(scratch), x86::rax);
         load_registers();
+        a_.mov(t0, CALQUE_CONTEXT(leave_rip));
         a_.jmp(CALQUE_CONTEXT(scratch));
         a_.bind(out);
         return_to_engine();
@@ -180,8 +183,30 @@ class ThunkEmitter {
         a_.bind(found);
         a_.jmp(t1);
         a_.bind(miss);
+        const asmjit::Label look = a_.newLabel();
+        a_.bind(look);
         call_between_units(targets_.find_target);
-        a_.jmp(x86::rax);
+        a_.mov(t1, x86::rax);
+        a_.mov(t0, CALQUE_CONTEXT(leave_rip));
+        a_.jmp(t1);
+        if (mode != mmu::RightsMode::user) return;
+        out_.gone = here();
+        a_.mov(CALQUE_CONTEXT(leave_rip), t0);
+        a_.jmp(look);
+    }
+
+    // As calque::jit::set_shift().
+    void set_shift() {
+        out_.set_shift = here();
+        a_.mov(CALQUE_CONTEXT_BELOW(shift, 8), t0);
+        static_assert(sizeof(mmu::ExecuteId) == 8);
+        a_.rorx(t1, t0, page_shift - 3);
+        a_.and_(t1d, static_cast<i32>((mmu::tlb_execute_id_count - 1) * sizeof(mmu::ExecuteId)));
+        a_.mov(CALQUE_CONTEXT_BELOW(shift_slot, 8), t1);
+        a_.shl(t0, mmu::execute_shift_left);
+        a_.neg(t0);
+        a_.mov(CALQUE_CONTEXT_BELOW(shift_id, 8), t0);
+        a_.ret();
     }
 
     // CALLs a function of the context, and of RAX, from translated code; everything but RAX, T1 and the flags is kept.

@@ -36,6 +36,8 @@ struct Thunks {
     std::array<u32, mmu::rights_modes> go_on{}; // JMPed to, with flags packed: on at JitContext::leave_rip.
     u32 leave_computed = 0; // JMPed to as if it were a unit: leaves with JitContext::leave_rip as RIP.
     u32 read_timestamp = 0; // CALLed; the time-stamp counter in RAX; T1 and the flags change.
+    u32 set_shift = 0;      // CALLed by a movable unit that runs elsewhere than the last; RAX: the shift. T1 changes.
+    u32 gone = 0;           // JMPed to from the computed entry of a unit that is no more: RAX is the linear address.
     u32 load_vectors = 0;   // CALLed; the guest's vectors and MXCSR into the host's. Flags are kept.
     u32 load_x87 = 0;       // CALLed; the guest's x87 state into the host's unit, unless it is there. Flags are kept.
 };

@@ -31,21 +31,32 @@ bool ends_unit(ir::OpKind kind) {
 } // namespace
 
 EmittedUnit& UnitEmitter::run() {
-    switch (entry_preference()) {
+    const FlagsIn preference = entry_preference();
+    Label packed;
+    if (movable()) {
+        emit_computed_entry();
+        if (preference == FlagsIn::packed) a_.short_().jmp(packed = a_.newLabel());
+    }
+    switch (preference) {
     case FlagsIn::host:
         out_.entry_packed = here();
         unpack_flags(a_);
         out_.entry_host = here();
         flags_ = FlagsIn::host;
         break;
-    case FlagsIn::dead: flags_ = FlagsIn::dead; break;
+    case FlagsIn::dead:
+        out_.entry_host = out_.entry_packed = here();
+        flags_ = FlagsIn::dead;
+        break;
     default:
         out_.entry_host = here();
         pack_flags(a_);
+        if (packed.isValid()) a_.bind(packed);
         out_.entry_packed = here();
         flags_ = FlagsIn::packed;
         break;
     }
+    if (!movable()) out_.entry_computed = out_.entry_packed;
     if (request_.second_page_id != 0) guard_second_page();
     for (const ir::Op& op : request_.unit.ops) {
         const std::size_t first_site = out_.sites.size();

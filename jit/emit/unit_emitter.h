@@ -22,7 +22,7 @@ struct EmitRequest {
     u32 unit_index;
     u32 first_site, first_exit; // Numbers of the unit's sites and exits.
     const UnitMode& mode;
-    u32 second_page_id = 0; // Execute id of the page where an instruction that crosses one goes on.
+    mmu::ExecuteId second_page_id = 0; // SecondPage::id, of an instruction that crosses one.
 };
 
 // What emission works in, kept from unit to unit so that it is not allocated for each.
@@ -105,6 +105,11 @@ class UnitEmitter {
     static x86::Gp accumulator(u32 bytes);
     void check_all_registers(const ir::Op& op, i32 distance, bool write);
 
+    // --- Movable code (movable.cpp)
+    bool movable() const { return request_.unit.around.movable; }
+    void emit_computed_entry();
+    void address_of_code(const x86::Gpq& to, u64 address); // Of this unit's code, or counted from it. EFLAGS are kept.
+
     // --- Leaving (control.cpp)
     Site& new_site(const ir::Op& op);
     u32 site_number(const Site& site) const;
@@ -112,7 +117,7 @@ class UnitEmitter {
     void to_interpreter(const ir::Op& op);
     void leave_to(u64 target, u64 from);
     void exit_stub(std::size_t exit, Label stub);
-    u32 guard_page(u64 table, u64 linear, u32 id, Label gone);
+    u32 guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone);
     void guard_second_page();
     void poll_backward(Label leave);
     void probe_target(Label miss);

@@ -131,6 +131,7 @@ void UnitEmitter::note_x87(const ir::Op& op) {
         note->scale_shift = static_cast<u8>(i.scale());
         note->address_bytes = static_cast<u8>(i.address_bytes());
         note->displacement = static_cast<u64>(i64{i.displacement}) + (relative ? op.next_rip() : 0);
+        note->relative = relative;
         x87_data_op_ = &op;
     }
     x87_note_ = std::move(note);
@@ -146,6 +147,10 @@ void UnitEmitter::write_x87_notes() {
     if (x87_note_->has_data) write_x87_data();
     if (x87_note_->has_instruction) {
         a_.mov(t0, asmjit::Imm(pack_x87_instruction(x87_note_->rip, x87_note_->opcode)));
+        if (movable()) { // The sum stays below the opcode.
+            a_.mov(t1, CALQUE_CONTEXT(shift));
+            a_.lea(t0, x86::ptr(t0, t1));
+        }
         a_.mov(CALQUE_CONTEXT(x87_instruction), t0);
     }
     x87_note_.reset();

@@ -104,6 +104,9 @@ struct Surroundings {
     u8 stack_address_bytes = 8; // Of the stack pointer that counts.
     u8 stack_segment = cpu::Segment::flat;
     u8 unlimited = 0; // 1 << cpu::Segment of those that have a base, and 4 GiB from there.
+    // Addresses of code, and what counts from them, are those of the page's place (mmu/execute_ids.h), which is not
+    // where it is mapped: JitContext::shift is to be added.
+    bool movable = false;
 
     u64 rip(u64 address) const { return address - code_base; }
 };

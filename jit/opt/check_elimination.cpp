@@ -11,8 +11,8 @@ namespace {
 using ir::Op;
 using ir::OpKind;
 
-constexpr i64 longest_range = 1024; // Bytes. A longer one crosses a page too often.
-constexpr u32 no_origin = ~u32{0};
+constexpr i64 longest_range = 1024;                             // Bytes. A longer one crosses a page too often.
+constexpr u32 no_origin = ~u32{0}, code_origin = no_origin - 1; // The latter: RIP-relative.
 
 // The value of a register as something unknown plus a constant.
 struct Value {
@@ -148,6 +148,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
         access.place.base = registers[i.base].origin;
         access.offset += registers[i.base].offset;
     } else if (i.base == cpu::rip_slot) {
+        access.place.base = code_origin;
         access.offset += static_cast<i64>(op.next_rip());
     }
     if (i.index < 16) {

@@ -423,7 +423,7 @@ bool worth_remembering(const Op& op, const Source& source) {
     }
 }
 
-const Op none; // To copy, which is quicker than to clear.
+const Op none; // To copy: to clear is slower.
 
 // Of the mode, what shapes those.
 u64 memory_key(UnitMode mode) {

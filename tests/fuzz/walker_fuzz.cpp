@@ -121,8 +121,8 @@ void fuzz(std::span<const u8> data) {
             if (mmu.fetch(address, code) && code.host)
                 require(code.host >= ram.data() && code.host < ram.data() + ram_size);
             // An id in the table stands for what a fetch finds, and an id stands for one pair.
-            const u32 held = mmu.view().table->execute_id(address.value);
-            const u32 id = mmu.execute_id(address);
+            const mmu::ExecuteId held = mmu.view().table->execute_id(address.value);
+            const mmu::ExecuteId id = mmu.execute_id(address);
             require(held == 0 || held == id);
             if (what & 32 && id != 0) mmu.remember_target(address, &device);
             if (what & 64) mmu.forget_targets();

@@ -96,6 +96,21 @@ TEST_F(CodeCacheTest, NothingLeadsToAKilledUnit) {
     EXPECT_EQ(cache.exit(exit_of(a)).linked_to, 0u); // Nor can it be linked to.
 }
 
+// Nobody knows at which addresses it was entered: whoever still comes is sent on.
+TEST_F(CodeCacheTest, AKilledMovableUnitSendsAwayWhoeverComes) {
+    EmittedUnit emitted = jump_unit(cache.next_unit());
+    emitted.entry_computed = 8;
+    const u32 unit = cache.insert({page, page, 0, true}, 16, 1, emitted);
+    EXPECT_FALSE(cache.find({page, page, 0}));
+    EXPECT_EQ(cache.find({page, page, 0, true}), unit);
+    cache.enter_indexed(unit, page + 0x7000'0000'0000, 5);
+    EXPECT_EQ(cache.find_indexed(page + 0x7000'0000'0000, 0, 5), unit);
+    cache.kill(unit);
+    EXPECT_FALSE(cache.find_indexed(page + 0x7000'0000'0000, 0, 5));
+    EXPECT_EQ(*cache.unit(unit).at(8), std::byte{0xE9});
+    EXPECT_EQ(destination(unit, 9), cache.thunk(cache.thunks().gone));
+}
+
 TEST_F(CodeCacheTest, AKilledUnitLeadsNowhere) {
     const u32 a = add(page), b = add(page + 0x100);
     cache.link(exit_of(a), b, 0);

@@ -222,7 +222,7 @@ class RandomGuest {
         Fault fault;
         const bool allowed = look(linear, Access::execute, Privilege::current, found, fault);
         const u8* const host = memory_.ram.data() + found.address.value;
-        if (const u32 held = mmu_.view().table->execute_id(linear); held != 0) {
+        if (const mmu::ExecuteId held = mmu_.view().table->execute_id(linear); held != 0) {
             ASSERT_TRUE(allowed);
             ASSERT_EQ(held, ids_.at({linear / page_size, found.address.page_number()}));
         }
@@ -239,7 +239,7 @@ class RandomGuest {
         }
         ASSERT_EQ(code.address, found.address);
         ASSERT_EQ(code.host, host);
-        const u32 id = mmu_.execute_id(LinearAddress(linear));
+        const mmu::ExecuteId id = mmu_.execute_id(LinearAddress(linear));
         ASSERT_NE(id, 0u);
         ASSERT_EQ(ids_.try_emplace({linear / page_size, found.address.page_number()}, id).first->second, id);
         mmu_.remember_target(LinearAddress(linear), host);
@@ -253,7 +253,7 @@ class RandomGuest {
     Mmu mmu_;
     PagingContext context_;
     std::size_t space_ = 0;
-    std::map<std::pair<u64, u64>, u32> ids_; // By linear and physical page.
+    std::map<std::pair<u64, u64>, ExecuteId> ids_; // By linear and physical page.
     u64 targets_ = 0;
     std::array<u64, 4> code_{private_base, private_base, shared_base, shared_base};
 };

@@ -30,20 +30,20 @@ struct ExecuteTest : testing::Test {
 
     // What the current table, looked at as translated code does, has for an address.
     struct Found {
-        u32 id;
+        ExecuteId id;
         const void* code;
         bool operator==(const Found&) const = default;
     };
     Found look(u64 linear) const {
         const u8* const base = reinterpret_cast<const u8*>(mmu.view().table);
-        const auto* ids = reinterpret_cast<const u32*>(base + tlb_execute_ids_offset);
+        const auto* ids = reinterpret_cast<const ExecuteId*>(base + tlb_execute_ids_offset);
         const auto* targets = reinterpret_cast<const TlbTarget*>(base + tlb_targets_offset);
         const TlbTarget& target = targets[tlb_target_slot(linear)];
         return {ids[(linear >> page_shift) & (tlb_execute_id_count - 1)],
                 target.linear == linear ? target.code : nullptr};
     }
     Found enter(u64 linear) {
-        const u32 id = mmu.execute_id(LinearAddress(linear));
+        const ExecuteId id = mmu.execute_id(LinearAddress(linear));
         mmu.remember_target(LinearAddress(linear), code);
         EXPECT_NE(id, 0u);
         EXPECT_EQ(look(linear), (Found{id, code}));
@@ -63,9 +63,9 @@ struct ExecuteTest : testing::Test {
 TEST_F(ExecuteTest, AnIdNamesOnePairInEveryTableOfEveryVcpu) {
     Mmu another(memory.map, memory.log);
     another.load_cr3(context, false);
-    std::set<u32> ids;
+    std::set<ExecuteId> ids;
     for (const u64 linear : {page, next, far, global, large, huge}) {
-        const u32 id = mmu.execute_id(LinearAddress(linear + 0x123));
+        const ExecuteId id = mmu.execute_id(LinearAddress(linear + 0x123));
         EXPECT_NE(id, 0u);
         EXPECT_TRUE(ids.insert(id).second);
         EXPECT_EQ(mmu.execute_id(LinearAddress(linear)), id);
@@ -75,7 +75,7 @@ TEST_F(ExecuteTest, AnIdNamesOnePairInEveryTableOfEveryVcpu) {
     mmu.flush_page(LinearAddress(page));
     EXPECT_TRUE(ids.insert(mmu.execute_id(LinearAddress(page))).second);
     second.map(page, frame(5)); // The same pair in another space.
-    const u32 id = mmu.execute_id(LinearAddress(page));
+    const ExecuteId id = mmu.execute_id(LinearAddress(page));
     mmu.load_cr3(other, false);
     EXPECT_EQ(mmu.execute_id(LinearAddress(page)), id);
     second.map(far, frame(5)); // The same frame elsewhere.
@@ -85,7 +85,7 @@ TEST_F(ExecuteTest, AnIdNamesOnePairInEveryTableOfEveryVcpu) {
 TEST_F(ExecuteTest, AFetchEntersTheId) {
     Mmu::CodePage found;
     ASSERT_TRUE(mmu.fetch(LinearAddress(page + 5), found));
-    const u32 id = look(page).id;
+    const ExecuteId id = look(page).id;
     EXPECT_NE(id, 0u);
     EXPECT_EQ(mmu.execute_id(LinearAddress(page)), id);
     const u64 same_slot = page + tlb_execute_id_count * page_size; // Takes the slot, not the entry of a large TLB.
@@ -111,10 +111,46 @@ TEST_F(ExecuteTest, NoIdForWhatCannotBeExecutedOrIsNoMemory) {
     EXPECT_EQ(look(far), nothing);
 }
 
+// A library's pages have the same numbers wherever a process has them, and move together.
+TEST_F(ExecuteTest, PagesMappedElsewhereHaveTheSameNumberAndAnotherShift) {
+    constexpr u64 here = 0x7F12'3456'7000, there = 0x7ABC'DEF0'1000;
+    for (u64 n = 0; n < 3; ++n) {
+        tables.map(here + n * page_size, frame(8 + n));
+        second.map(there + n * page_size, frame(8 + n));
+    }
+    const ExecuteId first = mmu.execute_id(LinearAddress(here));
+    const ExecuteId after = mmu.execute_id(LinearAddress(here + page_size));
+    EXPECT_NE(execute_number(first), execute_number(after));
+    EXPECT_EQ(execute_shift(first), execute_shift(after));
+    const u64 place = here - execute_shift(first);
+    EXPECT_GE(place, ExecuteIds::places);
+    EXPECT_LT(place, ExecuteIds::places_end);
+    mmu.load_cr3(other, false);
+    const ExecuteId moved = mmu.execute_id(LinearAddress(there));
+    EXPECT_EQ(execute_number(moved), execute_number(first));
+    EXPECT_EQ(there - execute_shift(moved), place);
+    // New to everybody, but beside what is known.
+    const ExecuteId last = mmu.execute_id(LinearAddress(there + 2 * page_size));
+    EXPECT_EQ(execute_shift(last), execute_shift(moved));
+    mmu.load_cr3(context, false);
+    const ExecuteId last_here = mmu.execute_id(LinearAddress(here + 2 * page_size));
+    EXPECT_EQ(execute_number(last_here), execute_number(last));
+    EXPECT_EQ(execute_shift(last_here), execute_shift(first));
+    // As translated code sees it, at both of its slots.
+    EXPECT_EQ(mmu.execute_id(LinearAddress(here)), first);
+    const auto* ids =
+        reinterpret_cast<const ExecuteId*>(reinterpret_cast<const u8*>(mmu.view().table) + tlb_execute_ids_offset);
+    const u64 slot = (here >> page_shift) & (tlb_execute_id_count - 1);
+    EXPECT_EQ(ids[slot], first);
+    EXPECT_EQ(ids[slot + tlb_execute_id_count], first);
+    EXPECT_EQ(execute_shift(mmu.execute_id(LinearAddress(page))), 0u);   // Below 4 GiB nothing moves,
+    EXPECT_EQ(execute_shift(mmu.execute_id(LinearAddress(global))), 0u); // nor in the upper half.
+}
+
 // With 32-bit linear addresses the upper half does not count.
 TEST_F(ExecuteTest, IdsOf32BitAddresses) {
     mmu.set_context({});
-    const u32 id = mmu.execute_id(LinearAddress(0x5000));
+    const ExecuteId id = mmu.execute_id(LinearAddress(0x5000));
     EXPECT_NE(id, 0u);
     EXPECT_EQ(mmu.execute_id(LinearAddress(0x7'0000'5000)), id);
 }
@@ -167,7 +203,7 @@ TEST_F(ExecuteTest, EveryInvalidationEmpties) {
              EXPECT_FALSE(mmu.load(LinearAddress(linear + 7), byte));
              mmu.set_context(context);
          }},
-        {"other address spaces", true,
+        {"other address spaces", false,
          [&](u64) {
              PagingContext many = context;
              for (u64 n = 10; n < 10 + 2 * TlbPool::count; ++n) {
@@ -188,6 +224,28 @@ TEST_F(ExecuteTest, EveryInvalidationEmpties) {
             mmu.view().table->for_each_live([&](u64 at, const TlbEntry&) { entered += at == linear; });
             EXPECT_EQ(entered, 0u) << way.name;
         }
+}
+
+// What is global is so in every address space: a new one begins with it.
+TEST_F(ExecuteTest, ANewAddressSpaceHasTheGlobalPages) {
+    const Found here = enter(global + 0x10), local = enter(page + 0x10);
+    mmu.load_cr3(other, false);
+    EXPECT_EQ(look(global + 0x10), (Found{here.id, nullptr}));
+    EXPECT_NE(look(page + 0x10).id, local.id);
+    u64 walks = mmu.counters().walks, value;
+    ASSERT_TRUE(mmu.load(LinearAddress(global + 0x20), value));
+    EXPECT_EQ(mmu.counters().walks, walks);
+    mmu.flush_page(LinearAddress(global)); // In all of them.
+    EXPECT_EQ(look(global + 0x10), nothing);
+    mmu.load_cr3(context, true);
+    EXPECT_EQ(look(global + 0x10), nothing);
+
+    enter(global + 0x10);
+    PagingContext elsewhere = other; // Other rights: CR0.WP.
+    elsewhere.cr0 ^= cr0_wp;
+    elsewhere.cr3 = second.root() | 3;
+    mmu.load_cr3(elsewhere, false);
+    EXPECT_EQ(look(global + 0x10), nothing);
 }
 
 TEST_F(ExecuteTest, WhatLeavesTheTranslationLeavesTheRest) {

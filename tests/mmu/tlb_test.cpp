@@ -86,7 +86,7 @@ struct TableTest : testing::Test {
         const TlbTarget& found = table.targets()[tlb_target_slot(linear)];
         return found.linear == linear ? found.code : nullptr;
     }
-    u32 id(u64 linear) { return table.execute_ids()[(linear >> page_shift) % tlb_execute_id_count]; }
+    ExecuteId id(u64 linear) { return table.execute_ids()[(linear >> page_shift) % tlb_execute_id_count]; }
     void expect_empty(u64 n) {
         for (const u64 high : {u64{0}, u64{1} << 27, u64{1} << 35, u64{1} << 36, u64{0x1'FFFF} << 35, u64{1} << 51})
             for (const u64 offset : {u64{0}, u64{1}, u64{4095}}) {
