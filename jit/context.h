@@ -52,6 +52,11 @@ struct JitContext {
     const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
+    struct MovingWindow {
+        u64 limit = 0;    // What the register or address that is compared has to be below.
+        u64 distance = 0; // From guest-linear to host addresses.
+    };
+    MovingWindow moving_windows[ir::moving_windows] = {};
     // Of each segment, for 16- and 32-bit code.
     struct Segment {
         u64 base = 0;
@@ -63,6 +68,7 @@ struct JitContext {
     u64 x87_instruction = 0;            // The last x87 instruction, as pack_x87_instruction() has it; 0: nothing new.
     u64 x87_data = 0;                   // Offset of the last x87 memory operand.
     std::array<std::byte, 32> across{}; // What was read across two pages.
+    std::array<std::byte, 96> gather{}; // Of a VGATHER under way: destination, mask and indexes.
     // What XRSTOR loads the x87 state from: legacy area and header.
     alignas(64) std::byte x87_image[576] = {};
 };

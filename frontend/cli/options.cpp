@@ -81,14 +81,16 @@ Result<void> accel_option(Options& o, const std::string& text) {
     auto& t = o.machine.translator;
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
-          std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"patch-fields", &t.patch_fields},
-          std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}}) {
+          std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
+          std::pair{"patch-fields", &t.patch_fields}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
+          std::pair{"perf-map", &t.perf_map}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
     }
-    return kv->rest("thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, "
-                    "patch-fields, x87, verify, perf-map");
+    return kv->rest(
+        "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
+        "patch-fields, x87, verify, perf-map");
 }
 
 Result<void> cpu_option(Options& o, const std::string& text) {

@@ -43,7 +43,8 @@ struct MachineConfig {
         u32 hot_after = 0;    // Entries of a block before it is translated; 0: as the translator has it.
         u32 longest_unit = 0; // Guest instructions in a unit; 0: as the translator has it.
         // Its passes, and what it may do (jit::Switches).
-        bool check_elimination = true, flag_liveness = true, loop_unrolling = true, patch_fields = true, x87 = true;
+        bool check_elimination = true, flag_liveness = true, loop_unrolling = true, loop_heads = true,
+             patch_fields = true, x87 = true;
         bool verify = false;
         bool perf_map = false;
     };

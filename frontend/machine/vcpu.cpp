@@ -41,6 +41,7 @@ void Vcpu::choose_engine() {
     options.switches.check_elimination = wanted.check_elimination;
     options.switches.flag_liveness = wanted.flag_liveness;
     options.switches.loop_unrolling = wanted.loop_unrolling;
+    options.switches.loop_heads = wanted.loop_heads;
     options.switches.patch_fields = wanted.patch_fields;
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;

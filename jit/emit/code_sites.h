@@ -31,6 +31,7 @@ struct FlagRecipe {
     u8 operand = 0;    // Guest register.
     i32 immediate = 0; // Else, sign-extended.
 
+    bool operator==(const FlagRecipe&) const = default;
     bool uses(unsigned guest) const {
         return kind != Kind::none && (result == guest || (operand_is_register && operand == guest));
     }

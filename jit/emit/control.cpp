@@ -170,7 +170,9 @@ void UnitEmitter::need_vectors() {
 
 // --- Jumps
 
-void UnitEmitter::emit_jump(const ir::Op& op) { leave_to(op.target, op.rip); }
+void UnitEmitter::emit_jump(const ir::Op& op) {
+    if (!op.loops_back || !next_round(op)) leave_to(op.target, op.rip);
+}
 void UnitEmitter::emit_fall_through(const ir::Op& op) { leave_to(op.target, op.target - 1); }
 
 void UnitEmitter::emit_branch(const ir::Op& op) {
@@ -202,7 +204,7 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         return;
     }
     a_.long_().j(inverse[op.condition], not_taken);
-    leave_to(op.target, op.rip);
+    if (!op.loops_back || !next_round(op)) leave_to(op.target, op.rip);
     a_.bind(not_taken);
 }
 

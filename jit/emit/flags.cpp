@@ -25,6 +25,7 @@ void unpack_flags(UnitAssembler& a) {
 
 // The host's EFLAGS serve when the first operation that cares reads them, or when none does before the unit ends.
 FlagsIn UnitEmitter::entry_preference() const {
+    if (!request_.unit.ops.front().flags_needed && request_.second_page_id == 0) return FlagsIn::dead;
     for (const ir::Op& op : request_.unit.ops) {
         if (op.kind == Kind::jump || op.kind == Kind::fall_through || op.kind == Kind::branch
             || op.kind == Kind::branch_if_count_zero || op.kind == Kind::loop)

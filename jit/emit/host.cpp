@@ -13,6 +13,7 @@ struct Temporary {
     unsigned guest;
     bool high;
     x86::Gpq host;
+    unsigned fields = 1; // That name it.
 };
 
 } // namespace
@@ -41,6 +42,8 @@ void UnitEmitter::emit_encoded(const ParsedInstruction& parsed, const HostOperan
 
 // The memory operand is checked: [T1 + T0]. Registers without a host register go through temporaries.
 void UnitEmitter::host_instruction(const ir::Op& op) {
+    if (spilled_instruction(op)) return;
+    const bool t0_kept = op.kind == Kind::host && op.access == ir::MemoryAccess::none && in_t0(t0_guest_);
     ParsedInstruction p = op.parsed;
     HostOperands operands;
     const bool access = op.access != ir::MemoryAccess::none;
@@ -52,8 +55,10 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         const bool wanted_high = high;
         high = false;
         for (unsigned n = 0; n < count; ++n)
-            if (temporaries[n].guest == number && temporaries[n].high == wanted_high)
+            if (temporaries[n].guest == number && temporaries[n].high == wanted_high) {
+                ++temporaries[n].fields;
                 return static_cast<u8>(temporaries[n].host.id());
+            }
         const x86::Gpq host = count == 0 ? t0 : t1;
         temporaries[count++] = {number, wanted_high, host};
         return static_cast<u8>(host.id());
@@ -66,24 +71,27 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         operands.opcode_register = place(p.rm_class, p.opcode_register, p.rm_high);
     else if (!p.memory)
         operands.rm = place(p.rm_class, p.modrm_rm, p.rm_high);
-    if (access && split_ && (count > 0 || needs_host_flags(op))) join_address();
+    const bool flags = needs_host_flags(op);
+    const bool both = op.written_gprs == 3;
+    const auto written = [&](const Temporary& t) {
+        const u8 record = static_cast<u8>(t.guest | (t.high ? cpu::high_byte : 0));
+        return op.written_gprs != 0 && (both || record == op.guest.dest);
+    };
+    if (access && split_ && (count > 0 || flags)) join_address();
     operands.memory.base = t1.id() & 0xF;
-    operands.memory.index = split_ ? static_cast<u8>(t0.id()) : no_register;
+    operands.memory.index = split_ ? static_cast<u8>(t0.id()) : beside_;
     operands.memory.displacement = split_ ? 0 : distance_;
-    if (needs_host_flags(op)) flags_to_host();
+    if (flags) flags_to_host();
     for (unsigned n = 0; n < count; ++n) {
-        read_guest(temporaries[n].host, temporaries[n].guest);
-        if (temporaries[n].high) a_.rorx(temporaries[n].host, temporaries[n].host, 8);
+        const Temporary& t = temporaries[n];
+        if (!both && !t.high && t.fields == 1 && written(t) && overwrites(op)) continue;
+        read_guest(t.host, t.guest);
+        if (t.high) a_.rorx(t.host, t.host, 8);
     }
     emit_encoded(p, operands);
-    if (op.written_gprs == 0) return;
-    const bool both = op.written_gprs == 3;
-    const auto kinds_match = [&](const Temporary& t) {
-        const u8 record = static_cast<u8>(t.guest | (t.high ? cpu::high_byte : 0));
-        return both || record == op.guest.dest;
-    };
+    if (t0_kept && count == 0 && !flags) t0_offset_ = a_.offset();
     for (unsigned n = 0; n < count; ++n) {
-        if (!kinds_match(temporaries[n])) continue;
+        if (!written(temporaries[n])) continue;
         if (temporaries[n].high) a_.rorx(temporaries[n].host, temporaries[n].host, 56);
         write_guest(temporaries[n].guest, temporaries[n].host);
     }

@@ -114,6 +114,7 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
     const bool refillable = !write || op.access != ir::MemoryAccess::read;
     site.aligned = aligned;
     split_ = true;
+    beside_ = no_register;
     const u32 number = site_number(site);
     const bool range = op.window.used() && !x87_note_;
     const Label alone = range ? leave_alone(op) : Label();
@@ -142,7 +143,7 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
 }
 
 void UnitEmitter::before_access(const ir::Op& op) {
-    if (!op.window.used() || op.window.first || op.aligned) before_clobber(op);
+    if (!op.checked()) before_clobber(op);
 }
 
 asmjit::Label UnitEmitter::leave_alone(const ir::Op& op) {
@@ -181,6 +182,7 @@ void UnitEmitter::open_window(const ir::Op& op) {
 void UnitEmitter::use_window(const ir::Op& op) {
     a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
     split_ = false;
+    beside_ = no_register;
     distance_ = op.window.distance;
 }
 
@@ -190,6 +192,7 @@ void UnitEmitter::check_operand(const ir::Op& op) {
         address_to_t0(op, write, op.access_bytes);
         return check_memory(op, write, op.access_bytes, op.aligned);
     }
+    if (op.window.moving) return op.window.first ? check_moving(op) : use_moving(op, false);
     const bool aligned = op.aligned && op.access_bytes != 1;
     if (op.window.first) {
         address_to_t0(op, write, op.access_bytes);
@@ -197,7 +200,7 @@ void UnitEmitter::check_operand(const ir::Op& op) {
         return open_window(op);
     }
     use_window(op);
-    if (!aligned) return;
+    if (!aligned || op.window.aligned) return;
     a_.lea(t0, operand(8)); // Pages are aligned as the guest's are.
     check_alignment(op);
 }
@@ -231,15 +234,19 @@ void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 off
 }
 
 x86::Mem UnitEmitter::operand(u32 size) const {
+    if (beside_ != no_register) return x86::ptr(t1, x86::gpq(beside_), 0, distance_, size);
     return split_ ? x86::ptr(t1, t0, 0, 0, size) : x86::ptr(t1, distance_, size);
 }
 
 void UnitEmitter::join_address() {
-    if (split_)
+    if (beside_ != no_register)
+        a_.lea(t1, operand(8));
+    else if (split_)
         a_.lea(t1, x86::ptr(t1, t0));
     else if (distance_ != 0)
         a_.lea(t1, x86::ptr(t1, distance_));
     split_ = false;
+    beside_ = no_register;
     distance_ = 0;
 }
 

@@ -37,6 +37,33 @@ void UnitEmitter::advance_count(const ir::Op& op) {
     a_.add(x86::rdi, t0);
 }
 
+// Elements from there to the end of the page, but not more than RCX, in T0.
+void UnitEmitter::piece_at(const ir::Op& op, const x86::Gpd& pointer) {
+    a_.mov(t0d, pointer);
+    a_.and_(t0d, static_cast<i32>(page_offset_mask));
+    piece_to_count(op);
+}
+
+// The same of RSI and RDI: up to the end of the page that ends first, where the offset is the larger. RDX is lost.
+void UnitEmitter::piece_at_both(const ir::Op& op) {
+    a_.mov(t0d, x86::esi);
+    a_.and_(t0d, static_cast<i32>(page_offset_mask));
+    a_.mov(x86::edx, x86::edi);
+    a_.and_(x86::edx, static_cast<i32>(page_offset_mask));
+    a_.cmp(t0d, x86::edx);
+    a_.cmovb(t0d, x86::edx);
+    piece_to_count(op);
+}
+
+// T0: the offset in a page.
+void UnitEmitter::piece_to_count(const ir::Op& op) {
+    a_.neg(t0d);
+    a_.add(t0d, static_cast<i32>(page_size));
+    if (log_of(op) != 0) a_.shr(t0d, log_of(op));
+    a_.cmp(t0, x86::rcx);
+    a_.cmova(t0, x86::rcx);
+}
+
 void UnitEmitter::emit_fill(const ir::Op& op) {
     clobber_with(op, {cpu::rcx, cpu::rdi});
     const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
@@ -45,13 +72,7 @@ void UnitEmitter::emit_fill(const ir::Op& op) {
     a_.test(x86::rcx, x86::rcx);
     a_.long_().jz(done);
     check_piece(op, x86::rdi, true);
-    a_.mov(t0d, x86::edi);
-    a_.and_(t0d, static_cast<i32>(page_offset_mask));
-    a_.neg(t0d);
-    a_.add(t0d, static_cast<i32>(page_size)); // Bytes to the end of the page.
-    if (log_of(op) != 0) a_.shr(t0d, log_of(op));
-    a_.cmp(t0, x86::rcx);
-    a_.cmova(t0, x86::rcx);
+    piece_at(op, x86::edi);
     a_.push(t0);
     a_.push(x86::rcx);
     a_.push(x86::rdi);
@@ -86,19 +107,8 @@ void UnitEmitter::emit_copy(const ir::Op& op) {
     check_piece(op, x86::rsi, false);
     a_.mov(CALQUE_CONTEXT(scratch), t1);
     check_piece(op, x86::rdi, true);
-    // Up to the end of the page that ends first: the larger offset.
     a_.push(x86::rdx);
-    a_.mov(t0d, x86::esi);
-    a_.and_(t0d, static_cast<i32>(page_offset_mask));
-    a_.mov(x86::edx, x86::edi);
-    a_.and_(x86::edx, static_cast<i32>(page_offset_mask));
-    a_.cmp(t0d, x86::edx);
-    a_.cmovb(t0d, x86::edx);
-    a_.neg(t0d);
-    a_.add(t0d, static_cast<i32>(page_size));
-    if (log_of(op) != 0) a_.shr(t0d, log_of(op));
-    a_.cmp(t0, x86::rcx);
-    a_.cmova(t0, x86::rcx);
+    piece_at_both(op);
     a_.push(x86::rcx);
     a_.push(x86::rsi);
     a_.push(x86::rdi);

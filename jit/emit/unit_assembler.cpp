@@ -303,4 +303,40 @@ void UnitAssembler::andn(const Gp& to, const Gp& inverted, const Gp& from) {
 
 void UnitAssembler::string(u8 opcode, u32 size) { at_ = put_opcode(room(), size_bits(size) | opcode, 0); }
 
+void UnitAssembler::emit(x86::Inst::Id instruction, const Operand& a, const Operand& b) {
+    switch (instruction) {
+    case x86::Inst::kIdMov:
+        if (a.isReg()) return mov(a.as<Gp>(), b);
+        return b.isImm() ? mov(a.as<Mem>(), b.as<Imm>()) : mov(a.as<Mem>(), b.as<Gp>());
+    case x86::Inst::kIdTest: return test(a, b);
+    case x86::Inst::kIdAdd: return alu(0, a, b);
+    case x86::Inst::kIdOr: return alu(1, a, b);
+    case x86::Inst::kIdAdc: return alu(2, a, b);
+    case x86::Inst::kIdSbb: return alu(3, a, b);
+    case x86::Inst::kIdAnd: return alu(4, a, b);
+    case x86::Inst::kIdSub: return alu(5, a, b);
+    case x86::Inst::kIdXor: return alu(6, a, b);
+    case x86::Inst::kIdCmp: return alu(7, a, b);
+    default: complete_ = false;
+    }
+}
+
+void UnitAssembler::vector(u8 pp, u8 opcode, const x86::Vec& reg, const Mem& m) {
+    complete_ &= m.hasBaseReg() && m.baseId() < 8 && !m.hasIndexReg() && !m.hasSegment();
+    u8* const p = put(room(), 0xC5);
+    at_ = put(p, (reg.id() >= 8 ? 0 : 0x80) | 0x78 | (reg.size() == 32 ? 4 : 0) | pp);
+    encode(opcode, reg.id() & 7, m);
+}
+
+void UnitAssembler::vpxor(const x86::Xmm& to, const x86::Xmm& a, const x86::Xmm& b) {
+    const unsigned r = to.id() >= 8 ? 0 : 0x80, last = (~a.id() & 15) << 3 | 1;
+    u8* p = room();
+    if (b.id() < 8) {
+        p = put(put(p, 0xC5), r | last);
+    } else {
+        p = put(put(put(p, 0xC4), r | 0x40 | 1), last);
+    }
+    at_ = put(put(p, 0xEF), 0xC0 | (to.id() & 7) << 3 | (b.id() & 7));
+}
+
 } // namespace calque::jit

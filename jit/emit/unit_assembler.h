@@ -34,6 +34,7 @@ class UnitAssembler {
     bool finish(std::vector<u8>& hot, std::vector<u8>& cold);
 
     u32 here() const { return static_cast<u32>(at_ - first_) + part_offset_; }
+    std::size_t offset() const { return here(); }
     Label newLabel() {
         places_.push_back(unbound);
         return Label(static_cast<u32>(places_.size() - 1));
@@ -55,6 +56,8 @@ class UnitAssembler {
     // Before the next instruction.
     UnitAssembler& lock() { return with_prefix(0xF0); }
     UnitAssembler& rep() { return with_prefix(0xF3); }
+    UnitAssembler& repe() { return with_prefix(0xF3); }
+    UnitAssembler& repne() { return with_prefix(0xF2); }
 
     void jmp(const Label& to) { jump(0xE9, 0xEB, to); }
     void jmp(const Imm& address) { go_to(0xE9, address); }
@@ -66,6 +69,8 @@ class UnitAssembler {
         jump(map_0f | 0x80 | code, static_cast<u8>(0x70 | code), to);
     }
     void ja(const Label& to) { j(x86::CondCode::kA, to); }
+    void jae(const Label& to) { j(x86::CondCode::kAE, to); }
+    void jns(const Label& to) { j(x86::CondCode::kNS, to); }
     void je(const Label& to) { j(x86::CondCode::kE, to); }
     void jz(const Label& to) { j(x86::CondCode::kE, to); }
     void jne(const Label& to) { j(x86::CondCode::kNE, to); }
@@ -92,6 +97,8 @@ class UnitAssembler {
     template <class A, class B> void sub(const A& a, const B& b) { alu(5, a, b); }
     template <class A, class B> void xor_(const A& a, const B& b) { alu(6, a, b); }
     template <class A, class B> void cmp(const A& a, const B& b) { alu(7, a, b); }
+    // MOV, TEST and the eight arithmetic operations by asmjit's numbers for them.
+    void emit(x86::Inst::Id instruction, const Operand& a, const Operand& b);
     void test(const Gp& a, const Gp& b) { by_size(0x85, b, a); }
     void test(const Mem& a, const Gp& b) { by_size(0x85, b, a); }
     void test(const Gp& a, const Imm& b);
@@ -130,6 +137,19 @@ class UnitAssembler {
     void movsw() { string(0xA5, 2); }
     void movsd() { string(0xA5, 4); }
     void movsq() { string(0xA5, 8); }
+    void scasb() { string(0xAE, 1); }
+    void scasw() { string(0xAF, 2); }
+    void scasd() { string(0xAF, 4); }
+    void scasq() { string(0xAF, 8); }
+    void cmpsb() { string(0xA6, 1); }
+    void cmpsw() { string(0xA7, 2); }
+    void cmpsd() { string(0xA7, 4); }
+    void cmpsq() { string(0xA7, 8); }
+    // In memory: what is addressed by one of the first eight registers alone.
+    void vmovups(const x86::Vec& to, const Mem& from) { vector(0, 0x10, to, from); }
+    void vmovups(const Mem& to, const x86::Vec& from) { vector(0, 0x11, from, to); }
+    void vmovq(const x86::Xmm& to, const Mem& from) { vector(2, 0x7E, to, from); }
+    void vpxor(const x86::Xmm& to, const x86::Xmm& a, const x86::Xmm& b);
     void fnstsw(const Gp&) { embed(std::array<u8, 2>{0xDF, 0xE0}); } // AX.
     void fldcw(const Mem& from) { encode(0xD9, 5, from); }
 
@@ -187,6 +207,7 @@ class UnitAssembler {
     void alu(unsigned operation, const Operand& a, const Operand& b);
     void shift(unsigned operation, const Gp& to, unsigned count);
     void string(u8 opcode, u32 size);
+    void vector(u8 pp, u8 opcode, const x86::Vec& reg, const Mem& m);
 
     void encode(u32 code, unsigned reg, const Gp& rm) { encode_rm(code | byte_bits(rm), reg, number(rm)); }
     void encode(u32 code, unsigned reg, const Mem& rm);

@@ -59,6 +59,8 @@ EmittedUnit& UnitEmitter::run() {
     if (!movable()) out_.entry_computed = out_.entry_packed;
     if (request_.second_page_id != 0) guard_second_page();
     for (const ir::Op& op : request_.unit.ops) {
+        const std::size_t number = static_cast<std::size_t>(&op - request_.unit.ops.data());
+        if (number == request_.unit.loop_head) begin_rounds();
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;
         interrupts_on_ = false;
@@ -81,10 +83,13 @@ EmittedUnit& UnitEmitter::run() {
             || op.kind == Kind::push_segment || op.kind == Kind::load_segment || op.kind == Kind::pop_segment
             || op.kind == Kind::load_far_pointer || op.kind == Kind::string_load || op.kind == Kind::string_store
             || op.kind == Kind::string_move || op.kind == Kind::bit_string || op.kind == Kind::copy
-            || op.kind == Kind::fill;
-        if (!continues) continue;
+            || op.kind == Kind::fill || op.kind == Kind::scan || op.kind == Kind::compare_strings
+            || op.kind == Kind::gather;
+        // Where windows stay open from round to round there is no end to what handlers may have changed meanwhile.
+        if (!continues || request_.unit.loop_windows) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
+        t0_guest_ = nobody;
         const std::size_t last_site = out_.sites.size();
         later([this, first_site, last_site, flags, vectors, x87, back] {
             const u32 resume = here();

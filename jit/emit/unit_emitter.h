@@ -62,6 +62,16 @@ class UnitEmitter {
     void open_window(const ir::Op& op);
     Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
     void use_window(const ir::Op& op);
+    struct MovingWindow {
+        x86::Mem limit, distance;
+    };
+    static MovingWindow moving_window(const ir::Op& op); // moving_windows.cpp
+    void prepare_moving();
+    void find_moving(const ir::MovingRange& range);
+    void limit_moving(const ir::Op& op, bool by_register, Label none);
+    void check_moving(const ir::Op& op);
+    void use_moving(const ir::Op& op, bool address_in_t0);
+    void settle_moving(const ir::Op& op, bool by_register, Label settled);
     x86::Mem operand(u32 size) const;
     void join_address(); // The sum in T1; T0 is free.
 
@@ -82,6 +92,19 @@ class UnitEmitter {
     void host_instruction(const ir::Op& op);
     void read_guest(const x86::Gpq& to, unsigned guest);
     void write_guest(unsigned guest, const x86::Gpq& from);
+
+    // --- Registers without a host register (spills.cpp)
+    static bool overwrites(const ir::Op& op);
+    void on_slot(ParsedInstruction p, unsigned guest, u8 reg);
+    bool spilled_instruction(const ir::Op& op);
+    bool spilled_registers(const ir::Op& op);
+    bool spilled_with_memory(const ir::Op& op);
+    void move_spilled(unsigned to, unsigned from, u32 size);
+    void combine_spilled(unsigned number, unsigned to, unsigned from, u32 size);
+    bool in_t0(unsigned guest) const { return t0_guest_ == guest && t0_offset_ == a_.offset(); }
+    void load_spilled(unsigned guest, u32 size);
+    void store_spilled(unsigned guest);
+    asmjit::Operand spilled_source(unsigned guest, u32 size) const;
 
     // --- Patched immediates (patched.cpp)
     void load_literal(const x86::Gpq& to, const ir::Op& op);
@@ -124,6 +147,9 @@ class UnitEmitter {
     void note_target(Label not_canonical);
     void poll_or(Label miss);
     void branch_literal(const ir::Op& op);
+    // --- Loops (loops.cpp)
+    void begin_rounds();
+    bool next_round(const ir::Op& op);
     void jump_if_count_zero(const ir::Op& op, Label zero);
     void target_to_t0(const ir::Op& op);
     void rip_to_linear();      // T0, zero-extended from its size.
@@ -140,10 +166,16 @@ class UnitEmitter {
     void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
     void push_return_address(const ir::Op& op);
 
-    // --- Strings (strings.cpp) and the processor's state (processor_state.cpp)
+    void gather_address(const ir::Op& op, std::size_t index, bool wide); // gather.cpp
+
+    // --- Strings (strings.cpp, scans.cpp) and the processor's state (processor_state.cpp)
     void check_piece(const ir::Op& op, const x86::Gpq& pointer, bool write);
     void check_direction(Label slow);
     void advance_count(const ir::Op& op);
+    void piece_at(const ir::Op& op, const x86::Gpd& pointer);
+    void piece_at_both(const ir::Op& op);
+    void piece_to_count(const ir::Op& op);
+    void next_piece(const ir::Op& op, Label next, Label done, Label slow);
     void check_cr4(const ir::Op& op, u64 bit);
     void by_handler(const ir::Op& op, Label slow);
 
@@ -175,11 +207,23 @@ class UnitEmitter {
     Deferred& cold_;
     bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
+    u8 beside_ = no_register; // A host register: the operand is at T1 plus that plus distance_.
     FlagsIn flags_ = FlagsIn::packed;
-    FlagRecipe recipe_;          // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
-    bool interrupts_on_ = false; // The operation before was STI.
-    bool vectors_here_ = false;  // The guest's vectors are in the host's registers for sure.
-    bool x87_here_ = false;      // The guest's x87 state is in the host's unit for sure.
+    FlagRecipe recipe_; // Of the last operation on flags, while its registers hold; also with FlagsIn::host.
+    // T0 is what that slot has, as long as nothing is emitted.
+    static constexpr unsigned nobody = 16;
+    unsigned t0_guest_ = nobody;
+    std::size_t t0_offset_ = 0;
+    struct Rounds {         // How a round of the unit's loop finds things.
+        bool known = false; // The loop is one.
+        Label head;
+        FlagsIn flags = FlagsIn::packed;
+        FlagRecipe recipe;
+        bool vectors = false, x87 = false;
+    } rounds_;
+    bool interrupts_on_ = false;              // The operation before was STI.
+    bool vectors_here_ = false;               // The guest's vectors are in the host's registers for sure.
+    bool x87_here_ = false;                   // The guest's x87 state is in the host's unit for sure.
     std::shared_ptr<const X87Note> x87_note_; // What has to be written before the unit is left.
     const ir::Op* x87_data_op_ = nullptr;     // Its data pointer's operation.
 };

@@ -18,14 +18,13 @@ std::string_view name_of(OpKind kind) {
 }
 
 bool Op::observes_flags() const {
-    const bool checked = window.used() && !window.first && !aligned; // By an operation before it.
     switch (kind) {
     case OpKind::push_register:
     case OpKind::push_immediate:
     case OpKind::pop_register:
-    case OpKind::leave_frame: return !checked;
+    case OpKind::leave_frame: return !checked();
     case OpKind::host:
-    case OpKind::patched: return (access != MemoryAccess::none && !checked) || may_trap;
+    case OpKind::patched: return (access != MemoryAccess::none && !checked()) || may_trap;
     case OpKind::x87_status:
     case OpKind::x87_load_control:
     case OpKind::multiply_divide:
@@ -69,6 +68,7 @@ u32 written_registers(const Op& op) {
         add(p.reg_class, p.modrm_reg);
         if (!p.memory) add(p.rm_class, p.register_in_opcode ? p.opcode_register : p.modrm_rm);
         add(p.vvvv_class, p.vvvv);
+        if (op.written_gprs == 1) written &= 1u << (op.guest.dest & 15); // Operand 0.
         return written;
     }
     case Kind::multiply_divide: return a | d;
@@ -106,7 +106,9 @@ u32 written_registers(const Op& op) {
     case Kind::read_timestamp: return a | c | d;
     case Kind::system_call: return c | 1u << 11;
     case Kind::copy:
-    case Kind::fill: return c | 1u << cpu::rsi | 1u << cpu::rdi;
+    case Kind::fill:
+    case Kind::scan:
+    case Kind::compare_strings: return c | 1u << cpu::rsi | 1u << cpu::rdi;
     case Kind::read_state: return 1u << (op.guest.dest & 15);
     case Kind::read_keys: return a | d;
     default: return 0;
@@ -123,10 +125,11 @@ std::string print(const Unit& unit) {
         if (op.access != MemoryAccess::none)
             text += fmt::format(" {} {}", accesses[static_cast<unsigned>(op.access)], op.access_bytes);
         if (op.window.used())
-            text += fmt::format(" window {}{} {:+}", op.window.slot,
+            text += fmt::format(" {}window {}{} {:+}", op.window.moving ? "moving " : "", op.window.slot,
                                 op.window.first ? fmt::format(" of {}", op.window.span) : "", op.window.distance);
         if (op.target) text += fmt::format(" -> {:x}", op.target);
         if (op.flags_needed) text += " [flags]";
+        if (op.loops_back) text += fmt::format(" round {:x}", unit.ops[unit.loop_head].rip);
         text += '\n';
     }
     return text;
@@ -153,6 +156,7 @@ bool ends_unit(OpKind kind) {
 std::string verify(const Unit& unit) {
     if (unit.ops.empty()) return "no operations";
     u64 at = unit.linear;
+    std::size_t ways_back = 0;
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.rip != at) return fmt::format("operation {} is of {:x}, {:x} was due", n, op.rip, at);
@@ -162,8 +166,14 @@ std::string verify(const Unit& unit) {
             return fmt::format("operation {} has an access without size", n);
         if (n + 1 < unit.ops.size() && op.flags_needed_after != unit.ops[n + 1].flags_needed)
             return fmt::format("operations {} and {} differ about flags", n, n + 1);
+        if (op.loops_back) {
+            ++ways_back;
+            if (unit.loop_head > n || unit.ops[unit.loop_head].rip != op.target)
+                return fmt::format("operation {} leads back to elsewhere", n);
+        }
         if (op.kind != OpKind::fall_through) at = op.loops_on ? unit.linear : op.next_rip();
     }
+    if (ways_back != (unit.loop_head == Unit::no_loop ? 0 : 1)) return fmt::format("{} ways back", ways_back);
     return {};
 }
 

@@ -38,13 +38,19 @@ enum class MemoryAccess : u8 { none, read, write, modify };
 // Accesses off the same unchanged registers that share one check: the first finds the whole range of them in one page
 // and keeps its host address in JitContext::windows; the others only add their distance to it.
 inline constexpr unsigned windows = 8;
+// In a loop, a range that moves up by a constant each round, or stays, is `moving`: how far guest addresses are from
+// the host's, and up to where, is kept from round to round (MovingWindow); the first access of a round compares its
+// address with the latter.
+inline constexpr unsigned moving_windows = 8;
 struct Window {
     static constexpr u8 none = 0xFF;
     u8 slot = none;
     bool first = false;
-    bool write = false; // Checked for writing; only then may accesses of the range write.
-    u16 span = 0;       // Bytes of the range.
-    i32 distance = 0;   // Of this access from the range's first byte.
+    bool write = false;   // Checked for writing; only then may accesses of the range write.
+    bool aligned = false; // An access before it was aligned, so that this one is too, where it has to be.
+    bool moving = false;  // The slot is one of those.
+    u16 span = 0;         // Bytes of the range.
+    i32 distance = 0;     // Of this access from the range's first byte.
 
     bool used() const { return slot != none; }
 };
@@ -79,10 +85,11 @@ struct OpShape {
 };
 
 struct Op : OpShape {
-    u64 target = 0;         // As `rip`.
-    bool loops_on = false;  // Where it does not leave, the unit's first instruction comes next: a loop's next round.
-    u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
-    cpu::Instruction guest; // The interpreter's record.
+    u64 target = 0;          // As `rip`.
+    bool loops_back = false; // The unit's way back: on at Unit::loop_head when nothing waits.
+    bool loops_on = false;   // Where it does not leave, the unit's first instruction comes next: a loop's next round.
+    u64 rip = 0;             // Of the guest instruction, plus Surroundings::code_base.
+    cpu::Instruction guest;  // The interpreter's record.
     Literal literal;
 
     // --- Set by jit/opt
@@ -91,6 +98,8 @@ struct Op : OpShape {
     bool flags_needed_after = true;
 
     u64 next_rip() const { return rip + guest.length; }
+    // A shared check has already said all about its memory operand.
+    bool checked() const { return window.used() && !window.first && (!aligned || window.aligned); }
     bool observes_flags() const; // A fault, an exit or a handler in its place shows the flags.
 };
 
@@ -111,12 +120,27 @@ struct Surroundings {
     u64 rip(u64 address) const { return address - code_base; }
 };
 
+// Where a moving range begins as the loop's rounds do, in guest registers (16 and more: none).
+struct MovingRange {
+    u8 base = 16, index = 16, scale = 0;
+    i64 displacement = 0;
+    std::size_t first = 0; // Its first access.
+};
+
 struct Unit {
     u64 linear = 0;           // Of its first byte: RIP plus the code segment's base.
     PhysicalAddress physical; // Of the same.
     u32 bytes = 0;
     Surroundings around;
     std::vector<Op> ops;
+
+    // --- Set by jit/opt
+    // Where the unit's way back leads to: the operation that begins the rounds which are run again and again. They find
+    // things as the round before left them; those before the head find them as whoever enters the unit left them.
+    static constexpr std::size_t no_loop = ~std::size_t{0};
+    std::size_t loop_head = no_loop;
+    std::vector<MovingRange> moving; // By slot (Window::moving).
+    bool loop_windows = false;       // Windows that were opened before the head are used behind it.
 };
 
 // The general-purpose registers that it writes, a bit each; all of them when a handler does it.

@@ -31,15 +31,25 @@ struct Access {
     i64 offset = 0;
     u32 bytes = 0;
     bool write = false;
+    bool aligned = false; // To `bytes`, or it faults.
+    bool stack = false;   // A push or pop.
 };
 
+// An access of a range.
+struct Shared {
+    std::size_t op = 0;
+    i64 offset = 0;
+    bool aligned = false; // As one before it was.
+};
 struct Range {
     Place place;
     i64 first = 0, last = 0; // Of its bytes, the end excluded.
     bool write = false;      // Checked for writing: the first access writes, or one that follows it for sure.
+    bool stack = false;      // Some are pushes or pops.
     bool may_leave = false;  // The unit may have been left since the first access.
-    std::vector<std::size_t> ops;
-    std::vector<i64> offsets;
+    i64 aligned_at = 0;      // An access of
+    u32 aligned_bytes = 0;   // so many bytes has been found aligned to them.
+    std::vector<Shared> shared;
 };
 
 // Addresses of `width` bytes: 8, or 4 in code where registers are that wide. What is computed here modulo 2^64 holds
@@ -56,9 +66,7 @@ class Registers {
         const Value rsp = values_[cpu::rsp];
         const Value rbp = values_[cpu::rbp];
         std::optional<std::pair<unsigned, Value>> known = result_of(op);
-        const u32 written = ir::written_registers(op);
-        for (unsigned n = 0; n < 16; ++n)
-            if (written >> n & 1) values_[n] = {next_++, 0};
+        forget(ir::written_registers(op));
         switch (op.kind) {
         case OpKind::push_register:
         case OpKind::push_immediate:
@@ -72,6 +80,12 @@ class Registers {
             if (known) values_[known->first] = known->second;
             break;
         }
+    }
+
+    // What is written in a loop is not known where its rounds begin.
+    void forget(u32 written) {
+        for (unsigned n = 0; n < 16; ++n)
+            if (written >> n & 1) values_[n] = {next_++, 0};
     }
 
   private:
@@ -119,7 +133,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     const auto stack = [&](unsigned guest, i64 offset, bool write) -> std::optional<Access> {
         if (limited(around.stack_segment)) return std::nullopt;
         const Value& v = registers[guest];
-        return Access{{v.origin, no_origin, 0, around.stack_segment}, v.offset + offset, size, write};
+        return Access{{v.origin, no_origin, 0, around.stack_segment}, v.offset + offset, size, write, false, true};
     };
     switch (op.kind) {
     case OpKind::push_register:
@@ -142,6 +156,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     Access access;
     access.bytes = op.access_bytes;
     access.write = op.access != ir::MemoryAccess::read;
+    access.aligned = op.aligned;
     access.offset = i.displacement;
     access.place.segment = op.segment;
     if (i.base < 16) {
@@ -159,9 +174,15 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     return access;
 }
 
-// Adds the access to a range of its place that stays short enough, or begins one. One that has to be aligned begins
-// none: its #GP comes before its page is looked at.
-void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Access& access, bool aligned) {
+void put(Range& range, std::size_t n, const Access& access) {
+    const bool known = range.aligned_bytes >= access.bytes && (access.offset - range.aligned_at) % access.bytes == 0;
+    range.shared.push_back({n, access.offset, access.aligned && known});
+    range.stack |= access.stack;
+    if (access.aligned && !known) range.aligned_at = access.offset, range.aligned_bytes = access.bytes;
+}
+
+// Adds the access to a range of its place that stays short enough, or begins one.
+void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Access& access) {
     const i64 end = access.offset + access.bytes;
     for (std::size_t r = ranges.size(); r-- > closed;) {
         Range& range = ranges[r];
@@ -173,45 +194,152 @@ void add(std::vector<Range>& ranges, std::size_t closed, std::size_t n, const Ac
         range.first = std::min(range.first, access.offset);
         range.last = std::max(range.last, end);
         range.write |= access.write;
-        range.ops.push_back(n);
-        range.offsets.push_back(access.offset);
-        return;
+        return put(range, n, access);
     }
-    if (aligned) return;
-    ranges.push_back({access.place, access.offset, end, access.write, false, {n}, {access.offset}});
+    Range& range = ranges.emplace_back();
+    range.place = access.place;
+    range.first = access.offset;
+    range.last = end;
+    range.write = access.write;
+    put(range, n, access);
+}
+
+// Handlers may change any mapping, and these the base of a segment.
+bool closes_ranges(OpKind kind) {
+    return kind == OpKind::interpret || kind == OpKind::swap_gs || kind == OpKind::write_base
+           || kind == OpKind::load_segment || kind == OpKind::pop_segment || kind == OpKind::load_far_pointer;
+}
+
+constexpr i64 longest_step = 256; // Bytes that a moving range goes up in a round: pages should last for some.
+
+// The operations that are run again and again, from the head to the way back, and what a round does to registers.
+class Loop {
+  public:
+    explicit Loop(const ir::Unit& unit) : head(unit.loop_head) {
+        if (head == ir::Unit::no_loop) return;
+        for (back = head; !unit.ops[back].loops_back; ++back) {
+            written |= ir::written_registers(unit.ops[back]);
+            closed |= closes_ranges(unit.ops[back].kind);
+        }
+    }
+    bool exists() const { return head != ir::Unit::no_loop; }
+    void begin(const Registers& registers) {
+        for (unsigned n = 0; n < 16; ++n)
+            begin_[n] = registers[n];
+    }
+    void end(const Registers& registers) {
+        for (unsigned n = 0; n < 16; ++n)
+            if (registers[n].origin == begin_[n].origin) steps_[n] = registers[n].offset - begin_[n].offset;
+    }
+    // How far such addresses go up in a round; nothing when they do otherwise.
+    std::optional<i64> step(const Place& place) const {
+        const auto base = step_of(place.base), index = step_of(place.index);
+        if (!base || !index) return std::nullopt;
+        const i64 step = *base + *index * (i64{1} << place.scale);
+        if (step < 0 || step > longest_step) return std::nullopt;
+        return step;
+    }
+
+    // The range's start in the registers as they are at the head.
+    ir::MovingRange at_head(const Range& range) const {
+        ir::MovingRange r;
+        r.displacement = range.first;
+        r.first = range.shared.front().op;
+        r.scale = range.place.scale;
+        for (unsigned n = 16; n-- > 0;) {
+            if (begin_[n].origin == range.place.base) r.base = static_cast<u8>(n);
+            if (begin_[n].origin == range.place.index) r.index = static_cast<u8>(n);
+        }
+        if (r.base < 16) r.displacement -= begin_[r.base].offset;
+        if (r.index < 16) r.displacement -= begin_[r.index].offset * (i64{1} << r.scale);
+        return r;
+    }
+
+    const std::size_t head;
+    std::size_t back = 0;
+    u32 written = 0; // Registers.
+    bool closed = false;
+
+  private:
+    std::optional<i64> step_of(u32 origin) const {
+        if (origin == no_origin) return 0;
+        for (unsigned n = 0; n < 16; ++n)
+            if (begin_[n].origin == origin) return steps_[n];
+        return std::nullopt;
+    }
+    std::array<Value, 16> begin_;
+    std::array<std::optional<i64>, 16> steps_;
+};
+
+bool can_move(const ir::Unit& unit, const Range& range, const Loop& loop) {
+    if (!loop.exists() || loop.closed || range.stack || range.place.segment != cpu::Segment::flat) return false;
+    if (range.shared.front().op < loop.head || range.shared.back().op > loop.back) return false;
+    const auto plain = [&](const Shared& shared) {
+        const Op& op = unit.ops[shared.op];
+        return op.guest.mode64() && op.guest.address_bytes() == 8;
+    };
+    return std::all_of(range.shared.begin(), range.shared.end(), plain) && loop.step(range.place);
 }
 
 } // namespace
 
-// Ranges end where a handler runs, which may change any mapping. Each gets a slot from its first access to its last.
+// Each range gets a slot from its first access to its last; one that is used in the rounds of a loop it was not opened
+// in, to the loop's end.
 void share_checks(ir::Unit& unit) {
     if (unit.around.stack_address_bytes == 2) return;
     Registers registers(unit.around.stack_address_bytes);
     std::vector<Range> ranges;
     std::size_t closed = 0; // Ranges before this one take no more.
+    Loop loop(unit);
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
-        if (op.kind == OpKind::interpret) closed = ranges.size();
+        if (n == loop.head) {
+            registers.forget(loop.written);
+            loop.begin(registers);
+            if (n != 0)
+                for (Range& range : ranges)
+                    range.may_leave = true; // Of the rounds before.
+        }
+        if (closes_ranges(op.kind)) closed = ranges.size();
         if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop)
             for (Range& range : ranges)
                 range.may_leave = true;
-        if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access, op.aligned);
+        if (const auto access = access_of(op, registers, unit.around)) add(ranges, closed, n, *access);
         registers.follow(op);
+        if (loop.exists() && n == loop.back) {
+            loop.end(registers);
+            closed = ranges.size();
+        }
     }
+    const bool no_x87 =
+        std::all_of(unit.ops.begin(), unit.ops.end(), [](const Op& op) { return op.x87 == ir::X87Use::none; });
     std::array<std::size_t, ir::windows> busy_until{};
     std::array<bool, ir::windows> taken{};
+    unsigned moving = 0;
     for (const Range& range : ranges) { // In the order of their first accesses.
-        if (range.ops.size() < 2) continue;
-        unsigned slot = 0;
-        while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.ops.front())
-            ++slot;
-        if (slot == ir::windows) continue;
-        taken[slot] = true;
-        busy_until[slot] = range.ops.back();
-        for (std::size_t k = 0; k < range.ops.size(); ++k)
-            unit.ops[range.ops[k]].window = {static_cast<u8>(slot), k == 0, range.write,
-                                             static_cast<u16>(range.last - range.first),
-                                             static_cast<i32>(range.offsets[k] - range.first)};
+        const bool moves = moving < ir::moving_windows && no_x87 && can_move(unit, range, loop);
+        if (!moves && range.shared.size() < 2) continue;
+        unsigned slot = moves ? moving++ : 0;
+        if (!moves) {
+            while (slot < ir::windows && taken[slot] && busy_until[slot] >= range.shared.front().op)
+                ++slot;
+            if (slot == ir::windows) continue;
+            taken[slot] = true;
+            const bool from_before =
+                loop.exists() && range.shared.front().op < loop.head && range.shared.back().op >= loop.head;
+            busy_until[slot] = std::max(range.shared.back().op, from_before ? loop.back : 0);
+            unit.loop_windows |= from_before;
+        }
+        unit.loop_windows |= moves;
+        if (moves) unit.moving.push_back(loop.at_head(range));
+        for (const Shared& shared : range.shared)
+            unit.ops[shared.op].window = {static_cast<u8>(slot),
+                                          &shared == &range.shared.front(),
+                                          range.write,
+                                          shared.aligned,
+                                          moves,
+                                          static_cast<u16>(range.last - range.first),
+                                          static_cast<i32>(shared.offset - range.first)};
     }
 }
 

@@ -15,6 +15,7 @@ void find_dead_flags(ir::Unit& unit) {
 
 std::string run_passes(ir::Unit& unit, const Switches& switches, std::size_t longest) {
     if (switches.loop_unrolling) unroll_loop(unit, longest);
+    if (switches.loop_heads) find_loop(unit);
     if (switches.check_elimination) share_checks(unit);
     if (switches.flag_liveness) find_dead_flags(unit);
     return switches.verify ? ir::verify(unit) : std::string();

@@ -9,7 +9,7 @@ namespace {
 using ir::Op;
 using ir::OpKind;
 
-constexpr std::size_t most_rounds = 4, longest_loop = 48; // Rounds; operations in all of them.
+constexpr std::size_t most_rounds = 8, longest_loop = 64; // Rounds; operations in all of them.
 
 bool leads_back(const Op& op, const ir::Unit& unit) {
     return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host;

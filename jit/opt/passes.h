@@ -10,6 +10,7 @@ struct Switches {
     bool check_elimination = true;
     bool flag_liveness = true;
     bool loop_unrolling = true;
+    bool loop_heads = true;
     bool patch_fields = true;         // Immediates that the guest patches become patch fields.
     bool x87 = true;                  // x87 and MMX instructions on the host's unit.
     bool x87_transcendentals = false; // FSIN and its like too, whose last bit is then the host's.
@@ -18,6 +19,8 @@ struct Switches {
 
 // Several rounds of a loop in one unit, of at most `longest` operations.
 void unroll_loop(ir::Unit& unit, std::size_t longest);
+// Where the unit's own loop goes on from round to round (ir::Unit::loop_head).
+void find_loop(ir::Unit& unit);
 // Accesses off the same unchanged registers share one check (ir::Window).
 void share_checks(ir::Unit& unit);
 // Where the flags are dead: overwritten before anything can see them.

@@ -59,13 +59,19 @@ bool as_bit_string(Op& op, const cpu::Form& form, const UnitMode& mode, bool add
 }
 
 bool as_repeated_string(Op& op, const cpu::Form& form, RowKind row, const UnitMode& mode, bool addressable) {
-    if (row == RowKind::string_load) return false;
-    const bool store = row == RowKind::string_store;
+    switch (row) {
+    case RowKind::string_move: op.kind = OpKind::copy; break;
+    case RowKind::string_store: op.kind = OpKind::fill; break;
+    case RowKind::string_scan: op.kind = OpKind::scan; break;
+    case RowKind::string_compare: op.kind = OpKind::compare_strings; break;
+    default: return false;
+    }
     if (!mode.code64() || op.guest.address_bytes() != 8 || !(op.guest.rep() || op.guest.repne())) return false;
-    if (!store && (!addressable || op.segment != cpu::Segment::flat)) return false;
-    op.access = ir::MemoryAccess::write;
+    const bool at_rsi = row == RowKind::string_move || row == RowKind::string_compare;
+    if (at_rsi && (!addressable || op.segment != cpu::Segment::flat)) return false;
+    const bool writes = row == RowKind::string_move || row == RowKind::string_store;
+    op.access = writes ? ir::MemoryAccess::write : ir::MemoryAccess::read;
     op.access_bytes = form.opcode & 1 ? form.operand_size : 1;
-    op.kind = store ? OpKind::fill : OpKind::copy;
     return true;
 }
 

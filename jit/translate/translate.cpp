@@ -1,5 +1,6 @@
 #include "jit/translate/translate.h"
 
+#include "jit/translate/gather.h"
 #include "jit/translate/row_class.h"
 #include "jit/translate/segments.h"
 #include "jit/translate/system_ops.h"
@@ -326,7 +327,11 @@ bool classify(Op& op, const Source& source) {
     case RowKind::string_move:
         return as_string(op, source.form, source.row.kind, source.mode)
                || as_repeated_string(op, source.form, source.row.kind, source.mode, addressable(op, source));
+    case RowKind::string_scan:
+    case RowKind::string_compare:
+        return as_repeated_string(op, source.form, source.row.kind, source.mode, addressable(op, source));
     case RowKind::direction: op.condition = source.form.opcode & 1; return as(op, OpKind::set_direction);
+    case RowKind::gather: return as_gather(op, source.mode, addressable(op, source));
     case RowKind::flags_to_ah: return as(op, OpKind::flags_to_ah);
     case RowKind::flags_from_ah: return as(op, OpKind::flags_from_ah);
     case RowKind::jump: return as_branch(op, source, OpKind::jump) || as_indirect(op, source, OpKind::jump_indirect);
@@ -364,7 +369,7 @@ void settle_shadows(ir::Unit& unit) {
         if (next == OpKind::jump || next == OpKind::branch || next == OpKind::branch_if_count_zero
             || next == OpKind::loop || next == OpKind::call || next == OpKind::fall_through
             || next == OpKind::enable_interrupts || next == OpKind::change_access || next == OpKind::copy
-            || next == OpKind::fill
+            || next == OpKind::fill || next == OpKind::scan || next == OpKind::compare_strings
             || (next == OpKind::interpret && (unit.ops[n + 1].guest.rep() || unit.ops[n + 1].guest.repne())))
             ir::interpret_instead(unit.ops[n]);
     }

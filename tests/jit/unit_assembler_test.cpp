@@ -192,6 +192,29 @@ TEST(UnitAssembler, HasWhatStandsAlone) {
     SAME(a.fnstsw(x86::ax); a.fldcw(x86::word_ptr(x86::r15)));
 }
 
+TEST(UnitAssembler, HasTheVectorInstructionsOfGathers) {
+    for (u32 n = 0; n < 16; ++n)
+        for (const i32 displacement : {0, 16, 0x200}) {
+            SAME(a.vmovups(x86::ymm(n), x86::ymmword_ptr(x86::rsp, displacement)));
+            SAME(a.vmovups(x86::ymmword_ptr(x86::rsp, displacement), x86::ymm(n)));
+            SAME(a.vmovups(x86::xmm(n), x86::xmmword_ptr(x86::rsp, displacement)));
+            SAME(a.vmovq(x86::xmm(n), x86::qword_ptr(x86::rsp, displacement)));
+            SAME(a.vpxor(x86::xmm(n), x86::xmm(n), x86::xmm(n)));
+        }
+    SAME(a.repne(); a.scasb(); a.repe(); a.scasw(); a.repe(); a.scasd(); a.repne(); a.scasq());
+    SAME(a.repne(); a.cmpsb(); a.repe(); a.cmpsw(); a.repe(); a.cmpsd(); a.repne(); a.cmpsq());
+}
+
+TEST(UnitAssembler, TakesOperationsByNumber) {
+    namespace Inst = x86::Inst;
+    for (const Inst::Id id : {Inst::kIdMov, Inst::kIdTest, Inst::kIdAdd, Inst::kIdOr, Inst::kIdAdc, Inst::kIdSbb,
+                              Inst::kIdAnd, Inst::kIdSub, Inst::kIdXor, Inst::kIdCmp}) {
+        SAME(a.emit(id, x86::r9, x86::rax));
+        SAME(a.emit(id, x86::eax, x86::dword_ptr(x86::rsp, 8)));
+        SAME(a.emit(id, x86::qword_ptr(x86::rsp, 8), x86::r12));
+    }
+}
+
 TEST(UnitAssembler, JumpsToLabelsAndAddresses) {
     SAME(const auto there = a.newLabel(); a.long_().jmp(there); a.long_().ja(there); a.short_().jecxz(x86::rcx, there);
          a.short_().jecxz(x86::ecx, there); a.jne(there); a.bind(there); a.jmp(there); a.jz(there);

@@ -24,13 +24,12 @@ class JitEngine : public ::testing::Test {
     jit::Engine* jit_ = nullptr;
 };
 
-TEST_F(JitEngine, ALoopIsLinkedAndStaysInside) {
+TEST_F(JitEngine, ALoopStaysInside) {
     b.gpr(rcx) = 1'000'000;
     b.gpr(rax) = 0;
     b.program({0x48, 0x01, 0xC8, 0x48, 0xFF, 0xC9, 0x75, 0xF8, 0xF4}); // ADD RAX, RCX; DEC RCX; JNZ; HLT
     EXPECT_EQ(b.run(), ExitReason::halted);
     EXPECT_EQ(b.gpr(rax), 500'000'500'000u);
-    EXPECT_GE(cache().links, 1u);
     EXPECT_LT(jit_->counters().entries, 10u);
     EXPECT_EQ(jit_->counters().interpreted, 1u); // HLT.
 }
