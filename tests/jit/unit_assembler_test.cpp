@@ -210,7 +210,7 @@ TEST(UnitAssembler, TakesOperationsByNumber) {
     for (const Inst::Id id : {Inst::kIdMov, Inst::kIdTest, Inst::kIdAdd, Inst::kIdOr, Inst::kIdAdc, Inst::kIdSbb,
                               Inst::kIdAnd, Inst::kIdSub, Inst::kIdXor, Inst::kIdCmp}) {
         SAME(a.emit(id, x86::r9, x86::rax));
-        SAME(a.emit(id, x86::eax, x86::dword_ptr(x86::rsp, 8)));
+        if (id != Inst::kIdTest) SAME(a.emit(id, x86::eax, x86::dword_ptr(x86::rsp, 8)));
         SAME(a.emit(id, x86::qword_ptr(x86::rsp, 8), x86::r12));
     }
 }

@@ -1,6 +1,5 @@
-#include "mmu/large_memory.h"
-
 #include "base/types.h"
+#include "mmu/large_memory.h"
 
 #include <gtest/gtest.h>
 #include <vector>
