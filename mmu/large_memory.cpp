@@ -9,7 +9,7 @@ namespace calque::mmu {
 namespace {
 constexpr std::size_t large_page = std::size_t{2} << 20, small_page = 4096;
 // Less than that is not worth a page.
-constexpr std::size_t fewest_bytes = large_page / 8;
+constexpr std::size_t fewest_bytes = large_page / 2;
 } // namespace
 
 void* allocate_large(std::size_t bytes) {
