@@ -18,7 +18,6 @@ struct alignas(32) Block {
     PhysicalAddress address;     // Of its first byte.
     u64 key = 0;                 // DecodeMode::key() and more: what shaped it.
     const u8* host = nullptr;    // Its first byte in host memory.
-    Block* next = nullptr;       // In its hash bucket.
     PhysicalAddress second_page; // Of an instruction that crosses a page: where it goes on.
     u32 incoming = 0;            // The first chain record that leads here, as an arena index; 0 is none.
     u16 bytes = 0;

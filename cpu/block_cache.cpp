@@ -1,6 +1,7 @@
 #include "cpu/block_cache.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <new>
 
@@ -8,8 +9,15 @@ namespace calque::cpu {
 
 static_assert(sizeof(Block) % sizeof(Instruction) == 0 && sizeof(Instruction) == 32);
 
+namespace {
+// For blocks of eight records, headers included; there may be as many as half as large.
+constexpr u32 most_places = 1u << 18, fewest_places = 1u << 10;
+u32 places_for(u32 records) { return std::clamp(std::bit_ceil(records / 4), fewest_places, most_places); }
+} // namespace
+
 BlockCache::BlockCache(u32 records)
-    : memory_(new std::byte[(records + 1) * sizeof(Instruction)]), capacity_(records), buckets_(1u << bucket_bits) {
+    : memory_(mmu::large_bytes((records + std::size_t{1}) * sizeof(Instruction))), capacity_(records),
+      places_(places_for(records)), shift_(64u - static_cast<unsigned>(std::countr_zero(places_.size()))) {
     const auto start = reinterpret_cast<std::uintptr_t>(memory_.get());
     arena_ = memory_.get() + (-start & (sizeof(Instruction) - 1));
     used_ = 1; // Index 0 is none.
@@ -19,18 +27,33 @@ Block* BlockCache::allocate() { return new (at(used_)) Block; }
 
 void BlockCache::commit(Block& block, unsigned records) {
     used_ += header_records + records;
-    Block*& head = buckets_[bucket(block.address, block.key)];
-    block.next = head;
-    head = &block;
+    enter(block);
     pages_[block.address.page_number()].push_back(&block);
     if (block.crosses) pages_[block.second_page.page_number()].push_back(&block);
     block.born = static_cast<u32>(counters_.blocks++);
     counters_.records += block.count;
 }
 
+// In the place of one for the same code, if there is one (which was too long for the code segment's limit).
+void BlockCache::enter(const Block& block) {
+    const u64 hash = hash_of(block.address, block.key);
+    const auto taken = [&](const Place& place) {
+        if (place.index == 0 || place.index == forgotten) return false;
+        if (place.tag != static_cast<u32>(hash)) return true;
+        const Block& other = *reinterpret_cast<const Block*>(at(place.index));
+        return other.address != block.address || other.key != block.key;
+    };
+    std::size_t n = hash >> shift_;
+    while (taken(places_[n]))
+        n = next(n);
+    if (places_[n].index == 0) ++places_used_;
+    places_[n] = {static_cast<u32>(hash), index_of(reinterpret_cast<const Instruction*>(&block))};
+}
+
 void BlockCache::flush() {
     used_ = 1;
-    std::fill(buckets_.begin(), buckets_.end(), nullptr);
+    std::fill(places_.begin(), places_.end(), Place{});
+    places_used_ = 0;
     pages_.clear();
     ++counters_.flushes;
 }
@@ -57,10 +80,11 @@ void BlockCache::kill(Block& block) {
         chain.displacement = 0;
     }
     block.incoming = 0;
-    Block** link = &buckets_[bucket(block.address, block.key)];
-    while (*link && *link != &block)
-        link = &(*link)->next;
-    if (*link) *link = block.next;
+    const u32 own = index_of(reinterpret_cast<const Instruction*>(&block));
+    std::size_t place = hash_of(block.address, block.key) >> shift_;
+    while (places_[place].index != own && places_[place].index != 0)
+        place = next(place);
+    if (places_[place].index == own) places_[place].index = forgotten;
     ++counters_.killed;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/block.h"
+#include "mmu/large_memory.h"
 
 #include <array>
 #include <memory>
@@ -25,12 +26,16 @@ class BlockCache {
     explicit BlockCache(u32 records);
 
     Block* find(PhysicalAddress address, u64 key) {
-        for (Block* b = buckets_[bucket(address, key)]; b; b = b->next)
-            if (b->address == address && b->key == key) return b;
+        const u64 hash = hash_of(address, key);
+        for (std::size_t n = hash >> shift_; places_[n].index != 0; n = next(n)) {
+            if (places_[n].tag != static_cast<u32>(hash) || places_[n].index == forgotten) continue;
+            Block* const block = reinterpret_cast<Block*>(at(places_[n].index));
+            if (block->address == address && block->key == key) return block;
+        }
         return nullptr;
     }
     // True when there may not be room for another block: flush() before inserting, with nothing running.
-    bool full() const { return used_ + block_room > capacity_; }
+    bool full() const { return used_ + block_room > capacity_ || places_used_ > places_.size() / 4 * 3; }
     // A block to fill: room for its records and chain records; commit() makes it known.
     Block* allocate();
     // `records`: how many were filled, chain records included.
@@ -45,12 +50,12 @@ class BlockCache {
     // Code that is rewritten again and again gets hot all the same: what was left of a killed block's heat, when that
     // was just now, or `otherwise`.
     i32 heat_left(PhysicalAddress address, u64 key, i32 otherwise) const {
-        const Heat& heat = heats_[bucket(address, key) % heats_.size()];
+        const Heat& heat = heats_[heat_slot(address, key) % heats_.size()];
         const bool known = heat.address == address && heat.key == key && counters_.blocks - heat.blocks <= heat_lasts;
         return known ? heat.left : otherwise;
     }
     void remember_heat(PhysicalAddress address, u64 key, i32 left) {
-        heats_[bucket(address, key) % heats_.size()] = {address, key, counters_.blocks, left};
+        heats_[heat_slot(address, key) % heats_.size()] = {address, key, counters_.blocks, left};
     }
 
     const BlockCacheCounters& counters() const { return counters_; }
@@ -60,23 +65,36 @@ class BlockCache {
     static constexpr u32 block_room = header_records + 2 * longest_block + 2;
 
   private:
-    static constexpr unsigned bucket_bits = 16;
     static constexpr u64 heat_lasts = 64; // Blocks.
+    static constexpr u32 forgotten = ~u32{0};
 
-    static unsigned bucket(PhysicalAddress address, u64 key) {
-        return static_cast<unsigned>(((address.value ^ (key << 12)) * 0x9E3779B97F4A7C15) >> (64 - bucket_bits));
+    // Where a block is in the arena; one that is found with the same `tag` is most often the one. A cache line has
+    // eight of these: blocks that are far apart in memory are told apart without a look at them.
+    struct Place {
+        u32 tag = 0;
+        u32 index = 0; // 0: no block, and none further on; `forgotten`: none any more.
+    };
+
+    static u64 hash_of(PhysicalAddress address, u64 key) {
+        const u64 mixed = (address.value ^ (key << 12)) * 0x9E3779B97F4A7C15;
+        return mixed ^ (mixed >> 32); // The low half is the tag.
     }
+    std::size_t next(std::size_t place) const { return (place + 1) & (places_.size() - 1); }
+    static std::size_t heat_slot(PhysicalAddress address, u64 key) { return hash_of(address, key) >> 48; }
     Instruction* at(u32 index) { return reinterpret_cast<Instruction*>(arena_) + index; }
     u32 index_of(const Instruction* i) const {
         return static_cast<u32>(i - reinterpret_cast<const Instruction*>(arena_));
     }
+    void enter(const Block& block);
     void kill(Block& block);
 
-    std::unique_ptr<std::byte[]> memory_;
+    mmu::LargeBytes memory_;
     std::byte* arena_;
     u32 capacity_;
     u32 used_;
-    std::vector<Block*> buckets_;
+    std::vector<Place, mmu::LargeAllocator<Place>> places_; // Open addressing; a power of two.
+    unsigned shift_;                                        // Of a hash, to its first place.
+    std::size_t places_used_ = 0;
     struct Heat {
         PhysicalAddress address{~u64{0}};
         u64 key = 0;

@@ -61,6 +61,8 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void keep_cold(i32 entries = 0);
     // One instruction, with all that can go with one: breakpoints, single-step, shadows.
     void step(Cpu& cpu);
+    // Of the processor whose session it is, with what it remembers of the instructions here.
+    const Decoder& decoder() const { return translator_->decoder(); }
     // What is pending after an instruction that faulted or trapped.
     void deliver(Cpu& cpu);
 

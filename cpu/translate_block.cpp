@@ -10,7 +10,6 @@ namespace calque::cpu {
 namespace {
 
 constexpr unsigned most_attempts = 4;
-constexpr std::size_t remembered_instructions = 4096;
 
 // The bytes may change while they are copied: decoding is done from the copy.
 unsigned copy_code(const u8* host, u64 available, std::array<u8, longest_instruction>& out) {

@@ -9,6 +9,8 @@
 
 namespace calque::cpu {
 
+inline constexpr std::size_t remembered_instructions = 8192; // By a vCPU's decoder.
+
 class BlockTranslator {
   public:
     BlockTranslator(mmu::PhysicalMap& memory, BlockCache& cache, const CpuModel& model);
@@ -25,6 +27,7 @@ class BlockTranslator {
     // Whether the second page of a block that crosses is where it was. Nothing when fetching raised an exception.
     std::optional<bool> still_there(Cpu& cpu, const Block& block, LinearAddress linear);
 
+    const Decoder& decoder() const { return decoder_; }
     u64 uncached() const { return uncached_; }
     // The last translation was of an instruction that a patch field touches (mmu/patch_fields.h).
     bool patched() const { return patched_; }

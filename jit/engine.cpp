@@ -24,8 +24,7 @@ namespace {
 // With alignment checks in force no access is a plain one.
 bool translatable(const Cpu& cpu) { return !cpu.mmu.context().alignment_check; }
 
-constexpr u32 cold_records = 1u << 20;                // For the interpreter: what is hot is seldom its.
-constexpr std::size_t remembered_instructions = 4096; // By the decoder.
+constexpr u32 cold_records = 1u << 20; // For the interpreter: what is hot is seldom its.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
 u64 refill_thunk(JitContext* context, u64 address) { return context->engine->refill(address); }
@@ -71,7 +70,8 @@ Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
     : memory_(memory), log_(log), options_(options), interpreter_(memory, log, cold_records),
       cache_(options.code_bytes, {refill_thunk, interpret_thunk, timestamp_thunk, find_target_thunk, resolve_thunk},
              options.perf_map ? CodeArena::Mapping::anonymous : CodeArena::Mapping::file),
-      context_(context_memory_.context()), interpreted_rows_(cpu::instruction_table().size()) {
+      emit_memory_(std::make_unique<EmitMemory>()), context_(context_memory_.context()),
+      interpreted_rows_(cpu::instruction_table().size()) {
     context_.engine = this;
     if (options_.perf_map) {
         perf_map_ = std::make_unique<PerfMap>();
@@ -142,7 +142,8 @@ void Engine::attach(Cpu& cpu) {
     if (cpu_ != &cpu) {
         cpu_ = &cpu;
         forget_all();
-        decoder_ = std::make_unique<cpu::Decoder>(cpu.model, remembered_instructions);
+        decoder_ = &interpreter_.decoder();
+        op_memory_ = OpMemory(cpu::remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
         context_.timestamp_scale = cpu.platform.timestamp_scale();
@@ -356,7 +357,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         // to mark is known only from a first look.
         mmu::copy_from_guest(copy.data(), page.host, copy.size());
         const u64 fields = memory_.patch_fields_made();
-        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched);
+        ir::Unit unit = translate(*decoder_, copy, at, page.address, mode, options_.longest_unit, patched, &op_memory_);
         if (patched.memory) patched.only_fields |= !make_patch_fields(unit);
         if (unit.ops.empty()) { // The instruction goes on in the next page: it is a unit alone.
             const LinearAddress next = rip.page() + page_size;
@@ -408,7 +409,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   mode,
                                   second.id,
                                   options_.counting};
-        EmittedUnit emitted = UnitEmitter(request).run();
+        const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
         if (!emitted.complete) {
             log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
             return std::nullopt;
@@ -423,7 +424,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
         if (perf_map_)
             perf_map_->add_unit({cache_.next(), emitted.code.size()}, {cache_.next_cold(), emitted.cold.size()},
                                 rip.value, mode.rights() != mmu::RightsMode::user);
-        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), std::move(emitted), second);
+        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), emitted, second);
+        op_memory_.give_back(std::move(unit.ops));
         if (!memory_.code_marked(page.address, here)
             || (second.bytes != 0 && !memory_.code_marked(second.address, second.bytes))) {
             cache_.kill(number);

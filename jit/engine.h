@@ -56,6 +56,8 @@ struct EngineCounters {
     u64 apart = 0;          // Exits to code that does not move along, which are looked for each time.
 };
 
+struct EmitMemory;
+
 class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::MapObserver {
   public:
     Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options = {});
@@ -169,9 +171,11 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::unique_ptr<UnitDump> dump_;
     cpu::Interpreter interpreter_;
     CodeCache cache_;
+    std::unique_ptr<EmitMemory> emit_memory_;
     ContextMemory context_memory_;
     JitContext& context_;
-    std::unique_ptr<cpu::Decoder> decoder_;
+    const cpu::Decoder* decoder_ = nullptr; // The interpreter's.
+    OpMemory op_memory_;                    // Of that decoder.
     cpu::Cpu* cpu_ = nullptr;
     std::array<cpu::Instruction, 2> handled_; // The instruction of a site, and the record that ends a block.
     u64 mode_key_ = 0;                        // Of the unit that runs.

@@ -144,25 +144,111 @@ InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode) {
     return Scanner(bytes, mode).head();
 }
 
+namespace {
+
+// Immediates in 64-bit code without 66, in bytes, by opcode of one byte and after 0F (SDM volume 2, tables ).
+unsigned immediate_one_byte(u8 opcode, u8 modrm, bool wide) {
+    if (opcode < 0x40) return (opcode & 7) == 4 ? 1 : (opcode & 7) == 5 ? 4 : 0;
+    switch (opcode) {
+    case 0x68:
+    case 0x69:
+    case 0x81:
+    case 0xA9:
+    case 0xC7: return 4;
+    case 0x6A:
+    case 0x6B:
+    case 0x80:
+    case 0x83:
+    case 0xA8:
+    case 0xC0:
+    case 0xC1:
+    case 0xC6: return 1;
+    case 0xF6: return modrm & 0x30 ? 0 : 1;
+    case 0xF7: return modrm & 0x30 ? 0 : 4;
+    default: break;
+    }
+    if ((opcode & 0xF0) == 0x70) return 1;
+    if ((opcode & 0xF8) == 0xB0) return 1;
+    if ((opcode & 0xF8) == 0xB8) return wide ? 8 : 4;
+    return 0;
+}
+unsigned immediate_0f(u8 opcode) {
+    if ((opcode & 0xF0) == 0x80) return 4;
+    if ((opcode & 0xFC) == 0x70) return 1;
+    return opcode == 0xA4 || opcode == 0xAC || opcode == 0xBA || opcode == 0xC2 || (opcode >= 0xC4 && opcode <= 0xC6);
+}
+bool ends_code(u8 opcode, u8 modrm) {
+    switch (opcode) {
+    case 0xC2:
+    case 0xC3:
+    case 0xCC:
+    case 0xE8:
+    case 0xE9:
+    case 0xEB: return true;
+    case 0xFF: return (modrm >> 3 & 7) >= 2 && (modrm >> 3 & 7) <= 5;
+    default: return false;
+    }
+}
+unsigned displacement_of(u8 modrm, u8 sib) {
+    switch (modrm >> 6) {
+    case 0: return (modrm & 7) == 5 || ((modrm & 7) == 4 && (sib & 7) == 5) ? 4 : 0;
+    case 1: return 1;
+    case 2: return 4;
+    default: return 0;
+    }
+}
+
+} // namespace
+
+unsigned likely_length(const InstructionHead& head) {
+    unsigned n = 0;
+    const auto byte = [&] { return static_cast<u8>(head.bytes >> 8 * n); };
+    bool word = false, wide = false;
+    for (; byte() == 0x66 || byte() == 0xF2 || byte() == 0xF3 || byte() == 0x64 || byte() == 0x65; ++n)
+        word |= byte() == 0x66;
+    if (byte() == 0xC4 || byte() == 0xC5) return 0;
+    if ((byte() & 0xF0) == 0x40) {
+        wide = byte() & 8;
+        ++n;
+    }
+    const bool two_bytes = byte() == 0x0F;
+    n += two_bytes;
+    const u8 opcode = byte();
+    if (two_bytes && (opcode == 0x38 || opcode == 0x3A)) return 0;
+    ++n;
+    const bool modrm = has(two_bytes ? modrm_0f : modrm_one_byte, opcode);
+    const u8 value = modrm ? byte() : 0xC0;
+    ++n;
+    if (!two_bytes && ends_code(opcode, value)) return 0;
+    unsigned immediate = two_bytes ? immediate_0f(opcode) : immediate_one_byte(opcode, value, wide);
+    if (word && immediate == 4 && !two_bytes) immediate = 2;
+    return head.length + displacement_of(value, byte()) + immediate;
+}
+
 bool DecodeMemory::recall(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
-                          Instruction& out, Form* form) const {
-    const Entry& entry = entries_[slot(head.bytes, mode.key())];
+                          Instruction& out, Form* form, Recollection* what) const {
+    const std::size_t at = slot(head.bytes, mode.key());
+    const Entry& entry = entries_[at];
     if (entry.head != head.bytes || entry.head_length != head.length || entry.mode != mode.key()
         || entry.record.length > bytes.size())
         return false;
     out = entry.record;
     put_tail(entry.tail, bytes.data() + head.length, out);
     if (form) *form = entry.form;
+    if (what) *what = {static_cast<u32>(at), entry.stamp};
     return true;
 }
 
-void DecodeMemory::remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
-                            const Tail& tail, const Instruction& record, const Form& form) {
-    if (record.length != head.length + tail.displacement + tail.immediate || tail.displacement > 4) return;
+Recollection DecodeMemory::remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
+                                    const Tail& tail, const Instruction& record, const Form& form) {
+    if (record.length != head.length + tail.displacement + tail.immediate || tail.displacement > 4) return {};
     Instruction again = record;
     put_tail(tail, bytes.data() + head.length, again);
-    if (again.displacement != record.displacement || again.immediate != record.immediate) return;
-    entries_[slot(head.bytes, mode.key())] = {head.bytes, head.length, static_cast<u8>(mode.key()), tail, form, record};
+    if (again.displacement != record.displacement || again.immediate != record.immediate) return {};
+    if (++stamps_ == 0) ++stamps_;
+    const std::size_t at = slot(head.bytes, mode.key());
+    entries_[at] = {head.bytes, stamps_, head.length, static_cast<u8>(mode.key()), tail, form, record};
+    return {static_cast<u32>(at), stamps_};
 }
 
 } // namespace calque::cpu

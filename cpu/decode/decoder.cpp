@@ -95,18 +95,35 @@ struct Decoder::Parts {
     DecodeMemory::Tail tail;
 };
 
-DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
-                             Form* form_out) const {
+DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form_out,
+                             Recollection* what) const {
     Parts parts;
+    if (what) *what = {};
     if (!impl_->memory) return decode_all(bytes, mode, out, form_out, parts);
     const std::span<const u8> within = bytes.first(std::min<std::size_t>(bytes.size(), longest_instruction));
     const InstructionHead head = head_of(within, mode);
-    if (head.length != 0 && impl_->memory->recall(head, mode, within, out, form_out)) return DecodeStatus::ok;
+    if (head.length != 0 && impl_->memory->recall(head, mode, within, out, form_out, what)) return DecodeStatus::ok;
     Form form;
     const DecodeStatus status = decode_all(bytes, mode, out, &form, parts);
-    if (head.length != 0 && parts.known) impl_->memory->remember(head, mode, within, parts.tail, out, form);
+    Recollection known;
+    if (head.length != 0 && parts.known) known = impl_->memory->remember(head, mode, within, parts.tail, out, form);
+    if (what) *what = known;
     if (form_out) *form_out = form;
     return status;
+}
+
+unsigned Decoder::look_ahead(std::span<const u8> bytes, const DecodeMode& mode, std::span<u32> slots) const {
+    if (!impl_->memory || mode.code_size != CodeSize::bits64) return 0;
+    unsigned count = 0;
+    while (count < slots.size() && bytes.size() >= longest_instruction) {
+        const InstructionHead head = head_of(bytes.first(longest_instruction), mode);
+        if (head.length == 0) break;
+        slots[count++] = impl_->memory->fetch(head, mode);
+        const unsigned length = likely_length(head);
+        if (length == 0) break;
+        bytes = bytes.subspan(std::min<std::size_t>(length, bytes.size()));
+    }
+    return count;
 }
 
 namespace {

@@ -23,6 +23,13 @@ enum class DecodeStatus : u8 {
     need_more, // The bytes end inside the instruction.
 };
 
+// How a decoder that remembers knows an instruction: two that it knows the same way have the same form, and the same
+// record but for displacement and immediate.
+struct Recollection {
+    u32 slot = 0;  // Below the number of instructions that it remembers.
+    u32 stamp = 0; // 0: it does not know it.
+};
+
 class Decoder {
   public:
     // One that remembers so many instructions (a power of two, or 0) is quicker, and for one thread at a time.
@@ -30,9 +37,14 @@ class Decoder {
     ~Decoder();
 
     // Decodes the instruction that the bytes start with (at most 15 count). `form`, when given, gets what the selector
-    // saw.
-    DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
-                        Form* form = nullptr) const;
+    // saw; `what`, how it will be known.
+    DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form = nullptr,
+                        Recollection* what = nullptr) const;
+
+    // Fetches what is remembered of the instructions that the bytes start with (up to as many as there are `slots`,
+    // which get their Recollection::slot) into the caches, without waiting for it: of most there is nothing in them. A
+    // guess, for decode() that follows. How many slots.
+    unsigned look_ahead(std::span<const u8> bytes, const DecodeMode& mode, std::span<u32> slots) const;
 
     // For listings: Intel syntax.
     static std::string disassemble(std::span<const u8> bytes, CodeSize size, u64 address);

@@ -31,7 +31,8 @@ void CodeCache::enter_indexed(u32 number, u64 linear, u32 page_id) {
     index_.entry(linear) = {linear, unit.key.mode, unit.at(unit.entry_computed), page_id, number};
 }
 
-u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit emitted, const SecondPage& second) {
+u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
+                      const SecondPage& second) {
     const u32 number = next_unit();
     TranslatedUnit& unit = units_.emplace_back();
     unit.key = key;
@@ -48,8 +49,8 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUn
     unit.sites = static_cast<u32>(emitted.sites.size());
     unit.first_exit = next_exit();
     unit.exits = static_cast<u32>(emitted.exits.size());
-    std::move(emitted.sites.begin(), emitted.sites.end(), std::back_inserter(sites_));
-    std::move(emitted.exits.begin(), emitted.exits.end(), std::back_inserter(exits_));
+    sites_.insert(sites_.end(), emitted.sites.begin(), emitted.sites.end());
+    exits_.insert(exits_.end(), emitted.exits.begin(), emitted.exits.end());
     u32& first = bucket(key);
     unit.next = first;
     first = number + 1;

@@ -75,7 +75,8 @@ class CodeCache {
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }
     bool full() const { return !arena_.has_room(largest_unit); }
-    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, EmittedUnit unit, const SecondPage& second = {});
+    u32 insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
+               const SecondPage& second = {});
 
     TranslatedUnit& unit(u32 number) { return units_[number]; }
     const TranslatedUnit& unit(u32 number) const { return units_[number]; }
@@ -119,10 +120,12 @@ class CodeCache {
         u32 unit = 0;
     };
     static constexpr std::size_t recent_count = 8192;
-    mutable std::vector<Recent> recent_ = std::vector<Recent>(recent_count);
+    mutable std::vector<Recent, mmu::LargeAllocator<Recent>> recent_ =
+        std::vector<Recent, mmu::LargeAllocator<Recent>>(recent_count);
     static constexpr std::size_t bucket_count = std::size_t{1} << 17;
-    std::vector<u32> by_key_ = std::vector<u32>(bucket_count); // Unit numbers plus one; 0: none.
-    std::unordered_map<u64, std::vector<u32>> by_page_;        // By guest-physical page number.
+    std::vector<u32, mmu::LargeAllocator<u32>> by_key_ =
+        std::vector<u32, mmu::LargeAllocator<u32>>(bucket_count); // Unit numbers plus one; 0: none.
+    std::unordered_map<u64, std::vector<u32>> by_page_;           // By guest-physical page number.
     std::vector<UnitKey> last_killed_;
     RewriteHistory history_;
     CodeCacheCounters counters_;

@@ -6,8 +6,9 @@
 #pragma once
 
 #include "base/types.h"
+#include "mmu/large_memory.h"
 
-#include <memory>
+#include <vector>
 
 namespace calque::jit {
 
@@ -25,7 +26,7 @@ class TargetIndex {
     static constexpr u32 count = 131072;
     static constexpr unsigned fold = 17; // slot = (linear ^ linear >> fold) & (count - 1)
 
-    const IndexedTarget* entries() const { return entries_.get(); }
+    const IndexedTarget* entries() const { return entries_.data(); }
     IndexedTarget& entry(u64 linear) { return entries_[slot(linear)]; }
     void forget(u64 linear, u32 unit) {
         IndexedTarget& e = entry(linear);
@@ -38,7 +39,8 @@ class TargetIndex {
 
   private:
     static u32 slot(u64 linear) { return static_cast<u32>(linear ^ (linear >> fold)) & (count - 1); }
-    std::unique_ptr<IndexedTarget[]> entries_ = std::make_unique<IndexedTarget[]>(count);
+    std::vector<IndexedTarget, mmu::LargeAllocator<IndexedTarget>> entries_ =
+        std::vector<IndexedTarget, mmu::LargeAllocator<IndexedTarget>>(count);
 };
 
 } // namespace calque::jit

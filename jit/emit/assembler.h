@@ -3,14 +3,13 @@
 
 #include "jit/context.h"
 #include "jit/emit/registers.h"
+#include "jit/emit/unit_assembler.h"
 #include "mmu/address_spaces.h"
 #include "mmu/tlb_layout.h"
 
 #include <asmjit/asmjit.h>
 
 namespace calque::jit {
-
-namespace x86 = asmjit::x86;
 
 inline constexpr x86::Gpq t0 = x86::rax, t1 = x86::r15;
 inline constexpr x86::Gpd t0d = x86::eax, t1d = x86::r15d;
@@ -54,8 +53,8 @@ inline x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) {
 }
 
 // EFLAGS to JitContext::flags; changes RAX.
-void pack_flags(x86::Assembler& a);
+void pack_flags(UnitAssembler& a);
 // And back; changes RAX.
-void unpack_flags(x86::Assembler& a);
+void unpack_flags(UnitAssembler& a);
 
 } // namespace calque::jit

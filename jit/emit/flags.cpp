@@ -8,6 +8,21 @@ namespace calque::jit {
 
 using cpu::OperandKind;
 
+namespace {
+constexpr u8 flags_at = offsetof(JitContext, flags);
+static_assert(offsetof(JitContext, flags) < 0x80 && sizeof(JitContext::flags) == 4);
+} // namespace
+
+// LAHF leaves SF:ZF:0:AF:0:PF:1:CF in AH. OF comes back by an addition that overflows when AL was 1.
+void pack_flags(UnitAssembler& a) {
+    // LAHF; SETO AL; MOV [RSP + flags], EAX
+    a.embed(std::array<u8, 8>{0x9F, 0x0F, 0x90, 0xC0, 0x89, 0x44, 0x24, flags_at});
+}
+void unpack_flags(UnitAssembler& a) {
+    // MOV EAX, [RSP + flags]; ADD AL, 0x7F; SAHF
+    a.embed(std::array<u8, 7>{0x8B, 0x44, 0x24, flags_at, 0x04, 0x7F, 0x9E});
+}
+
 // The host's EFLAGS serve when the first operation that cares reads them, or when none does before the unit ends.
 FlagsIn UnitEmitter::entry_preference() const {
     if (!request_.unit.ops.front().flags_needed && request_.second_page_id == 0) return FlagsIn::dead;
@@ -79,40 +94,38 @@ void UnitEmitter::recompute_recipe(const FlagRecipe& recipe) {
     case FlagRecipe::Kind::test: {
         asmjit::Operand first = result;
         if (first.isMem() && second.isMem()) {
-            a_.emit(x86::Inst::kIdMov, temporary, first);
+            a_.mov(temporary, first);
             first = temporary;
         }
         const bool test = recipe.kind == FlagRecipe::Kind::test;
-        if (test && second.isMem()) {
-            a_.emit(x86::Inst::kIdTest, second, first);
-        } else {
-            a_.emit(test ? x86::Inst::kIdTest : x86::Inst::kIdCmp, first, second);
-        }
+        if (test)
+            a_.test(first, second);
+        else
+            a_.cmp(first, second);
         break;
     }
     case FlagRecipe::Kind::logic:
-        a_.emit(x86::Inst::kIdMov, temporary, result);
+        a_.mov(temporary, result);
         a_.test(temporary, temporary);
         break;
     case FlagRecipe::Kind::add: // The first operand was result - second.
-        a_.emit(x86::Inst::kIdMov, temporary, result);
-        a_.emit(x86::Inst::kIdSub, temporary, second);
-        a_.emit(x86::Inst::kIdAdd, temporary, second);
+        a_.mov(temporary, result);
+        a_.sub(temporary, second);
+        a_.add(temporary, second);
         break;
     case FlagRecipe::Kind::subtract:
-        a_.emit(x86::Inst::kIdMov, temporary, result);
-        a_.emit(x86::Inst::kIdAdd, temporary, second);
-        a_.emit(x86::Inst::kIdSub, temporary, second);
+        a_.mov(temporary, result);
+        a_.add(temporary, second);
+        a_.sub(temporary, second);
         break;
     case FlagRecipe::Kind::none: break;
     }
 }
 
 bool UnitEmitter::invalidates_recipe(const ir::Op& op) const {
-    const u32 written = ir::written_registers(op);
-    for (unsigned guest = 0; guest < 16; ++guest)
-        if ((written >> guest & 1) && recipe_.uses(guest)) return true;
-    return false;
+    if (recipe_.kind == FlagRecipe::Kind::none) return false;
+    const u32 used = 1u << recipe_.result | (recipe_.operand_is_register ? 1u << recipe_.operand : 0);
+    return (ir::written_registers(op) & used) != 0;
 }
 
 // Before the operation runs, EFLAGS must be the guest's: it reads them, keeps some of them, or takes away what a recipe

@@ -32,13 +32,12 @@ void UnitEmitter::write_guest(unsigned guest, const x86::Gpq& from) {
 }
 
 void UnitEmitter::emit_encoded(const ParsedInstruction& parsed, const HostOperands& operands) {
-    std::array<u8, 16> bytes;
-    const unsigned length = encode_instruction(parsed, operands, bytes);
+    const unsigned length = encode_instruction(parsed, operands, a_.place_for_one());
     if (length == 0) {
         a_.ud2(); // The translator takes only what can be encoded; tests/jit tries all forms.
         return;
     }
-    a_.embed(bytes.data(), length);
+    a_.embedded(length);
 }
 
 // The memory operand is checked: [T1 + T0]. Registers without a host register go through temporaries.

@@ -291,16 +291,4 @@ std::vector<u8> emit_thunks(const void* base, const ThunkTargets& targets, const
     return emitter.run();
 }
 
-// LAHF leaves SF:ZF:0:AF:0:PF:1:CF in AH. OF comes back by an addition that overflows when AL was 1.
-void pack_flags(x86::Assembler& a) {
-    a.lahf();
-    a.seto(x86::al);
-    a.mov(CALQUE_CONTEXT(flags), x86::eax);
-}
-void unpack_flags(x86::Assembler& a) {
-    a.mov(x86::eax, CALQUE_CONTEXT(flags));
-    a.add(x86::al, 0x7F);
-    a.sahf();
-}
-
 } // namespace calque::jit

@@ -2,11 +2,13 @@
 
 namespace calque::jit {
 
-UnitEmitter::UnitEmitter(const EmitRequest& request) : request_(request), table_(table_of(request.mode.rights())) {
-    code_.init(asmjit::Environment::host(), reinterpret_cast<std::uintptr_t>(request.base));
-    code_.setErrorHandler(&errors_);
-    code_.attach(&a_);
-    out_.sites.reserve(32);
+UnitEmitter::UnitEmitter(const EmitRequest& request, EmitMemory& memory)
+    : request_(request), table_(table_of(request.mode.rights())), out_(memory.unit), a_(memory.assembler),
+      cold_(memory.cold) {
+    out_.sites.clear();
+    out_.exits.clear();
+    out_.entry_host = out_.entry_packed = 0;
+    a_.start(request.base);
 }
 
 void UnitEmitter::emit(const ir::Op& op) {
@@ -57,7 +59,7 @@ void UnitEmitter::enter_unit() {
     }
 }
 
-EmittedUnit UnitEmitter::run() {
+EmittedUnit& UnitEmitter::run() {
     if (request_.counting == Counting::bounded)
         enter_bounded();
     else
@@ -111,21 +113,10 @@ EmittedUnit UnitEmitter::run() {
             }
         });
     }
-    asmjit::Section* cold = nullptr;
-    code_.newSection(&cold, ".cold");
-    section_offset_ = static_cast<u64>(request_.cold - request_.base);
-    cold->setOffset(section_offset_);
-    a_.section(cold);
+    a_.begin_cold(request_.cold);
     cold_.run();
-    code_.resolveUnresolvedLinks();
-    const auto bytes_of = [](const asmjit::Section& section) {
-        const auto& buffer = section.buffer();
-        return std::vector<u8>(buffer.data(), buffer.data() + buffer.size());
-    };
-    out_.code = bytes_of(*code_.textSection());
-    out_.cold = bytes_of(*cold);
-    out_.complete = !errors_.any;
-    return std::move(out_);
+    out_.complete = a_.finish(out_.code, out_.cold);
+    return out_;
 }
 
 } // namespace calque::jit

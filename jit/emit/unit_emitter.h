@@ -27,10 +27,18 @@ struct EmitRequest {
     Counting counting = Counting::none;
 };
 
+// What emission works in, kept from unit to unit so that it is not allocated for each.
+struct EmitMemory {
+    UnitAssembler assembler;
+    Deferred cold;
+    EmittedUnit unit;
+};
+
 class UnitEmitter {
   public:
-    explicit UnitEmitter(const EmitRequest& request);
-    EmittedUnit run();
+    // Both outlive the emitter; so does what run() returns, which is in `memory` until that is used again.
+    UnitEmitter(const EmitRequest& request, EmitMemory& memory);
+    EmittedUnit& run();
 
   private:
     using Label = asmjit::Label;
@@ -192,7 +200,7 @@ class UnitEmitter {
 
     // Code that is seldom run comes after the rest.
     template <class F> void later(F emit) { cold_.add(std::move(emit)); }
-    u32 here() const { return static_cast<u32>(a_.offset() + section_offset_); }
+    u32 here() const { return a_.here(); }
     bool code64() const { return request_.mode.code64(); }
     // In the table of the unit's rights mode.
     x86::Mem table_at(u64 offset, u32 size) const { return jit::table_at(table_ + offset, size); }
@@ -203,23 +211,15 @@ class UnitEmitter {
         return jit::table_at_scaled(index, table_ + offset, size);
     }
     asmjit::Imm go_on() const { return thunk(request_.thunks.go_on[request_.mode.is.rights]); }
-    // asmjit takes the place of an instruction for its offset in its section, wherever that will be.
-    asmjit::Imm thunk(u32 offset) const { return thunk_address(offset) - section_offset_; }
+    asmjit::Imm thunk(u32 offset) const { return thunk_address(offset); }
     u64 thunk_address(u32 offset) const { return reinterpret_cast<std::uintptr_t>(request_.thunk_base) + offset; }
 
     const EmitRequest& request_;
     const u64 table_; // The offset of the rights mode's TLB table.
-    EmittedUnit out_;
-    // What cannot be encoded would be left out without a word.
-    struct Errors : asmjit::ErrorHandler {
-        void handleError(asmjit::Error, const char*, asmjit::BaseEmitter*) override { any = true; }
-        bool any = false;
-    } errors_;
-    asmjit::CodeHolder code_;
-    x86::Assembler a_;
-    Deferred cold_;
-    u64 section_offset_ = 0; // Of what is being emitted, from the unit's start.
-    bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
+    EmittedUnit& out_;
+    UnitAssembler& a_;
+    Deferred& cold_;
+    bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
     i32 distance_ = 0;
     u8 beside_ = no_register; // A host register: the operand is at T1 plus that plus distance_.
     FlagsIn flags_ = FlagsIn::packed;

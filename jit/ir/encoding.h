@@ -68,6 +68,8 @@ struct ParsedInstruction {
     u8 immediate_bytes = 0; // 0, 1, 2, 4, 8; that of is4 counts.
     u64 immediate = 0;      // The bytes as they lie, zero-extended.
     u8 length = 0;          // Bytes of the guest instruction.
+
+    bool operator==(const ParsedInstruction&) const = default;
 };
 
 // The instruction that `bytes` start with. Nothing where they end inside it, for bytes that are no instruction, and for

@@ -63,7 +63,8 @@ struct Literal {
     bool field = false; // Is a patch field; else it has to become one before the unit is made.
 };
 
-struct Op {
+// What an operation is, wherever its instruction stands: the same for many.
+struct OpShape {
     OpKind kind = OpKind::nothing;
     MemoryAccess access = MemoryAccess::none;
     u8 access_bytes = 0;
@@ -79,12 +80,17 @@ struct Op {
     // Of the memory operand, which has a base (and in 16- and 32-bit code a limit); `flat`: neither counts.
     u8 segment = cpu::Segment::flat;
     u8 far_segment = cpu::Segment::flat; // Of a string's destination; the one that LES and its kin load.
-    u64 target = 0;                      // As `rip`.
-    bool loops_back = false;             // The unit's way back: on at Unit::loop_head when nothing waits.
-    bool loops_on = false;  // Where it does not leave, the unit's first instruction comes next: a loop's next round.
-    u64 rip = 0;            // Of the guest instruction, plus Surroundings::code_base.
-    cpu::Instruction guest; // The interpreter's record.
     ParsedInstruction parsed;
+
+    bool operator==(const OpShape&) const = default;
+};
+
+struct Op : OpShape {
+    u64 target = 0;          // As `rip`.
+    bool loops_back = false; // The unit's way back: on at Unit::loop_head when nothing waits.
+    bool loops_on = false;   // Where it does not leave, the unit's first instruction comes next: a loop's next round.
+    u64 rip = 0;             // Of the guest instruction, plus Surroundings::code_base.
+    cpu::Instruction guest;  // The interpreter's record.
     Literal literal;
 
     // --- Set by jit/opt

@@ -1,6 +1,5 @@
 #include "jit/translate/translate.h"
 
-#include "cpu/system/canonical.h"
 #include "jit/translate/gather.h"
 #include "jit/translate/row_class.h"
 #include "jit/translate/segments.h"
@@ -8,6 +7,7 @@
 #include "jit/translate/x87.h"
 
 #include <algorithm>
+#include <array>
 
 namespace calque::jit {
 
@@ -210,7 +210,7 @@ bool as_branch(Op& op, const Source& source, OpKind kind) {
     const UnitMode& mode = source.mode;
     op.target = op.next_rip() + op.guest.immediate;
     if (mode.code64()) {
-        if (op.guest.operand_size != 8 || !cpu::is_canonical(op.target)) return false; // #GP where it stands.
+        if (op.guest.operand_size != 8 || !aim(op)) return false;
     } else {
         const u64 rip = (op.target - mode.code_base) & (op.guest.operand_size == 2 ? 0xFFFF : 0xFFFFFFFF);
         if (rip > mode.code_limit) return false;
@@ -375,6 +375,68 @@ void settle_shadows(ir::Unit& unit) {
     }
 }
 
+// The operation of op.guest.
+void make(Op& op, const Source& source) {
+    op.reads = source.row.reads;
+    op.writes = source.row.written;
+    op.x87_state = uses_x87_state(source.form, cpu::instruction_table()[op.guest.row].name);
+    if (!classify(op, source)) make_interpreted(op, source.form);
+}
+
+// What take_tail() knows how to make again; of which there is much.
+bool worth_remembering(const Op& op, const Source& source) {
+    switch (source.row.kind) {
+    case RowKind::host:
+    case RowKind::host_float:
+    case RowKind::move:
+    case RowKind::multiply:
+    case RowKind::divide:
+    case RowKind::compare_exchange:
+    case RowKind::widen:
+    case RowKind::load_address:
+    case RowKind::push:
+    case RowKind::pop:
+    case RowKind::leave_frame:
+    case RowKind::nothing:
+    case RowKind::branch:
+    case RowKind::jump:
+    case RowKind::call:
+    case RowKind::return_near: break;
+    default: return false;
+    }
+    switch (op.kind) {
+    case OpKind::host:
+        return !shift_by_constant(source, cpu::instruction_table()[op.guest.row].name)
+               || (op.parsed.immediate & 31) != 0;
+    case OpKind::branch:
+    case OpKind::jump:
+    case OpKind::call: return source.mode.code64(); // Elsewhere the code segment counts.
+    case OpKind::multiply_divide:
+    case OpKind::compare_exchange:
+    case OpKind::widen:
+    case OpKind::load_address:
+    case OpKind::push_register:
+    case OpKind::push_immediate:
+    case OpKind::push_memory:
+    case OpKind::pop_register:
+    case OpKind::leave_frame:
+    case OpKind::nothing:
+    case OpKind::jump_indirect:
+    case OpKind::call_indirect:
+    case OpKind::return_near: return true;
+    default: return false;
+    }
+}
+
+const Op none; // To copy: to clear is slower.
+
+// Of the mode, what shapes those.
+u64 memory_key(UnitMode mode) {
+    mode.is.ring0 = mode.is.alone = mode.is.tsd = mode.is.smap = 0;
+    mode.is.rights = 0;
+    return mode.key();
+}
+
 } // namespace
 
 UnitMode system_mode(UnitMode mode) {
@@ -393,8 +455,12 @@ UnitMode access_mode(UnitMode mode, bool allowed) {
 }
 
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest, const PatchedCode& patched) {
+                   const UnitMode& mode, unsigned longest, const PatchedCode& patched, OpMemory* memory) {
     ir::Unit unit;
+    constexpr unsigned ahead = 16;
+    unsigned to_look = 0; // Operations until the next look ahead.
+    if (memory) unit.ops = memory->take();
+    const u64 key = memory_key(mode);
     unit.linear = linear;
     unit.physical = physical;
     unit.ops.reserve(24);
@@ -404,20 +470,33 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
                        static_cast<u8>(mode.is.unlimited)};
     }
     while (unit.ops.size() < longest) {
-        Op op;
+        cpu::Instruction record;
         Form form;
+        cpu::Recollection what;
         const auto rest = bytes.subspan(unit.bytes);
-        if (rest.empty() || decoder.decode(rest, mode.decode, op.guest, &form) != cpu::DecodeStatus::ok) break;
-        op.rip = linear + unit.bytes;
-        const RowClass& row = class_of_row(op.guest.row);
-        const Source source{form, row, mode, rest};
-        op.reads = row.reads;
-        op.writes = row.written;
-        op.x87_state = uses_x87_state(form, cpu::instruction_table()[op.guest.row].name);
-        if (!classify(op, source)) make_interpreted(op, form);
-        if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) break;
-        unit.bytes += op.guest.length;
-        unit.ops.push_back(op);
+        if (memory && to_look-- == 0) {
+            std::array<u32, ahead> slots;
+            memory->fetch(std::span(slots).first(decoder.look_ahead(rest, mode.decode, slots)));
+            to_look = ahead - 1;
+        }
+        if (rest.empty() || decoder.decode(rest, mode.decode, record, &form, &what) != cpu::DecodeStatus::ok) break;
+        const u64 rip = linear + unit.bytes;
+        const ir::OpShape* const known = memory && !patched.memory ? memory->recall(what, key) : nullptr;
+        Op& op = unit.ops.emplace_back(none);
+        if (known) static_cast<ir::OpShape&>(op) = *known;
+        if (!known || !take_tail(op, record, rip)) {
+            op = none;
+            op.guest = record;
+            op.rip = rip;
+            const Source source{form, class_of_row(record.row), mode, rest};
+            make(op, source);
+            if (memory && worth_remembering(op, source)) memory->remember(what, key, op);
+            if (patched.memory && read_patched(op, form, patched, unit.bytes) == Patched::unknown) {
+                unit.ops.pop_back();
+                break;
+            }
+        }
+        unit.bytes += record.length;
         if (ends(op.kind)) {
             settle_shadows(unit);
             return unit;

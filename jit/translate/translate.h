@@ -4,6 +4,7 @@
 #include "cpu/decode/decoder.h"
 #include "jit/code_segments.h"
 #include "jit/ir/unit.h"
+#include "jit/translate/op_memory.h"
 #include "jit/translate/patched.h"
 #include "mmu/address_spaces.h"
 
@@ -56,8 +57,9 @@ inline constexpr unsigned longest_unit = 64; // Guest instructions.
 // The unit of the code at `bytes`, of at most `longest` instructions, which ends at the end of its page or of the code
 // segment. `linear` is RIP plus the base of the code segment. A pure function of its arguments; an empty unit when the
 // first instruction cannot be part of any (it goes on past the bytes, or depends on patched bytes in a way that has no
-// operation).
+// operation). With a `memory` (of this decoder's instructions) it gives the same, sooner.
 ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 linear, PhysicalAddress physical,
-                   const UnitMode& mode, unsigned longest = longest_unit, const PatchedCode& patched = {});
+                   const UnitMode& mode, unsigned longest = longest_unit, const PatchedCode& patched = {},
+                   OpMemory* memory = nullptr);
 
 } // namespace calque::jit
