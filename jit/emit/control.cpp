@@ -25,6 +25,8 @@ Site& UnitEmitter::new_site(const ir::Op& op) {
     site.patched = op.literal.host != nullptr;
     site.x87_note = x87_note_;
     site.knows_code = op.kind == Kind::call_indirect;
+    // Whatever the handler makes of it, nobody may go on behind it: the window's range has not been found.
+    site.window = op.window.first;
     return site;
 }
 
