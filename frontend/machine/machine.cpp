@@ -307,9 +307,9 @@ void Machine::pause() {
 
 void Machine::resume() {
     clock_.start();
+    running_ = true; // Before the guest can do anything that somebody asks about.
     for (auto& vcpu : vcpus_)
         vcpu->resume();
-    running_ = true;
 }
 
 void Machine::end(int status, std::string report) {
