@@ -21,9 +21,4 @@ ExecuteId ExecuteIds::id_of(LinearAddress page, const u8* host_page, std::option
     return execute_id(numbers_[{place, host}] = ++last_, page.value - place);
 }
 
-void ExecuteIds::forget_place(const u8* host_page) {
-    const std::lock_guard lock(mutex_);
-    places_.erase(reinterpret_cast<std::uintptr_t>(host_page));
-}
-
 } // namespace calque::mmu

@@ -25,8 +25,6 @@ class ExecuteIds {
     // (0) when all are used up. `shift`: that of pages nearby, where known; a page that is new gets it too, so that
     // what belongs together moves together.
     ExecuteId id_of(LinearAddress page, const u8* host_page, std::optional<u64> shift = {});
-    // The next id for this host page need not have the place of the last: what was there is gone.
-    void forget_place(const u8* host_page);
 
   private:
     static constexpr std::size_t most_pairs = 1 << 18; // Some 16 MiB.

@@ -9,13 +9,10 @@ constexpr i32 packed_zf = 0x4000; // In PackedFlags.
 
 // T0 elements were looked at, and JitContext::flags are those of the last. As in the handler, what is done is done: the
 // registers and the flags show it when the next page faults.
-void UnitEmitter::next_piece(const ir::Op& op, Label next, Label done, Label slow) {
+void UnitEmitter::end_scan(const ir::Op& op, Label next, Label done, Label slow) {
     a_.test(CALQUE_CONTEXT(flags), packed_zf);
     a_.long_().j(op.guest.repne() ? x86::CondCode::kNZ : x86::CondCode::kZ, done);
-    a_.test(x86::rcx, x86::rcx);
-    a_.long_().jz(done);
-    poll_or(slow);
-    a_.long_().jmp(next);
+    end_pieces(op, next, done, slow);
 }
 
 void UnitEmitter::emit_scan(const ir::Op& op) {
@@ -23,10 +20,7 @@ void UnitEmitter::emit_scan(const ir::Op& op) {
     flags_to_packed(); // They stay when RCX is 0.
     recipe_.kind = FlagRecipe::Kind::none;
     const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
-    check_direction(slow);
-    a_.bind(next);
-    a_.test(x86::rcx, x86::rcx);
-    a_.long_().jz(done);
+    begin_pieces(next, done, slow);
     check_piece(op, x86::rdi, false);
     piece_at(op, x86::edi);
     a_.push(x86::rcx);
@@ -53,9 +47,7 @@ void UnitEmitter::emit_scan(const ir::Op& op) {
     a_.pop(x86::rdi);
     a_.pop(x86::rcx);
     advance_count(op);
-    next_piece(op, next, done, slow);
-    a_.bind(done);
-    by_handler(op, slow);
+    end_scan(op, next, done, slow);
 }
 
 void UnitEmitter::emit_compare_strings(const ir::Op& op) {
@@ -63,18 +55,8 @@ void UnitEmitter::emit_compare_strings(const ir::Op& op) {
     flags_to_packed();
     recipe_.kind = FlagRecipe::Kind::none;
     const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
-    check_direction(slow);
-    a_.bind(next);
-    a_.test(x86::rcx, x86::rcx);
-    a_.long_().jz(done);
-    check_piece(op, x86::rsi, false);
-    a_.mov(CALQUE_CONTEXT(scratch), t1);
-    check_piece(op, x86::rdi, false);
-    a_.push(x86::rdx);
-    piece_at_both(op);
-    a_.push(x86::rcx);
-    a_.push(x86::rsi);
-    a_.push(x86::rdi);
+    begin_pieces(next, done, slow);
+    push_both(op, false);
     a_.mov(x86::rdx, t0);
     a_.mov(x86::rcx, t0);
     a_.mov(x86::rsi, CALQUE_CONTEXT_BELOW(scratch, pushed));
@@ -94,15 +76,8 @@ void UnitEmitter::emit_compare_strings(const ir::Op& op) {
     a_.mov(CALQUE_CONTEXT_BELOW(flags, pushed), x86::eax);
     a_.mov(t0, x86::rdx);
     a_.sub(t0, x86::rcx);
-    a_.pop(x86::rdi);
-    a_.pop(x86::rsi);
-    a_.pop(x86::rcx);
-    a_.pop(x86::rdx);
-    advance_count(op);
-    a_.add(x86::rsi, t0);
-    next_piece(op, next, done, slow);
-    a_.bind(done);
-    by_handler(op, slow);
+    pop_both(op);
+    end_scan(op, next, done, slow);
 }
 
 } // namespace calque::jit

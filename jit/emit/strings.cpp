@@ -64,13 +64,50 @@ void UnitEmitter::piece_to_count(const ir::Op& op) {
     a_.cmova(t0, x86::rcx);
 }
 
-void UnitEmitter::emit_fill(const ir::Op& op) {
-    clobber_with(op, {cpu::rcx, cpu::rdi});
-    const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
+// The frame of a REP that goes page by page: it comes back to `next` with what is left of RCX.
+void UnitEmitter::begin_pieces(Label next, Label done, Label slow) {
     check_direction(slow);
     a_.bind(next);
     a_.test(x86::rcx, x86::rcx);
     a_.long_().jz(done);
+}
+
+void UnitEmitter::end_pieces(const ir::Op& op, Label next, Label done, Label slow) {
+    a_.test(x86::rcx, x86::rcx);
+    a_.long_().jz(done);
+    poll_or(slow);
+    a_.long_().jmp(next);
+    a_.bind(done);
+    by_handler(op, slow);
+}
+
+// Both strings' pages: the first's host address in JitContext::scratch, the second's in T1, the elements that lie in
+// both in T0. Four registers are saved.
+void UnitEmitter::push_both(const ir::Op& op, bool write) {
+    check_piece(op, x86::rsi, false);
+    a_.mov(CALQUE_CONTEXT(scratch), t1);
+    check_piece(op, x86::rdi, write);
+    a_.push(x86::rdx);
+    piece_at_both(op);
+    a_.push(x86::rcx);
+    a_.push(x86::rsi);
+    a_.push(x86::rdi);
+}
+
+// T0: the elements done.
+void UnitEmitter::pop_both(const ir::Op& op) {
+    a_.pop(x86::rdi);
+    a_.pop(x86::rsi);
+    a_.pop(x86::rcx);
+    a_.pop(x86::rdx);
+    advance_count(op);
+    a_.add(x86::rsi, t0);
+}
+
+void UnitEmitter::emit_fill(const ir::Op& op) {
+    clobber_with(op, {cpu::rcx, cpu::rdi});
+    const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
+    begin_pieces(next, done, slow);
     check_piece(op, x86::rdi, true);
     piece_at(op, x86::edi);
     a_.push(t0);
@@ -89,29 +126,14 @@ void UnitEmitter::emit_fill(const ir::Op& op) {
     a_.pop(x86::rcx);
     a_.pop(t0);
     advance_count(op);
-    a_.test(x86::rcx, x86::rcx);
-    a_.long_().jz(done);
-    poll_or(slow);
-    a_.long_().jmp(next);
-    a_.bind(done);
-    by_handler(op, slow);
+    end_pieces(op, next, done, slow);
 }
 
 void UnitEmitter::emit_copy(const ir::Op& op) {
     clobber_with(op, {cpu::rcx, cpu::rsi, cpu::rdi});
     const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
-    check_direction(slow);
-    a_.bind(next);
-    a_.test(x86::rcx, x86::rcx);
-    a_.long_().jz(done);
-    check_piece(op, x86::rsi, false);
-    a_.mov(CALQUE_CONTEXT(scratch), t1);
-    check_piece(op, x86::rdi, true);
-    a_.push(x86::rdx);
-    piece_at_both(op);
-    a_.push(x86::rcx);
-    a_.push(x86::rsi);
-    a_.push(x86::rdi);
+    begin_pieces(next, done, slow);
+    push_both(op, true);
     a_.mov(x86::rcx, t0);
     a_.mov(x86::rsi, CALQUE_CONTEXT_BELOW(scratch, 32));
     a_.mov(x86::rdi, t1);
@@ -121,18 +143,8 @@ void UnitEmitter::emit_copy(const ir::Op& op) {
     case 4: a_.rep().movsd(); break;
     default: a_.rep().movsq(); break;
     }
-    a_.pop(x86::rdi); // T0 is still the number of elements.
-    a_.pop(x86::rsi);
-    a_.pop(x86::rcx);
-    a_.pop(x86::rdx);
-    advance_count(op);
-    a_.add(x86::rsi, t0);
-    a_.test(x86::rcx, x86::rcx);
-    a_.long_().jz(done);
-    poll_or(slow);
-    a_.long_().jmp(next);
-    a_.bind(done);
-    by_handler(op, slow);
+    pop_both(op); // T0 is still the number of elements.
+    end_pieces(op, next, done, slow);
 }
 
 // The bit offset in the register is signed; the operand is the one that has the bit.

@@ -178,7 +178,11 @@ class UnitEmitter {
     void piece_at(const ir::Op& op, const x86::Gpd& pointer);
     void piece_at_both(const ir::Op& op);
     void piece_to_count(const ir::Op& op);
-    void next_piece(const ir::Op& op, Label next, Label done, Label slow);
+    void begin_pieces(Label next, Label done, Label slow);
+    void end_pieces(const ir::Op& op, Label next, Label done, Label slow);
+    void push_both(const ir::Op& op, bool write);
+    void pop_both(const ir::Op& op);
+    void end_scan(const ir::Op& op, Label next, Label done, Label slow);
     void check_cr4(const ir::Op& op, u64 bit);
     void by_handler(const ir::Op& op, Label slow);
 

@@ -1,5 +1,6 @@
 // diff_boot: a guest by the interpreter and by the translator, compared as it runs.
 #include "tests/diff/boot/lockstep.h"
+#include "tests/diff/host.h"
 
 #include <charconv>
 #include <cstdio>
@@ -99,12 +100,6 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
     calque::diff::Options options;
     if (!calque::diff::parse(argc, argv, options)) return 2;
-    __builtin_cpu_init();
-    if (!__builtin_cpu_is("amd") || !calque::jit::Engine::supported()) {
-        std::puts(
-            "diff_boot: translated code takes what the manuals leave undefined from the host, the interpreter from\n"
-            "AMD's Zen; this is another processor, or one without what translated code needs");
-        return 77;
-    }
+    if (!calque::diff::translator_is_comparable("diff_boot")) return 77;
     return calque::diff::run(options);
 }

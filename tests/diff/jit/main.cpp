@@ -1,4 +1,5 @@
 // diff_jit: random programs, by the interpreter and by the translator.
+#include "tests/diff/host.h"
 #include "tests/diff/jit/program.h"
 #include "tests/diff/jit/world.h"
 #include "tests/diff/state_difference.h"
@@ -442,13 +443,7 @@ int all(const Options& options) {
 int main(int argc, char** argv) {
     calque::diff::Options options;
     if (!calque::diff::parse(argc, argv, options)) return 2;
-    __builtin_cpu_init();
-    if (!__builtin_cpu_is("amd") || !calque::jit::Engine::supported()) {
-        std::puts(
-            "diff_jit: translated code takes what the manuals leave undefined from the host, the interpreter from\n"
-            "AMD's Zen; this is another processor, or one without what translated code needs");
-        return 77;
-    }
+    if (!calque::diff::translator_is_comparable("diff_jit")) return 77;
     const int result = calque::diff::all(options);
     std::fflush(stdout);
     _exit(result); // The watchdog runs on.
