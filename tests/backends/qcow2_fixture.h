@@ -61,9 +61,9 @@ class Sectors {
             u64 value;
             std::memcpy(&value, data.data(), 8);
             const auto& values = may_be_[sector];
-            const bool good = data == bytes(value)
-                              && (latest ? value == values.back()
-                                         : std::find(values.begin(), values.end(), value) != values.end());
+            const bool good =
+                data == bytes(value)
+                && (latest ? value == values.back() : std::find(values.begin(), values.end(), value) != values.end());
             if (!good && ++wrong == 1) ADD_FAILURE() << "sector " << sector << " has " << value;
             if (good && !latest) set(sector, value);
         }

@@ -17,7 +17,7 @@ struct CheckResult {
     u64 clusters = 0;
     u64 allocated = 0;
     u64 compressed = 0;
-    u64 end = 0; // Of the last cluster in use, in bytes.
+    u64 end = 0;                       // Of the last cluster in use, in bytes.
     std::vector<std::string> messages; // The first hundred.
 };
 

@@ -64,8 +64,8 @@ int CompressedClusters::read(u64 entry, u64 offset, std::span<u8> data) {
     if (!decompress(file_.header.compression_type, packed, cluster)) return EIO;
     std::copy_n(cluster.begin() + static_cast<std::ptrdiff_t>(offset), data.size(), data.begin());
     std::lock_guard lock(mutex_);
-    Known& oldest = *std::min_element(known_.begin(), known_.end(),
-                                      [](const Known& a, const Known& b) { return a.used < b.used; });
+    Known& oldest =
+        *std::min_element(known_.begin(), known_.end(), [](const Known& a, const Known& b) { return a.used < b.used; });
     oldest = {entry, ++uses_, std::move(cluster)};
     return 0;
 }

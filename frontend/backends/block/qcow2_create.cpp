@@ -77,8 +77,10 @@ Result<void> create_qcow2(BlockImage& file, const Qcow2CreateOptions& options) {
     }
     const auto put = [&](u64 offset, const std::vector<u8>& bytes) { return file.write(offset, bytes); };
     int code = file.resize(0);
-    if (code == ENOTSUP) code = file.size() < total * cluster_size ? ENOSPC : 0; // A block device.
-    else if (code == 0) code = file.resize(total * cluster_size);
+    if (code == ENOTSUP)
+        code = file.size() < total * cluster_size ? ENOSPC : 0; // A block device.
+    else if (code == 0)
+        code = file.resize(total * cluster_size);
     if (code == 0) code = put(cluster_size, table);
     if (code == 0) code = put((1 + table_clusters) * cluster_size, counts);
     if (code == 0) code = put(header.l1_offset, std::vector<u8>(l1_clusters * cluster_size));

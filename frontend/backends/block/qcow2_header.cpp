@@ -52,8 +52,9 @@ Result<void> read_basics(const Reader& reader, Header& header) {
     case 1:
         return reader.unsupported("it is encrypted with AES; convert it with: qemu-img convert --image-opts "
                                   "--object secret,...");
-    case 2: return reader.unsupported("it is encrypted with LUKS, which this program does not have; decrypt a copy "
-                                      "with qemu-img convert");
+    case 2:
+        return reader.unsupported("it is encrypted with LUKS, which this program does not have; decrypt a copy "
+                                  "with qemu-img convert");
     default: return reader.fail("an encryption method of {}", method);
     }
 }
@@ -68,7 +69,8 @@ std::string feature_name(const Reader& reader, u64 first_extension, unsigned num
             if (reader.bytes[entry] != 0 || reader.bytes[entry + 1] != number) continue;
             const auto* const text = reinterpret_cast<const char*>(&reader.bytes[entry + 2]);
             std::string name(text, ::strnlen(text, 46));
-            std::replace_if(name.begin(), name.end(), [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+            std::replace_if(
+                name.begin(), name.end(), [](char c) { return c < 0x20 || c > 0x7e; }, '?');
             return "\"" + name + "\"";
         }
         at += 8 + align_up(length, 8);

@@ -234,7 +234,8 @@ int Qcow2Image::resize(u64 size) {
     }
     if (size > before) { // Neither what a longer backing file has nor what was beyond the end is to appear.
         const u64 to = std::max(align_up(before, geometry().cluster_size()), backing_ ? backing_->size() : 0);
-        if (const int error = zero_range(before, std::min(size, to) - before, {.discard = false, .unmap = true})) return error;
+        if (const int error = zero_range(before, std::min(size, to) - before, {.discard = false, .unmap = true}))
+            return error;
     }
     Exclusive exclusive(*this);
     if (const int error = commit_and_settle()) return error;

@@ -86,10 +86,10 @@ class Qcow2Image final : public BlockImage {
     struct Move {
         u64 guest = 0; // The first cluster's number on the disk.
         u64 count = 0;
-        u64 host = 0;               // The first cluster's number in the file.
-        bool zeros = false;         // The file holds zeros there.
-        bool reused = false;        // The place was the cluster's already, behind a zero flag.
-        u64 first_old = 0;          // The entries that the first and the last cluster had.
+        u64 host = 0;        // The first cluster's number in the file.
+        bool zeros = false;  // The file holds zeros there.
+        bool reused = false; // The place was the cluster's already, behind a zero flag.
+        u64 first_old = 0;   // The entries that the first and the last cluster had.
         u64 last_old = 0;
     };
     class Request;

@@ -73,13 +73,13 @@ class Refcounts {
 
     File& file_;
     std::function<bool(u64)> in_use_;
-    std::vector<u64> table_; // Offsets of blocks; 0: none.
+    std::vector<u64> table_;       // Offsets of blocks; 0: none.
     std::vector<u64> new_entries_; // Indices of table entries that the file does not have yet.
     Blocks blocks_;
     std::unordered_map<u64, Blocks::iterator> cached_;
     std::unordered_map<u64, u64> block_clusters_; // Cluster of a block -> index in the table.
-    u64 free_from_ = 0;  // All clusters below are in use.
-    u64 fresh_from_ = 0; // No cluster from here on was ever in use.
+    u64 free_from_ = 0;                           // All clusters below are in use.
+    u64 fresh_from_ = 0;                          // No cluster from here on was ever in use.
 };
 
 } // namespace calque::backends::qcow2

@@ -237,8 +237,7 @@ Result<void> Qcow2Image::delete_snapshot(const std::string& id_or_name) {
     Lock lock(mutex_);
     auto list = read_snapshots(file_);
     if (!list) return list.error();
-    if (find_snapshot(*list, id_or_name) == list->end())
-        return error("'{}' has no snapshot '{}'", name_, id_or_name);
+    if (find_snapshot(*list, id_or_name) == list->end()) return error("'{}' has no snapshot '{}'", name_, id_or_name);
     if (const int code = end_edit(drop_snapshot(*list, id_or_name))) return snapshot_error("deleted", code);
     return {};
 }

@@ -74,8 +74,8 @@ Result<std::vector<Snapshot>> read_snapshots(File& file) {
         const u64 bytes = u64{snapshot.l1_size} * 8;
         if (bytes > max_l1_bytes || header.geometry.in_cluster(snapshot.l1_offset) != 0
             || snapshot.l1_offset > file.size() || bytes > file.size() - snapshot.l1_offset)
-            return fail(fmt::format("the L1 table of snapshot {} at {:#x} lies outside the file", i,
-                                    snapshot.l1_offset));
+            return fail(
+                fmt::format("the L1 table of snapshot {} at {:#x} lies outside the file", i, snapshot.l1_offset));
         if (snapshot.disk_size > static_cast<u64>(INT64_MAX)
             || header.geometry.l1_entries(snapshot.disk_size) > max_l1_bytes / 8)
             return fail(fmt::format("snapshot {} has a disk size of {} bytes", i, snapshot.disk_size));

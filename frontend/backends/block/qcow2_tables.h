@@ -15,8 +15,8 @@ namespace calque::backends::qcow2 {
 
 // One L2 table in memory.
 struct Table {
-    u32 index = 0; // In the L1 table.
-    std::vector<u8> bytes; // As in the file.
+    u32 index = 0;           // In the L1 table.
+    std::vector<u8> bytes;   // As in the file.
     std::vector<bool> dirty; // Per `dirty_unit` bytes.
     bool is_dirty = false;
     bool detached = false; // Nothing in the file names it yet: it may be written before what it refers to.
@@ -89,7 +89,7 @@ class Tables {
     Cache cache_;
     std::unordered_map<u32, Cache::iterator> cached_;
     u64 capacity_;
-    std::vector<u64> first_clusters_; // Clusters of L2 tables at load(), in order.
+    std::vector<u64> first_clusters_;          // Clusters of L2 tables at load(), in order.
     std::unordered_set<u64> more_clusters_;    // Since then.
     std::unordered_set<u64> dropped_clusters_; // No longer, of `first_clusters_`.
     std::condition_variable loaded_;

@@ -10,9 +10,7 @@ using namespace qcow2;
 
 namespace {
 
-bool is_in_place(u64 entry) {
-    return (entry & (entry_compressed | entry_copied | entry_zero)) == entry_copied;
-}
+bool is_in_place(u64 entry) { return (entry & (entry_compressed | entry_copied | entry_zero)) == entry_copied; }
 
 // Zeros, with a place that is kept for it.
 bool is_kept(u64 entry) {
@@ -29,8 +27,8 @@ int Qcow2Image::check_table(Table& table) {
     u64 count = 0;
     if (const int error = refcounts_.get(place, count)) return error;
     if (count == 0 || ((tables_.l1_entry(table.index) & entry_copied) != 0 && count != 1))
-        return file_.mark_corrupt(fmt::format("the L2 table at {:#x} has a refcount of {}",
-                                              place << geometry().cluster_bits, count));
+        return file_.mark_corrupt(
+            fmt::format("the L2 table at {:#x} has a refcount of {}", place << geometry().cluster_bits, count));
     for (u64 i = 0; i < geometry().l2_entries(); ++i) {
         const u64 entry = table.get(i);
         if (entry == 0) continue;
@@ -243,8 +241,8 @@ int Qcow2Image::write_zero_bytes(u64 offset, u64 length) {
             if (const int error = map(lock, offset, length, extent)) return error;
         }
         u64 done = extent.length;
-        const bool there = extent.kind != Extent::Kind::zero
-                           && (extent.kind != Extent::Kind::unallocated || backing_covers(offset));
+        const bool there =
+            extent.kind != Extent::Kind::zero && (extent.kind != Extent::Kind::unallocated || backing_covers(offset));
         if (there) {
             const std::vector<u8> zeros(std::min<u64>(extent.length, geometry().cluster_size()));
             if (const int error = write_some(offset, zeros, done)) return error;

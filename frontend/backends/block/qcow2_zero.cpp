@@ -14,8 +14,7 @@ int Qcow2Image::zero_clusters(Lock& lock, u64 first, u64 count, const Zeroing& h
     const u64 index = l2_index(first);
     count = std::min(count, geometry().l2_entries() - index);
     done = 0;
-    if (tables_.l1_entry(l1_index(first)) == 0
-        && (how.discard || !backing_covers(first << geometry().cluster_bits))) {
+    if (tables_.l1_entry(l1_index(first)) == 0 && (how.discard || !backing_covers(first << geometry().cluster_bits))) {
         done = count;
         return 0;
     }
@@ -50,8 +49,8 @@ int Qcow2Image::zero_range(u64 offset, u64 length, const Zeroing& how) {
     const u64 cluster_size = geometry().cluster_size();
     const u64 first = std::min(end, align_up(offset, cluster_size));
     // What the last cluster has behind the disk's end belongs to nobody.
-    const u64 last = end == size_ ? std::max(first, align_up(end, cluster_size))
-                                  : std::max(first, align_down(end, cluster_size));
+    const u64 last =
+        end == size_ ? std::max(first, align_up(end, cluster_size)) : std::max(first, align_down(end, cluster_size));
     if (!how.discard)
         if (const int error = write_zero_bytes(offset, first - offset)) return error;
     for (u64 at = first >> geometry().cluster_bits, left = (last - first) >> geometry().cluster_bits; left != 0;) {
