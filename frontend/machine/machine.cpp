@@ -45,6 +45,7 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     }
     serial_present_ = backends.serial_present;
     hold_input_ = backends.hold_input;
+    networks_ = backends.nets;
     chipset_ = std::make_unique<Chipset>(config_, log_, time_, *memory_, backends, chipset_events());
     for (const DeviceRequest& device : config_.devices)
         if (auto plugged = chipset_->plug(device, log_, time_, *memory_, backends); !plugged) return plugged.error();

@@ -63,8 +63,10 @@ class Machine {
     Clock& clock() { return time_; }
     std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
-    std::string stats();                  // As --stats prints them.
-    std::string dumped_units();           // As --dump prints them at the end.
+    // The networks that devices may use, by id. Not owned.
+    const std::map<std::string, backends::NetPort*>& networks() const { return networks_; }
+    std::string stats();        // As --stats prints them.
+    std::string dumped_units(); // As --dump prints them at the end.
     Log& log() { return log_; }
 
   private:
@@ -113,6 +115,7 @@ class Machine {
     std::vector<u8> kernel_, initrd_;
     std::vector<bool> serial_present_;
     std::function<std::shared_ptr<void>()> hold_input_;
+    std::map<std::string, backends::NetPort*> networks_;
     std::mutex smm_mutex_;
     std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
 
