@@ -112,7 +112,7 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<u8> kernel_, initrd_;
     std::vector<bool> serial_present_;
-    std::function<std::unique_lock<std::mutex>()> hold_input_;
+    std::function<std::shared_ptr<void>()> hold_input_;
     std::mutex smm_mutex_;
     std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
 
