@@ -10,6 +10,7 @@
 #include "devices/i8237/i8237.h"
 #include "devices/i8254/i8254.h"
 #include "devices/i8259/i8259.h"
+#include "devices/ide/piix3_ide.h"
 #include "devices/ioapic/ioapic.h"
 #include "devices/isa_debug_exit/isa_debug_exit.h"
 #include "devices/lapic/apic_bus.h"
@@ -23,6 +24,7 @@
 #include "devices/post/post.h"
 #include "devices/reset_control/reset_control.h"
 #include "devices/uart16550/uart16550.h"
+#include "frontend/backends/block/disk.h"
 #include "frontend/machine/config.h"
 #include "frontend/machine/memory.h"
 
@@ -48,6 +50,8 @@ struct ChipsetBackends {
     std::vector<devices::CharBackend*> serials; // By port; a port without a device is absent from `serial_present`.
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
+    devices::Piix3Ide::Drives ide;      // In the order of -hda to -hdd.
+    std::vector<backends::Disk*> disks; // All of them, whoever uses them.
     // While the result lives, no backend calls a device: input waits on the host. May be empty.
     std::function<std::unique_lock<std::mutex>()> hold_input;
 };
@@ -69,6 +73,8 @@ class Chipset {
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
     devices::I8042& keyboard() { return keyboard_; }
+    // What firmware finds in CMOS: the letters of -boot order=.
+    void set_boot_order(std::string_view letters);
 
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
@@ -95,6 +101,7 @@ class Chipset {
     void map_ports(const MachineConfig& config);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
+    void describe_drives(const devices::Piix3Ide::Drives& drives);
 
     ChipsetEvents events_;
     devices::Bus ports_, memory_bus_;
@@ -111,6 +118,7 @@ class Chipset {
     devices::PciBus pci_;
     devices::I440fx host_bridge_;
     devices::Piix3 isa_bridge_;
+    devices::Piix3Ide ide_;
     devices::Piix4Pm pm_function_;
     PirqFanout pirq_;
     devices::I8237 dma_;
