@@ -12,6 +12,7 @@ Result<void> Connections::open(const Options& options) {
         named_[chardev.id] = chardev;
 
     if (auto opened = open_drives(options); !opened) return opened;
+    if (auto opened = open_objects(options); !opened) return opened;
     std::vector<std::string> serials = options.serials;
     std::vector<std::string> monitors = options.monitors;
     // Without a word on either, the terminal is the first serial port, with the monitor behind Ctrl-A c.
@@ -114,8 +115,30 @@ Result<void> Connections::open_drives(const Options& options) {
     return {};
 }
 
+Result<void> Connections::open_objects(const Options& options) {
+    for (const auto& object : options.objects) {
+        if (object.driver == "rng-builtin") {
+            entropy_[object.id] = std::make_unique<backends::HostEntropy>();
+        } else {
+            auto file = backends::FileEntropy::open(object.get("filename"));
+            if (!file) return error("-object {},id={}: {}", object.driver, object.id, file.error().message);
+            entropy_[object.id] = std::move(*file);
+        }
+    }
+    return {};
+}
+
 machine::ChipsetBackends Connections::chipset_backends() {
-    chipset_.hold_input = [this] { return loop_.hold(); };
+    for (const auto& [id, source] : entropy_)
+        chipset_.entropy[id] = source.get();
+    chipset_.default_entropy = &host_entropy_;
+    chipset_.worker = &device_worker_;
+    chipset_.hold_input = [this]() -> std::shared_ptr<void> {
+        auto held = std::make_shared<std::vector<std::unique_lock<std::mutex>>>();
+        held->push_back(loop_.hold());
+        held->push_back(device_loop_.hold());
+        return held;
+    };
     return chipset_;
 }
 

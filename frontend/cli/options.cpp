@@ -3,6 +3,7 @@
 #include "firmware/smbios/smbios.h"
 #include "frontend/cli/drive_options.h"
 #include "frontend/cli/keyval.h"
+#include "frontend/machine/kinds/kinds.h"
 
 #include <algorithm>
 #include <array>
@@ -205,13 +206,27 @@ Result<void> device_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-device", text, "driver");
     if (!kv) return kv.error();
     const std::string driver = kv->take("driver");
-    if (driver == "help") {
-        o.print = "name \"isa-debug-exit\", bus ISA: a write to iobase ends the emulator with status (value << 1) | 1\n"
-                  "name \"isa-debugcon\", bus ISA: a write to iobase is shown on chardev\n"
-                  "name \"isa-serial\", bus ISA: a serial port on chardev\n";
+    if (driver == "help" || driver == "?") {
+        o.print = machine::device_help();
         return {};
     }
-    kv->take("id");
+    if (kv->has("help") || kv->has("?")) {
+        auto help = machine::device_help(driver);
+        if (!help) return help.error();
+        o.print = *help;
+        return {};
+    }
+    machine::DeviceRequest request{driver, kv->take("id"), {}};
+    if (const auto* kind = machine::find_device_kind(driver); !kind || kind->make) {
+        for (auto& [key, value] : kv->take_all())
+            request.properties.push_back({std::move(key), std::move(value)});
+        for (const auto& other : o.machine.devices)
+            if (!request.id.empty() && other.id == request.id)
+                return error("-device id={} is given twice; names are unique", request.id);
+        if (auto good = machine::check_device(request); !good) return good;
+        o.machine.devices.push_back(std::move(request));
+        return {};
+    }
     if (driver == "isa-debug-exit") {
         machine::MachineConfig::DebugExit exit;
         auto base = kv->take_number("iobase", exit.base);
@@ -238,9 +253,30 @@ Result<void> device_option(Options& o, const std::string& text) {
         o.serials.push_back("chardev:" + kv->take("chardev"));
         return kv->rest("chardev");
     }
-    return error(
-        "-device '{}' does not exist here; there are: isa-debug-exit, isa-debugcon, isa-serial (see -device help)",
-        driver);
+    return error("-device {} cannot be set up here", driver);
+}
+
+constexpr std::string_view object_help =
+    "rng-random,id=ID[,filename=FILE]   random numbers from a file (/dev/urandom), for -device virtio-rng-pci\n"
+    "rng-builtin,id=ID                  random numbers from the host's own generator\n";
+
+Result<void> object_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-object", text, "qom-type");
+    if (!kv) return kv.error();
+    const std::string kind = kv->take("qom-type");
+    if (kind == "help") {
+        o.print = object_help;
+        return {};
+    }
+    machine::DeviceRequest object{kind, kv->take("id"), {}};
+    if (kind != "rng-random" && kind != "rng-builtin")
+        return error("-object '{}' does not exist here; there are: rng-random, rng-builtin", kind);
+    if (object.id.empty()) return error("-object {} has no id; add id=NAME", kind);
+    for (const auto& other : o.objects)
+        if (other.id == object.id) return error("-object id={} is given twice; names are unique", object.id);
+    if (kind == "rng-random") object.properties.push_back({"filename", kv->take("filename", "/dev/urandom")});
+    o.objects.push_back(std::move(object));
+    return kv->rest(kind == "rng-random" ? "id, filename" : "id");
 }
 
 Result<void> fw_cfg_option(Options& o, const std::string& text) {
@@ -373,6 +409,7 @@ const std::array options_table{
     Option{"chardev", "KIND,id=ID,..", "a character device for -serial chardev:ID and others", chardev_option},
     Option{"debugcon", "DEV", "debug console at port E9h", SET(o.debugcon = v)},
     Option{"device", "NAME,prop=value", "a device (-device help lists them)", device_option},
+    Option{"object", "KIND,id=ID,..", "what devices draw on (-object help lists the kinds)", object_option},
     Option{"monitor", "DEV", "the monitor's place: stdio, unix:P,server,nowait, none", SET(o.monitors.push_back(v))},
     Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
     Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
@@ -432,7 +469,6 @@ constexpr std::array missing{
     Missing{"incoming", "use --load FILE"},
     Missing{"daemonize", "start it in the background"},
     Missing{"usb", "leave it out"},
-    Missing{"object", "leave it out"},
     Missing{"full-screen", "use -nographic"},
 };
 

@@ -16,6 +16,7 @@ struct Options {
     machine::MachineConfig machine;
     std::vector<backends::ChardevOptions> chardevs; // -chardev, by id.
     std::vector<std::string> monitors;              // -monitor, and -mon as "chardev:ID".
+    std::vector<machine::DeviceRequest> objects;    // -object: kind, id and properties.
     std::vector<std::string> serials;               // -serial, in order, as given.
     std::vector<backends::DriveOptions> drives;     // -drive and its short forms, with ids and places.
     bool snapshot = false;

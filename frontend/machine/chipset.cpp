@@ -72,6 +72,7 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     (void)pci_.attach(pm_function_.function(), 1, 3);
     pm_function_.set_apm_enable_hook([this](bool on) { pm_.set_apm_smi_enabled(on); });
     pci_.set_interrupt_sink(&pirq_);
+    pci_.set_msi_sink(&apics_);
     map_ports(config);
     fill_cmos(config, memory);
     describe_drives(backends.ide);

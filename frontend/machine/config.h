@@ -4,6 +4,7 @@
 #include "base/types.h"
 #include "cpu/model.h"
 #include "firmware/platform.h"
+#include "frontend/machine/device_request.h"
 #include "jit/debug/unit_dump_request.h"
 #include "jit/emit/counting.h"
 
@@ -52,6 +53,7 @@ struct MachineConfig {
         std::string string; // the contents.
     };
     std::vector<FwCfgFile> fw_cfg;
+    std::vector<DeviceRequest> devices; // In the order of their slots.
 
     enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
     Engine engine = Engine::translator;

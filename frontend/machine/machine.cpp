@@ -37,7 +37,7 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log,
 
 Result<void> Machine::build(const ChipsetBackends& backends) {
     // What is typed now is for the machine as it will be, not for serial ports that are about to be loaded over.
-    const auto held = backends.hold_input ? backends.hold_input() : std::unique_lock<std::mutex>();
+    const auto held = backends.hold_input ? backends.hold_input() : nullptr;
     if (auto read = read_images(); !read) return read.error();
     disks_ = backends.disks;
     auto memory = Memory::create(config_.ram_bytes, log_);
@@ -57,6 +57,8 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
             request_pause();
         });
     chipset_ = std::make_unique<Chipset>(config_, log_, time_, *memory_, backends, chipset_events());
+    for (const DeviceRequest& device : config_.devices)
+        if (auto plugged = chipset_->plug(device, log_, time_, *memory_, backends); !plugged) return plugged.error();
     memory_->set_io_target(io_space_);
     add_vcpus();
     if (auto described = describe_to_firmware(); !described) return described.error();
@@ -339,7 +341,8 @@ void Machine::stopped(const std::function<void()>& task) {
     const bool was_running = running_;
     pause();
     {
-        const auto held = hold_input_ ? hold_input_() : std::unique_lock<std::mutex>();
+        const auto held = hold_input_ ? hold_input_() : nullptr;
+        drain_disks(); // What tasks began before they were held back.
         task();
     }
     if (was_running && !ended_) resume();

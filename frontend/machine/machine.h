@@ -118,7 +118,7 @@ class Machine {
     std::vector<bool> serial_present_;
     std::vector<backends::Disk*> disks_;
     bool booted_once_ = false;
-    std::function<std::unique_lock<std::mutex>()> hold_input_;
+    std::function<std::shared_ptr<void>()> hold_input_;
     std::mutex smm_mutex_;
     std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
 
