@@ -11,6 +11,7 @@ Result<void> Connections::open(const Options& options) {
     for (const auto& chardev : options.chardevs)
         named_[chardev.id] = chardev;
 
+    if (auto opened = open_drives(options); !opened) return opened;
     if (auto opened = open_objects(options); !opened) return opened;
     std::vector<std::string> serials = options.serials;
     std::vector<std::string> monitors = options.monitors;
@@ -98,6 +99,20 @@ backends::Multiplexer::Commands Connections::commands(const std::string& key) {
         if (monitor && listener_.monitor_focused) listener_.monitor_focused(key);
     };
     return commands;
+}
+
+Result<void> Connections::open_drives(const Options& options) {
+    for (const backends::DriveOptions& drive : options.drives) {
+        auto disk = backends::open_drive(disk_pool_, log_, drive);
+        if (!disk) return disk.error();
+        disks_.push_back(std::move(*disk));
+        chipset_.disks.push_back(disks_.back().get());
+        if (drive.interface == backends::DriveOptions::Interface::ide)
+            chipset_.ide[*drive.index] = {disks_.back().get(), drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
+        else
+            return error("-drive {}: if=virtio and if=none do not exist here yet; there is: ide", drive.id);
+    }
+    return {};
 }
 
 Result<void> Connections::open_objects(const Options& options) {

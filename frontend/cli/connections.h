@@ -1,6 +1,7 @@
 // The host's ends of serial ports, debug console and monitor: opened as the options say, shared where they say so.
 #pragma once
 
+#include "frontend/backends/block/drive.h"
 #include "frontend/backends/chardev.h"
 #include "frontend/backends/entropy.h"
 #include "frontend/backends/io_loop.h"
@@ -50,8 +51,11 @@ class Connections {
     std::mutex listener_mutex_; // Held while the listener is called.
     Listener listener_;
     bool quit_asked_ = false;
+    Result<void> open_drives(const Options& options);
     Result<void> open_objects(const Options& options);
 
+    backends::IoPool disk_pool_;
+    std::vector<std::unique_ptr<backends::Disk>> disks_;
     backends::IoLoop loop_;
     backends::IoLoop device_loop_; // Of devices' own work, so that none waits for a terminal.
     backends::LoopWorker device_worker_{device_loop_};

@@ -1,6 +1,7 @@
 #include "frontend/cli/options.h"
 
 #include "firmware/smbios/smbios.h"
+#include "frontend/cli/drive_options.h"
 #include "frontend/cli/keyval.h"
 #include "frontend/cli/network_options.h"
 #include "frontend/machine/kinds/kinds.h"
@@ -337,6 +338,34 @@ Result<void> mon_option(Options& o, const std::string& text) {
     return kv->rest("chardev, mode");
 }
 
+Result<void> drive_option(Options& o, const std::string& text) {
+    auto drive = parse_drive(text);
+    if (!drive) return drive.error();
+    o.drives.push_back(std::move(*drive));
+    return {};
+}
+
+Result<void> boot_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-boot", text, "order");
+    if (!kv) return kv.error();
+    auto& boot = o.machine.boot;
+    boot.order = kv->take("order", boot.order);
+    boot.once = kv->take("once", boot.once);
+    for (const std::string& letters : {boot.order, boot.once})
+        if (letters.find_first_not_of("acdn") != std::string::npos)
+            return error("-boot order={}: the letters are a (floppy), c (disk), d (CD) and n (network)", letters);
+    auto menu = kv->take_bool("menu", boot.menu);
+    if (!menu) return menu.error();
+    boot.menu = *menu;
+    auto wait = kv->take_number("splash-time", boot.menu_milliseconds);
+    if (!wait) return wait.error();
+    if (*wait > 0xFFFF) return error("-boot splash-time={}: at most 65535 milliseconds", *wait);
+    boot.menu_milliseconds = static_cast<u16>(*wait);
+    auto strict = kv->take_bool("strict", false);
+    if (!strict) return strict.error();
+    return kv->rest("order, once, menu, splash-time");
+}
+
 Result<void> only_none(std::string_view option, const std::string& text) {
     if (text == "none") return {};
     return error("{} {} does not exist here; there is: none", option, text);
@@ -369,6 +398,20 @@ const std::array options_table{
     Option{"initrd", "FILE", "its initial RAM disk or module", SET(o.machine.initrd = v)},
     Option{"append", "TEXT", "its command line", SET(o.machine.append = v)},
     Option{"bios", "FILE", "a firmware image to start instead of a kernel", SET(o.machine.bios = v)},
+    Option{"L", "FOLDER", "where firmware images lie", SET(o.machine.firmware_folders.push_back(v))},
+    Option{"boot", "order=cdan,once=..,menu=on", "what firmware boots from: c disk, d CD, a floppy, n network",
+           boot_option},
+    Option{"drive", "file=F,if=ide,..",
+           "a disk or CD: file=, if=ide, index=, media=disk|cdrom, format=raw, id=, "
+           "readonly=, snapshot=, cache=, werror=, rerror=, discard=, serial=",
+           drive_option},
+    Option{"hda", "FILE", "the first IDE disk (-hdb, -hdc, -hdd: the others)",
+           SET(o.drives.push_back(short_drive(v, 0, false)))},
+    Option{"hdb", "FILE", "", SET(o.drives.push_back(short_drive(v, 1, false)))},
+    Option{"hdc", "FILE", "", SET(o.drives.push_back(short_drive(v, 2, false)))},
+    Option{"hdd", "FILE", "", SET(o.drives.push_back(short_drive(v, 3, false)))},
+    Option{"cdrom", "FILE", "the disc in the CD drive", SET(o.drives.push_back(short_drive(v, 2, true)))},
+    Option{"snapshot", "", "changes to disks are gone at the end", SET(o.snapshot = true)},
     Option{"serial", "DEV", "a serial port: stdio, mon:stdio, file:F, unix:P[,server][,nowait], pty, null, none",
            SET(o.serials.push_back(v))},
     Option{"chardev", "KIND,id=ID,..", "a character device for -serial chardev:ID and others", chardev_option},
@@ -409,7 +452,7 @@ const std::array options_table{
 #undef SET
 
 std::string help_text() {
-    std::string text = "usage: calque [options]\n\n";
+    std::string text = "usage: calque [options] [disk image]\n\n";
     for (const Option& option : options_table)
         if (!option.help.empty())
             text += fmt::format("  -{:<32} {}\n", fmt::format("{} {}", option.name, option.argument), option.help);
@@ -422,12 +465,9 @@ struct Missing {
     std::string_view instead;
 };
 constexpr std::array missing{
-    Missing{"drive", "boot with -kernel and put files into the -initrd"},
-    Missing{"hda", "boot with -kernel and -initrd"},
-    Missing{"hdb", "boot with -kernel and -initrd"},
-    Missing{"cdrom", "boot with -kernel and -initrd"},
-    Missing{"fda", "boot with -kernel and -initrd"},
-    Missing{"blockdev", "boot with -kernel and -initrd"},
+    Missing{"fda", "use -hda or -cdrom"},
+    Missing{"fdb", "use -hda or -cdrom"},
+    Missing{"blockdev", "use -drive"},
     Missing{"vnc", "use -nographic"},
     Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
     Missing{"gdb", "use --trace insn"},
@@ -437,10 +477,7 @@ constexpr std::array missing{
     Missing{"loadvm", "use --load FILE"},
     Missing{"incoming", "use --load FILE"},
     Missing{"daemonize", "start it in the background"},
-    Missing{"snapshot", "leave it out: there are no disks to protect"},
-    Missing{"boot", "use -kernel"},
     Missing{"usb", "leave it out"},
-    Missing{"L", "name the firmware with -bios"},
     Missing{"full-screen", "use -nographic"},
 };
 
@@ -450,8 +487,11 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     Options options;
     for (std::size_t i = 0; i < arguments.size() && options.print.empty(); ++i) {
         const std::string& word = arguments[i];
-        if (word.empty() || word[0] != '-' || word == "-")
-            return error("'{}' would be a disk image, and there are no disks yet; boot with -kernel and -initrd", word);
+        if (word.empty() || word == "-") return error("'{}' is neither an option nor a disk image; see -help", word);
+        if (word[0] != '-') { // A disk image: the first IDE disk.
+            options.drives.push_back(short_drive(word, 0, false));
+            continue;
+        }
         const std::string_view name = std::string_view(word).substr(word.starts_with("--") ? 2 : 1);
         if (name == "help" || name == "h") {
             options.print = help_text();
@@ -477,6 +517,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     }
     if (options.print.empty())
         if (auto settled = settle_networks(options); !settled) return settled.error();
+    if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
     return options;
 }
 

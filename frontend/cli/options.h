@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "frontend/backends/block/drive.h"
 #include "frontend/backends/chardev.h"
 #include "frontend/backends/net/net_options.h"
 #include "frontend/machine/config.h"
@@ -21,7 +22,9 @@ struct Options {
     std::vector<machine::DeviceRequest> dumps;      // -object filter-dump.
     std::size_t nics = 0;                           // Devices that -nic made: the first ones.
     bool no_default_nic = false;
-    std::vector<std::string> serials; // -serial, in order, as given.
+    std::vector<std::string> serials;           // -serial, in order, as given.
+    std::vector<backends::DriveOptions> drives; // -drive and its short forms, with ids and places.
+    bool snapshot = false;
     std::string debugcon;
     bool no_graphic = false;
     bool no_defaults = false;

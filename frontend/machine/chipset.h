@@ -11,6 +11,7 @@
 #include "devices/i8237/i8237.h"
 #include "devices/i8254/i8254.h"
 #include "devices/i8259/i8259.h"
+#include "devices/ide/piix3_ide.h"
 #include "devices/ioapic/ioapic.h"
 #include "devices/isa_debug_exit/isa_debug_exit.h"
 #include "devices/lapic/apic_bus.h"
@@ -25,6 +26,7 @@
 #include "devices/reset_control/reset_control.h"
 #include "devices/uart16550/uart16550.h"
 #include "devices/worker.h"
+#include "frontend/backends/block/disk.h"
 #include "frontend/backends/net/net_port.h"
 #include "frontend/machine/config.h"
 #include "frontend/machine/kinds/kinds.h"
@@ -53,6 +55,8 @@ struct ChipsetBackends {
     std::vector<devices::CharBackend*> serials; // By port; a port without a device is absent from `serial_present`.
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
+    devices::Piix3Ide::Drives ide;                          // In the order of -hda to -hdd.
+    std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
     std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
     std::map<std::string, backends::NetPort*> nets;         // By the id of their -netdev.
     devices::EntropySource* default_entropy = nullptr;
@@ -79,6 +83,8 @@ class Chipset {
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
     devices::I8042& keyboard() { return keyboard_; }
+    // What firmware finds in CMOS: the letters of -boot order=.
+    void set_boot_order(std::string_view letters);
 
     // Adds a device of -device. What it asks for was not looked at before.
     Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, devices::DmaPort& memory,
@@ -110,6 +116,7 @@ class Chipset {
     Result<void> attach(devices::PciFunction& function, const DeviceRequest& request);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
+    void describe_drives(const devices::Piix3Ide::Drives& drives);
 
     ChipsetEvents events_;
     devices::Bus ports_, memory_bus_;
@@ -126,6 +133,7 @@ class Chipset {
     devices::PciBus pci_;
     devices::I440fx host_bridge_;
     devices::Piix3 isa_bridge_;
+    devices::Piix3Ide ide_;
     devices::Piix4Pm pm_function_;
     PirqFanout pirq_;
     devices::I8237 dma_;

@@ -65,7 +65,8 @@ class Machine {
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
     // The networks that devices may use, by id. Not owned.
     const std::map<std::string, backends::NetPort*>& networks() const { return networks_; }
-    std::string stats();        // As --stats prints them.
+    std::string stats(); // As --stats prints them.
+    const std::vector<backends::Disk*>& disks() const { return disks_; }
     std::string dumped_units(); // As --dump prints them at the end.
     Log& log() { return log_; }
 
@@ -85,6 +86,9 @@ class Machine {
     Machine(MachineConfig config, Log& log, Clock* time);
     Result<void> build(const ChipsetBackends& backends);
     Result<void> read_images();
+    Result<void> find_firmware();
+    void drain_disks();
+    void flush_disks();
     ChipsetEvents chipset_events();
     void add_vcpus();
     Result<void> add_fw_cfg_files();
@@ -114,6 +118,8 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<u8> kernel_, initrd_;
     std::vector<bool> serial_present_;
+    std::vector<backends::Disk*> disks_;
+    bool booted_once_ = false;
     std::function<std::shared_ptr<void>()> hold_input_;
     std::map<std::string, backends::NetPort*> networks_;
     std::mutex smm_mutex_;

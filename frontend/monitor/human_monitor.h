@@ -36,6 +36,8 @@ class HumanMonitor {
     void prompt() { print("(calque) "); }
     std::string memory_map() const;
     std::string forward(const std::string& argument, bool add);
+    std::string describe_disks() const;
+    std::string change_medium(const std::string& command, std::string argument); // What there is to say.
 
     machine::Machine& machine_;
     devices::CharBackend& backend_;
