@@ -1,12 +1,13 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|tools|all|bench|cd|programs ...
+#   scripts/guest.sh kernel|cloud|mini|devices|tools|all|bench|cd|programs ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
 #   cloud   Debian's cloud kernel (linux-image-cloud-amd64)    $CALQUE_CACHE/guest/vmlinuz-cloud
 #   mini    initramfs: busybox, tests, a shell on the console  $CALQUE_CACHE/guest/mini.cpio.gz
+#   devices initramfs: mini and both kernels' drivers          $CALQUE_CACHE/guest/devices.cpio.gz
 #   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
 #   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
 #   cd      the same with the stock kernel on a CD, for Bochs  $CALQUE_CACHE/guest/bench.iso
@@ -77,6 +78,46 @@ mini_image() {
     common_tree "$tree"
     ln -s calque/bin "$tree/bin"
     ln -s calque/bin "$tree/sbin"
+    pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
+    mv "$output.$$" "$output"
+    rm -rf "$tree"
+}
+
+# Drivers of the devices that calque has, and what network tests need: names of modules, some of which one of the kernels
+# has built in or not at all.
+DRIVERS="virtio_pci virtio_rng virtio_net virtio_blk virtio_balloon virtio_console virtio_scsi e1000 8139cp 8139too \
+    af_packet failover net_failover"
+
+# kernel_modules <metapackage> <tree>: the drivers of a kernel with what they depend on, and its modules.dep.
+kernel_modules() {
+    local meta=$1 tree=$2 package unpacked release modules wanted name
+    package=$(apt-cache depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    unpacked=$GUEST/unpacked.$$
+    unpack_packages "$unpacked" "$package"
+    release=$(ls "$unpacked/lib/modules")
+    modules=$unpacked/lib/modules/$release
+    (cd "$unpacked" && "$GUEST/busybox" depmod -b "$unpacked" "$release")
+    mkdir -p "$tree/lib/modules/$release"
+    for name in $DRIVERS; do
+        wanted=$(grep -E "(^|/)${name//_/[-_]}\.ko:" "$modules/modules.dep" | head -n 1 | tr -d :) || continue
+        for name in $wanted; do
+            install -D -m 644 "$modules/$name" "$tree/lib/modules/$release/$name"
+        done
+    done
+    rm -rf "$unpacked"
+    "$GUEST/busybox" depmod -b "$tree" "$release"
+}
+
+# The first program loads the drivers of what is there; see tests/guest/init.
+devices_image() {
+    local output=$GUEST/devices.cpio.gz tree=$GUEST/devices.$$
+    stale "$output" || return 0
+    say "Building the initramfs $output"
+    common_tree "$tree"
+    ln -s calque/bin "$tree/bin"
+    ln -s calque/bin "$tree/sbin"
+    kernel_modules linux-image-amd64 "$tree"
+    kernel_modules linux-image-cloud-amd64 "$tree"
     pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
     mv "$output.$$" "$output"
     rm -rf "$tree"
@@ -233,17 +274,18 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, tools, bench, cd, programs or all"
-[ "$*" != all ] || set -- kernel cloud mini tools bench programs
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, tools, bench, cd, programs or all"
+[ "$*" != all ] || set -- kernel cloud mini devices tools bench programs
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
         cloud) kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud" && echo "$GUEST/vmlinuz-cloud" ;;
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
+        devices) devices_image && echo "$GUEST/devices.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, tools, bench, cd, programs or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, tools, bench, cd, programs or all" ;;
     esac
 done

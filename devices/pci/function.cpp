@@ -29,12 +29,15 @@ constexpr u32 BAR_IO = 1, BAR_MEMORY_64 = 2 << 1, BAR_PREFETCHABLE = 1 << 3, ROM
 } // namespace
 
 PciFunction::PciFunction(PciDescriptor descriptor, Log& log) : descriptor_(std::move(descriptor)), log_(log) {
+    add_message_capabilities();
     build_header();
     build_bars();
     build_capabilities();
     for (const PciRegisters& r : descriptor_.registers)
         add_registers(r);
     state_.config = reset_;
+    if (descriptor_.msi.vectors) msi_at_ = capability_offset(CAPABILITY_MSI);
+    if (descriptor_.msix.vectors) msix_at_ = capability_offset(CAPABILITY_MSIX);
 }
 
 PciFunction::~PciFunction() {
@@ -151,6 +154,7 @@ void PciFunction::write(unsigned offset, u32 value, unsigned size) {
             const u8 w = writable_[offset + i];
             byte = static_cast<u8>(((byte & ~w) | (written & w)) & ~(written & clear_[offset + i]));
         }
+        update_messages_locked(true);
         update_intx_locked();
     }
     place_bars();
@@ -220,7 +224,8 @@ void PciFunction::set_intx(bool level) {
 void PciFunction::update_intx_locked() {
     u8& status = state_.config[STATUS];
     status = static_cast<u8>(state_.intx ? status | STATUS_INTERRUPT : status & ~STATUS_INTERRUPT);
-    const bool level = state_.intx && !(take(state_.config, COMMAND, 2) & COMMAND_INTX_DISABLE);
+    const bool level =
+        state_.intx && !msi_on_ && !msix_on_ && !(take(state_.config, COMMAND, 2) & COMMAND_INTX_DISABLE);
     if (level == intx_driven_ || !bus_ || descriptor_.interrupt_pin == 0) return;
     intx_driven_ = level;
     bus_->drive_pirq(devfn_, descriptor_.interrupt_pin - 1u, level);
@@ -231,6 +236,8 @@ void PciFunction::reset() {
         std::lock_guard lock(mutex_);
         state_ = {};
         state_.config = reset_;
+        if (msix_) msix_->reset();
+        update_messages_locked(false);
         update_intx_locked();
     }
     place_bars();
@@ -243,6 +250,8 @@ void PciFunction::serialize(Archive& archive) {
             archive.bytes("config", state_.config);
             archive.field("intx", state_.intx);
         });
+        if (msix_)
+            archive.section(fmt::format("{}.msix", descriptor_.name), 1, [&](u32) { msix_->serialize(archive); });
         if (!archive.loading()) return;
         if (archive.ok()
             && (take(state_.config, VENDOR_ID, 4) != take(reset_, VENDOR_ID, 4)
@@ -251,6 +260,7 @@ void PciFunction::serialize(Archive& archive) {
         // What the header fixes stays fixed, whatever the file says.
         for (unsigned i = BAR0; i < 0x40; ++i)
             state_.config[i] = static_cast<u8>((state_.config[i] & writable_[i]) | (reset_[i] & ~writable_[i]));
+        update_messages_locked(false);
         update_intx_locked();
     }
     place_bars();

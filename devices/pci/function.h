@@ -6,9 +6,12 @@
 #include "base/log.h"
 #include "devices/bus/window.h"
 #include "devices/device.h"
+#include "devices/pci/message_interrupts.h"
 
 #include <array>
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -78,6 +81,8 @@ struct PciDescriptor {
     PciBar rom{}; // kind memory32 for an expansion ROM (at least 2 KiB).
     std::vector<PciCapability> capabilities;
     std::vector<PciRegisters> registers;
+    PciMsi msi;   // Each adds its capability after the ones above.
+    PciMsix msix; // A BAR of its that has no region of the device's gets msix_region().
 };
 
 // The configuration space of one function. A device owns one (it does not inherit from it), attaches it to a PciBus
@@ -108,8 +113,15 @@ class PciFunction {
 
     // The function's interrupt pin (level). Goes to the bus unless COMMAND's interrupt disable bit is set.
     void set_intx(bool level);
+    // Message-signalled interrupts. While either kind is enabled the pin is silent. A vector that is masked becomes
+    // pending; one that does not exist is ignored; without bus mastering the message is lost, as any write would be.
+    bool msix_enabled() const;
+    bool messages_enabled() const; // MSI or MSI-X.
+    void send_message(unsigned vector);
+    // The MSI-X table and pending bits at their offsets in the BAR; the rest reads as zero.
+    IoRegion& msix_region() { return msix_region_; }
     // May the device use its DmaPort (COMMAND's bus master bit)?
-    bool bus_master() const { return read(pci::COMMAND, 2) & pci::COMMAND_MASTER; }
+    bool bus_master() const { return master_.load(std::memory_order_relaxed); }
     // Where a BAR is decoded at present (6: the expansion ROM), if it is.
     std::optional<u64> bar_base(unsigned bar) const;
     // The offset of a capability in configuration space, 0 when the function does not have it.
@@ -129,6 +141,20 @@ class PciFunction {
     std::optional<u64> decoded_base(unsigned bar) const;
     void place_bars();
     void update_intx_locked();
+    void add_message_capabilities();
+    void update_messages_locked(bool deliver);
+    void send_msi_locked(unsigned vector);
+    void write_message(u64 address, u32 data);
+
+    class MsixRegion final : public IoRegion {
+      public:
+        explicit MsixRegion(PciFunction& function) : function_(function) {}
+        u64 read(u64 offset, unsigned size) override;
+        void write(u64 offset, u64 value, unsigned size) override;
+
+      private:
+        PciFunction& function_;
+    };
 
     static constexpr unsigned bar_count = 7; // Six and the expansion ROM.
     const PciBar& bar(unsigned i) const { return i < 6 ? descriptor_.bars[i] : descriptor_.rom; }
@@ -148,7 +174,12 @@ class PciFunction {
         std::array<u8, 256> config{};
         bool intx = false; // As the device drives it.
     } state_;
-    bool intx_driven_ = false; // As the bus sees it; follows from the state.
+    bool intx_driven_ = false;          // As the bus sees it; follows from the state.
+    std::unique_ptr<MsixTable> msix_;   // Null: no MSI-X. Guarded by mutex_.
+    unsigned msi_at_ = 0, msix_at_ = 0; // Offsets of the capabilities.
+    bool msi_on_ = false, msix_on_ = false;
+    std::atomic<bool> master_{false};
+    MsixRegion msix_region_{*this};
     std::array<std::unique_ptr<Window>, bar_count> windows_;
 };
 

@@ -29,6 +29,8 @@ class PciBus final : public Device {
     Result<void> attach(PciFunction& function, unsigned device, unsigned number);
     // Who gets PIRQA#-PIRQD# as inputs 0-3 (the ISA bridge). Set before the machine runs.
     void set_interrupt_sink(IrqSink* pirq) { pirq_ = pirq; }
+    // Who gets the messages of MSI and MSI-X. Set before the machine runs.
+    void set_msi_sink(MsiSink* messages) { messages_ = messages; }
 
     // Configuration accesses from the host's side (monitor, later ECAM). devfn is device * 8 + function.
     u32 config_read(u8 bus, u8 devfn, unsigned offset, unsigned size);
@@ -77,6 +79,7 @@ class PciBus final : public Device {
     Bus& ports_;
     Bus& memory_;
     IrqSink* pirq_ = nullptr;
+    MsiSink* messages_ = nullptr;
     AddressPort address_port_{*this};
     DataPort data_port_{*this};
     std::map<unsigned, PciFunction*> functions_; // By devfn; fixed once the machine runs.

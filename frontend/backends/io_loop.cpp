@@ -44,7 +44,10 @@ void IoLoop::remove(PollSource& source) {
     }
 }
 
+// A loop that is busy sees the mark before it sleeps; only one that sleeps needs the descriptor.
 void IoLoop::wake() {
+    woken_ = true;
+    if (!sleeping_) return;
     const u64 one = 1;
     [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one); // Full means: woken already.
 }
@@ -55,6 +58,7 @@ void IoLoop::run() {
     while (!stop_) {
         set.assign(1, {wake_fd_, POLLIN, 0});
         owners.clear();
+        int timeout = -1;
         {
             std::lock_guard lock(mutex_);
             const std::vector<PollSource*> sources = sources_; // poll_set() may add and remove.
@@ -62,11 +66,20 @@ void IoLoop::run() {
                 if (std::find(sources_.begin(), sources_.end(), source) == sources_.end()) continue;
                 owners.emplace_back(source, set.size());
                 source->poll_set(set);
+                if (const int most = source->poll_timeout(); most >= 0)
+                    timeout = timeout < 0 ? most : std::min(timeout, most);
             }
         }
-        if (::poll(set.data(), set.size(), -1) < 0) continue;
+        sleeping_ = true;
+        if (woken_) timeout = 0;
+        const int ready = ::poll(set.data(), set.size(), timeout);
+        sleeping_ = false;
+        if (ready < 0) continue;
+        woken_ = false; // What was asked for until now is done in this round.
         u64 count = 0;
-        [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
+        if (set[0].revents != 0) {
+            [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
+        }
         dispatch(set, owners);
     }
 }

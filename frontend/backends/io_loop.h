@@ -21,6 +21,8 @@ class PollSource {
     virtual void poll_set(std::vector<pollfd>& set) = 0;
     // What became of the descriptors that poll_set() added, in the same order. Called after each wait.
     virtual void poll_ready(std::span<const pollfd> ready) = 0;
+    // Asked after poll_set(): when poll_ready() must be called at the latest, in milliseconds; -1 for no such time.
+    virtual int poll_timeout() { return -1; }
 };
 
 // One thread for all sources; it sleeps while nothing happens. All signals but those of faults are blocked on it, so
@@ -39,15 +41,17 @@ class IoLoop {
     std::unique_lock<std::mutex> hold() { return std::unique_lock(mutex_); }
     // Makes the loop ask the sources again. Any thread, never blocks.
     void wake();
+    bool on_loop_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
 
   private:
     void run();
     void dispatch(const std::vector<pollfd>& set, const std::vector<std::pair<PollSource*, std::size_t>>& owners);
-    bool on_loop_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
 
     int wake_fd_ = -1;
     std::atomic<bool> stop_{false};
-    std::mutex mutex_; // Held while sources run.
+    std::atomic<bool> sleeping_{false}; // In poll(), or about to be.
+    std::atomic<bool> woken_{false};    // Since the last round began.
+    std::mutex mutex_;                  // Held while sources run.
     std::vector<PollSource*> sources_;
     std::thread thread_;
 };

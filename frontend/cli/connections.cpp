@@ -11,6 +11,8 @@ Result<void> Connections::open(const Options& options) {
     for (const auto& chardev : options.chardevs)
         named_[chardev.id] = chardev;
 
+    if (auto opened = open_drives(options); !opened) return opened;
+    if (auto opened = open_objects(options); !opened) return opened;
     std::vector<std::string> serials = options.serials;
     std::vector<std::string> monitors = options.monitors;
     // Without a word on either, the terminal is the first serial port, with the monitor behind Ctrl-A c.
@@ -99,8 +101,44 @@ backends::Multiplexer::Commands Connections::commands(const std::string& key) {
     return commands;
 }
 
+Result<void> Connections::open_drives(const Options& options) {
+    for (const backends::DriveOptions& drive : options.drives) {
+        auto disk = backends::open_drive(disk_pool_, log_, drive);
+        if (!disk) return disk.error();
+        disks_.push_back(std::move(*disk));
+        chipset_.disks.push_back(disks_.back().get());
+        if (drive.interface == backends::DriveOptions::Interface::ide)
+            chipset_.ide[*drive.index] = {disks_.back().get(), drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
+        else
+            return error("-drive {}: if=virtio and if=none do not exist here yet; there is: ide", drive.id);
+    }
+    return {};
+}
+
+Result<void> Connections::open_objects(const Options& options) {
+    for (const auto& object : options.objects) {
+        if (object.driver == "rng-builtin") {
+            entropy_[object.id] = std::make_unique<backends::HostEntropy>();
+        } else {
+            auto file = backends::FileEntropy::open(object.get("filename"));
+            if (!file) return error("-object {},id={}: {}", object.driver, object.id, file.error().message);
+            entropy_[object.id] = std::move(*file);
+        }
+    }
+    return {};
+}
+
 machine::ChipsetBackends Connections::chipset_backends() {
-    chipset_.hold_input = [this] { return loop_.hold(); };
+    for (const auto& [id, source] : entropy_)
+        chipset_.entropy[id] = source.get();
+    chipset_.default_entropy = &host_entropy_;
+    chipset_.worker = &device_worker_;
+    chipset_.hold_input = [this]() -> std::shared_ptr<void> {
+        auto held = std::make_shared<std::vector<std::unique_lock<std::mutex>>>();
+        held->push_back(loop_.hold());
+        held->push_back(device_loop_.hold());
+        return held;
+    };
     return chipset_;
 }
 

@@ -1,8 +1,11 @@
 // The host's ends of serial ports, debug console and monitor: opened as the options say, shared where they say so.
 #pragma once
 
+#include "frontend/backends/block/drive.h"
 #include "frontend/backends/chardev.h"
+#include "frontend/backends/entropy.h"
 #include "frontend/backends/io_loop.h"
+#include "frontend/backends/loop_worker.h"
 #include "frontend/backends/multiplexer.h"
 #include "frontend/cli/options.h"
 #include "frontend/machine/chipset.h"
@@ -47,7 +50,16 @@ class Connections {
     std::mutex listener_mutex_; // Held while the listener is called.
     Listener listener_;
     bool quit_asked_ = false;
+    Result<void> open_drives(const Options& options);
+    Result<void> open_objects(const Options& options);
+
+    backends::IoPool disk_pool_;
+    std::vector<std::unique_ptr<backends::Disk>> disks_;
     backends::IoLoop loop_;
+    backends::IoLoop device_loop_; // Of devices' own work, so that none waits for a terminal.
+    backends::LoopWorker device_worker_{device_loop_};
+    backends::HostEntropy host_entropy_;
+    std::map<std::string, std::unique_ptr<devices::EntropySource>> entropy_; // By the id of their -object.
     std::map<std::string, backends::ChardevOptions> named_;
     std::map<std::string, std::unique_ptr<backends::Multiplexer>> multiplexers_;
     std::map<std::string, std::unique_ptr<backends::Chardev>> chardevs_;

@@ -49,6 +49,14 @@ std::string KeyValues::take(std::string_view key, std::string_view fallback) {
     return value;
 }
 
+std::vector<std::pair<std::string, std::string>> KeyValues::take_all() {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (Pair& pair : pairs_)
+        all.emplace_back(std::move(pair.key), std::move(pair.value));
+    pairs_.clear();
+    return all;
+}
+
 Result<bool> KeyValues::take_bool(std::string_view key, bool fallback) {
     const std::string value = take(key, fallback ? "on" : "off");
     if (value == "on" || value == "yes" || value == "true") return true;

@@ -18,6 +18,8 @@ class KeyValues {
     bool has(std::string_view key) const;
     // Takes a value out; empty when absent. What is never taken is reported by rest().
     std::string take(std::string_view key, std::string_view fallback = {});
+    // All that nobody took, in order.
+    std::vector<std::pair<std::string, std::string>> take_all();
     Result<bool> take_bool(std::string_view key, bool fallback);
     Result<u64> take_number(std::string_view key, u64 fallback);
     // An error that names a key nobody took, or nothing.

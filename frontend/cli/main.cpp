@@ -133,8 +133,10 @@ int main(int argc, char** argv) {
         fmt::print("{}", options->print);
         return 0;
     }
-    if (options->machine.kernel.empty() && options->machine.bios.empty() && options->machine.load_state.empty())
+    if (options->machine.kernel.empty() && options->machine.bios.empty() && options->machine.load_state.empty()
+        && options->drives.empty())
         return calque::cli::fail(
-            "there is nothing to start; give a -kernel (with -initrd and -append), or use ./run for the default guest");
+            "there is nothing to start; give a disk image, a -cdrom or a -kernel (with -initrd and -append), or use "
+            "./run for the default guest");
     return calque::cli::run(*options);
 }

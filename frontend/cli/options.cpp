@@ -1,7 +1,9 @@
 #include "frontend/cli/options.h"
 
 #include "firmware/smbios/smbios.h"
+#include "frontend/cli/drive_options.h"
 #include "frontend/cli/keyval.h"
+#include "frontend/machine/kinds/kinds.h"
 
 #include <algorithm>
 #include <array>
@@ -204,13 +206,27 @@ Result<void> device_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-device", text, "driver");
     if (!kv) return kv.error();
     const std::string driver = kv->take("driver");
-    if (driver == "help") {
-        o.print = "name \"isa-debug-exit\", bus ISA: a write to iobase ends the emulator with status (value << 1) | 1\n"
-                  "name \"isa-debugcon\", bus ISA: a write to iobase is shown on chardev\n"
-                  "name \"isa-serial\", bus ISA: a serial port on chardev\n";
+    if (driver == "help" || driver == "?") {
+        o.print = machine::device_help();
         return {};
     }
-    kv->take("id");
+    if (kv->has("help") || kv->has("?")) {
+        auto help = machine::device_help(driver);
+        if (!help) return help.error();
+        o.print = *help;
+        return {};
+    }
+    machine::DeviceRequest request{driver, kv->take("id"), {}};
+    if (const auto* kind = machine::find_device_kind(driver); !kind || kind->make) {
+        for (auto& [key, value] : kv->take_all())
+            request.properties.push_back({std::move(key), std::move(value)});
+        for (const auto& other : o.machine.devices)
+            if (!request.id.empty() && other.id == request.id)
+                return error("-device id={} is given twice; names are unique", request.id);
+        if (auto good = machine::check_device(request); !good) return good;
+        o.machine.devices.push_back(std::move(request));
+        return {};
+    }
     if (driver == "isa-debug-exit") {
         machine::MachineConfig::DebugExit exit;
         auto base = kv->take_number("iobase", exit.base);
@@ -237,9 +253,30 @@ Result<void> device_option(Options& o, const std::string& text) {
         o.serials.push_back("chardev:" + kv->take("chardev"));
         return kv->rest("chardev");
     }
-    return error(
-        "-device '{}' does not exist here; there are: isa-debug-exit, isa-debugcon, isa-serial (see -device help)",
-        driver);
+    return error("-device {} cannot be set up here", driver);
+}
+
+constexpr std::string_view object_help =
+    "rng-random,id=ID[,filename=FILE]   random numbers from a file (/dev/urandom), for -device virtio-rng-pci\n"
+    "rng-builtin,id=ID                  random numbers from the host's own generator\n";
+
+Result<void> object_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-object", text, "qom-type");
+    if (!kv) return kv.error();
+    const std::string kind = kv->take("qom-type");
+    if (kind == "help") {
+        o.print = object_help;
+        return {};
+    }
+    machine::DeviceRequest object{kind, kv->take("id"), {}};
+    if (kind != "rng-random" && kind != "rng-builtin")
+        return error("-object '{}' does not exist here; there are: rng-random, rng-builtin", kind);
+    if (object.id.empty()) return error("-object {} has no id; add id=NAME", kind);
+    for (const auto& other : o.objects)
+        if (other.id == object.id) return error("-object id={} is given twice; names are unique", object.id);
+    if (kind == "rng-random") object.properties.push_back({"filename", kv->take("filename", "/dev/urandom")});
+    o.objects.push_back(std::move(object));
+    return kv->rest(kind == "rng-random" ? "id, filename" : "id");
 }
 
 Result<void> fw_cfg_option(Options& o, const std::string& text) {
@@ -293,6 +330,34 @@ Result<void> mon_option(Options& o, const std::string& text) {
     return kv->rest("chardev, mode");
 }
 
+Result<void> drive_option(Options& o, const std::string& text) {
+    auto drive = parse_drive(text);
+    if (!drive) return drive.error();
+    o.drives.push_back(std::move(*drive));
+    return {};
+}
+
+Result<void> boot_option(Options& o, const std::string& text) {
+    auto kv = KeyValues::parse("-boot", text, "order");
+    if (!kv) return kv.error();
+    auto& boot = o.machine.boot;
+    boot.order = kv->take("order", boot.order);
+    boot.once = kv->take("once", boot.once);
+    for (const std::string& letters : {boot.order, boot.once})
+        if (letters.find_first_not_of("acdn") != std::string::npos)
+            return error("-boot order={}: the letters are a (floppy), c (disk), d (CD) and n (network)", letters);
+    auto menu = kv->take_bool("menu", boot.menu);
+    if (!menu) return menu.error();
+    boot.menu = *menu;
+    auto wait = kv->take_number("splash-time", boot.menu_milliseconds);
+    if (!wait) return wait.error();
+    if (*wait > 0xFFFF) return error("-boot splash-time={}: at most 65535 milliseconds", *wait);
+    boot.menu_milliseconds = static_cast<u16>(*wait);
+    auto strict = kv->take_bool("strict", false);
+    if (!strict) return strict.error();
+    return kv->rest("order, once, menu, splash-time");
+}
+
 Result<void> only_none(std::string_view option, const std::string& text) {
     if (text == "none") return {};
     return error("{} {} does not exist here; there is: none", option, text);
@@ -325,11 +390,26 @@ const std::array options_table{
     Option{"initrd", "FILE", "its initial RAM disk or module", SET(o.machine.initrd = v)},
     Option{"append", "TEXT", "its command line", SET(o.machine.append = v)},
     Option{"bios", "FILE", "a firmware image to start instead of a kernel", SET(o.machine.bios = v)},
+    Option{"L", "FOLDER", "where firmware images lie", SET(o.machine.firmware_folders.push_back(v))},
+    Option{"boot", "order=cdan,once=..,menu=on", "what firmware boots from: c disk, d CD, a floppy, n network",
+           boot_option},
+    Option{"drive", "file=F,if=ide,..",
+           "a disk or CD: file=, if=ide, index=, media=disk|cdrom, format=raw, id=, "
+           "readonly=, snapshot=, cache=, werror=, rerror=, discard=, serial=",
+           drive_option},
+    Option{"hda", "FILE", "the first IDE disk (-hdb, -hdc, -hdd: the others)",
+           SET(o.drives.push_back(short_drive(v, 0, false)))},
+    Option{"hdb", "FILE", "", SET(o.drives.push_back(short_drive(v, 1, false)))},
+    Option{"hdc", "FILE", "", SET(o.drives.push_back(short_drive(v, 2, false)))},
+    Option{"hdd", "FILE", "", SET(o.drives.push_back(short_drive(v, 3, false)))},
+    Option{"cdrom", "FILE", "the disc in the CD drive", SET(o.drives.push_back(short_drive(v, 2, true)))},
+    Option{"snapshot", "", "changes to disks are gone at the end", SET(o.snapshot = true)},
     Option{"serial", "DEV", "a serial port: stdio, mon:stdio, file:F, unix:P[,server][,nowait], pty, null, none",
            SET(o.serials.push_back(v))},
     Option{"chardev", "KIND,id=ID,..", "a character device for -serial chardev:ID and others", chardev_option},
     Option{"debugcon", "DEV", "debug console at port E9h", SET(o.debugcon = v)},
     Option{"device", "NAME,prop=value", "a device (-device help lists them)", device_option},
+    Option{"object", "KIND,id=ID,..", "what devices draw on (-object help lists the kinds)", object_option},
     Option{"monitor", "DEV", "the monitor's place: stdio, unix:P,server,nowait, none", SET(o.monitors.push_back(v))},
     Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
     Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
@@ -362,7 +442,7 @@ const std::array options_table{
 #undef SET
 
 std::string help_text() {
-    std::string text = "usage: calque [options]\n\n";
+    std::string text = "usage: calque [options] [disk image]\n\n";
     for (const Option& option : options_table)
         if (!option.help.empty())
             text += fmt::format("  -{:<32} {}\n", fmt::format("{} {}", option.name, option.argument), option.help);
@@ -375,12 +455,9 @@ struct Missing {
     std::string_view instead;
 };
 constexpr std::array missing{
-    Missing{"drive", "boot with -kernel and put files into the -initrd"},
-    Missing{"hda", "boot with -kernel and -initrd"},
-    Missing{"hdb", "boot with -kernel and -initrd"},
-    Missing{"cdrom", "boot with -kernel and -initrd"},
-    Missing{"fda", "boot with -kernel and -initrd"},
-    Missing{"blockdev", "boot with -kernel and -initrd"},
+    Missing{"fda", "use -hda or -cdrom"},
+    Missing{"fdb", "use -hda or -cdrom"},
+    Missing{"blockdev", "use -drive"},
     Missing{"netdev", "use -nic none"},
     Missing{"vnc", "use -nographic"},
     Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
@@ -391,11 +468,7 @@ constexpr std::array missing{
     Missing{"loadvm", "use --load FILE"},
     Missing{"incoming", "use --load FILE"},
     Missing{"daemonize", "start it in the background"},
-    Missing{"snapshot", "leave it out: there are no disks to protect"},
-    Missing{"boot", "use -kernel"},
     Missing{"usb", "leave it out"},
-    Missing{"L", "name the firmware with -bios"},
-    Missing{"object", "leave it out"},
     Missing{"full-screen", "use -nographic"},
 };
 
@@ -405,8 +478,11 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     Options options;
     for (std::size_t i = 0; i < arguments.size() && options.print.empty(); ++i) {
         const std::string& word = arguments[i];
-        if (word.empty() || word[0] != '-' || word == "-")
-            return error("'{}' would be a disk image, and there are no disks yet; boot with -kernel and -initrd", word);
+        if (word.empty() || word == "-") return error("'{}' is neither an option nor a disk image; see -help", word);
+        if (word[0] != '-') { // A disk image: the first IDE disk.
+            options.drives.push_back(short_drive(word, 0, false));
+            continue;
+        }
         const std::string_view name = std::string_view(word).substr(word.starts_with("--") ? 2 : 1);
         if (name == "help" || name == "h") {
             options.print = help_text();
@@ -430,6 +506,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
         }
         if (auto handled = found->handle(options, value); !handled) return handled.error();
     }
+    if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
     return options;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "frontend/backends/block/drive.h"
 #include "frontend/backends/chardev.h"
 #include "frontend/machine/config.h"
 
@@ -15,7 +16,10 @@ struct Options {
     machine::MachineConfig machine;
     std::vector<backends::ChardevOptions> chardevs; // -chardev, by id.
     std::vector<std::string> monitors;              // -monitor, and -mon as "chardev:ID".
+    std::vector<machine::DeviceRequest> objects;    // -object: kind, id and properties.
     std::vector<std::string> serials;               // -serial, in order, as given.
+    std::vector<backends::DriveOptions> drives;     // -drive and its short forms, with ids and places.
+    bool snapshot = false;
     std::string debugcon;
     bool no_graphic = false;
     bool no_defaults = false;

@@ -37,6 +37,8 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
       pm_(log, clock, {}, IrqLine(router_, PcRouter::isa + 9),
           {[this] { events_.power_off(); }, [this] { events_.smi(); }}),
       fw_cfg_(log, memory), pci_(log, ports_, memory_bus_), host_bridge_(log, memory), isa_bridge_(log, router_),
+      ide_(log, ports_, memory, IrqLine(router_, PcRouter::isa + 14), IrqLine(router_, PcRouter::isa + 15),
+           backends.ide),
       pm_function_(log, ports_, pm_.pm_ports(), nullptr), pirq_(isa_bridge_, router_), dma_(log, memory),
       keyboard_(log, clock, IrqLine(router_, PcRouter::isa + 1), IrqLine(router_, PcRouter::isa + 12),
                 {[this](bool on) {
@@ -63,16 +65,19 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
                                                               backends.serials[i], fmt::format("serial{}", i)));
         ports_.map(port.base, devices::Uart16550::size, *uarts_.back(), fmt::format("serial{}", i));
     }
-    // The slots of this board: host bridge 0.0, ISA bridge 1.0, power management 1.3. They are ours and free.
+    // The slots of this board: host bridge 0.0, ISA bridge 1.0, IDE 1.1, power management 1.3. They are ours and free.
     (void)pci_.attach(host_bridge_.function(), 0, 0);
     (void)pci_.attach(isa_bridge_.function(), 1, 0);
+    (void)pci_.attach(ide_.function(), 1, 1);
     (void)pci_.attach(pm_function_.function(), 1, 3);
     pm_function_.set_apm_enable_hook([this](bool on) { pm_.set_apm_smi_enabled(on); });
     pci_.set_interrupt_sink(&pirq_);
+    pci_.set_msi_sink(&apics_);
     map_ports(config);
     fill_cmos(config, memory);
-    all_ = {&pit_,         &rtc_, &pm_,       &fw_cfg_, &pci_,           &host_bridge_, &isa_bridge_,
-            &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
+    describe_drives(backends.ide);
+    all_ = {&pit_, &rtc_,         &pm_,  &fw_cfg_,   &pci_,    &host_bridge_,   &isa_bridge_,
+            &ide_, &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
     if (debugcon_) all_.push_back(debugcon_.get());
     if (debug_exit_) all_.push_back(debug_exit_.get());
     if (hpet_) all_.push_back(hpet_.get());
@@ -130,6 +135,31 @@ void Chipset::fill_cmos(const MachineConfig& config, const Memory& memory) {
     rtc_.set_cmos(0x5D, static_cast<u8>(high / 65536 >> 16));
     rtc_.set_cmos(0x5F, static_cast<u8>(config.cpus - 1));
     rtc_.set_cmos(0x14, 0x06); // Equipment: FPU and pointing device present.
+}
+
+// How SeaBIOS is to translate cylinders and heads, two bits a drive: as they are while they fit into INT 13h, by LBA
+// else.
+void Chipset::describe_drives(const devices::Piix3Ide::Drives& drives) {
+    constexpr u64 addressable = u64{1024} * 16 * 63 * devices::BlockBackend::sector;
+    u8 translation = 0;
+    for (unsigned i = 0; i < drives.size(); ++i)
+        if (drives[i].backend && !drives[i].cd && drives[i].backend->size() > addressable) translation |= 1u << (2 * i);
+    rtc_.set_cmos(0x39, translation);
+}
+
+// Three nibbles: the first two in 3Dh, the third in the high half of 38h.
+void Chipset::set_boot_order(std::string_view letters) {
+    const auto nibble = [&](std::size_t n) -> u8 {
+        if (n >= letters.size()) return 0;
+        switch (letters[n]) {
+        case 'a': return 1;
+        case 'c': return 2;
+        case 'd': return 3;
+        default: return 4;
+        }
+    };
+    rtc_.set_cmos(0x3D, static_cast<u8>(nibble(0) | nibble(1) << 4));
+    rtc_.set_cmos(0x38, static_cast<u8>(nibble(2) << 4));
 }
 
 void Chipset::reset() {

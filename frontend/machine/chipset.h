@@ -4,12 +4,14 @@
 #include "devices/acpi_pm/acpi_pm.h"
 #include "devices/bus/bus.h"
 #include "devices/debugcon/debugcon.h"
+#include "devices/entropy_source.h"
 #include "devices/fw_cfg/fw_cfg.h"
 #include "devices/hpet/hpet.h"
 #include "devices/i8042/i8042.h"
 #include "devices/i8237/i8237.h"
 #include "devices/i8254/i8254.h"
 #include "devices/i8259/i8259.h"
+#include "devices/ide/piix3_ide.h"
 #include "devices/ioapic/ioapic.h"
 #include "devices/isa_debug_exit/isa_debug_exit.h"
 #include "devices/lapic/apic_bus.h"
@@ -23,12 +25,16 @@
 #include "devices/post/post.h"
 #include "devices/reset_control/reset_control.h"
 #include "devices/uart16550/uart16550.h"
+#include "devices/worker.h"
+#include "frontend/backends/block/disk.h"
 #include "frontend/machine/config.h"
+#include "frontend/machine/kinds/kinds.h"
 #include "frontend/machine/memory.h"
 
 #include <functional>
+#include <map>
 #include <memory>
-#include <mutex>
+#include <string>
 #include <vector>
 
 namespace calque::machine {
@@ -48,8 +54,14 @@ struct ChipsetBackends {
     std::vector<devices::CharBackend*> serials; // By port; a port without a device is absent from `serial_present`.
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
-    // While the result lives, no backend calls a device: input waits on the host. May be empty.
-    std::function<std::unique_lock<std::mutex>()> hold_input;
+    devices::Piix3Ide::Drives ide;                          // In the order of -hda to -hdd.
+    std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
+    std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
+    devices::EntropySource* default_entropy = nullptr;
+    devices::Worker* worker = nullptr; // For what devices do off the vCPUs' threads.
+    // While the result lives, no backend calls a device and no device's task runs: input waits on the host. To be let
+    // go of on the thread that asked. May be empty.
+    std::function<std::shared_ptr<void>()> hold_input;
 };
 
 class Chipset {
@@ -69,6 +81,12 @@ class Chipset {
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
     devices::I8042& keyboard() { return keyboard_; }
+    // What firmware finds in CMOS: the letters of -boot order=.
+    void set_boot_order(std::string_view letters);
+
+    // Adds a device of -device. What it asks for was not looked at before.
+    Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, devices::DmaPort& memory,
+                      const ChipsetBackends& backends);
 
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
@@ -93,8 +111,10 @@ class Chipset {
     };
 
     void map_ports(const MachineConfig& config);
+    Result<void> attach(devices::PciFunction& function, const DeviceRequest& request);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
+    void describe_drives(const devices::Piix3Ide::Drives& drives);
 
     ChipsetEvents events_;
     devices::Bus ports_, memory_bus_;
@@ -111,6 +131,7 @@ class Chipset {
     devices::PciBus pci_;
     devices::I440fx host_bridge_;
     devices::Piix3 isa_bridge_;
+    devices::Piix3Ide ide_;
     devices::Piix4Pm pm_function_;
     PirqFanout pirq_;
     devices::I8237 dma_;
@@ -122,6 +143,7 @@ class Chipset {
     std::unique_ptr<devices::Debugcon> debugcon_;
     std::unique_ptr<devices::IsaDebugExit> debug_exit_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
+    std::vector<std::unique_ptr<devices::Device>> plugged_;
     std::vector<devices::Device*> all_;
 };
 

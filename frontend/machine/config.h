@@ -4,6 +4,7 @@
 #include "base/types.h"
 #include "cpu/model.h"
 #include "firmware/platform.h"
+#include "frontend/machine/device_request.h"
 #include "jit/debug/unit_dump_request.h"
 #include "jit/emit/counting.h"
 
@@ -23,8 +24,17 @@ struct MachineConfig {
     u32 cpus = 1;
     cpu::CpuModel cpu;
 
-    std::string kernel, initrd, append; // Host files; empty: none.
-    std::string bios;                   // A firmware image; used when there is no kernel.
+    std::string kernel, initrd, append;        // Host files; empty: none.
+    std::string bios;                          // A firmware image; used when there is no kernel.
+    std::vector<std::string> firmware_folders; // -L: where images without a folder are looked for, before Debian's.
+    // What firmware boots from, as letters: a floppy, c disk, d CD, n network. Empty: c, a, d.
+    struct Boot {
+        std::string order;
+        std::string once; // The order until the first reset.
+        bool menu = false;
+        u16 menu_milliseconds = 0; // 0: as the firmware has it.
+    };
+    Boot boot;
 
     // Where each serial port goes, in the short form of -serial ("stdio", "file:F", "null", ...); "none" leaves a port
     // out.
@@ -43,6 +53,7 @@ struct MachineConfig {
         std::string string; // the contents.
     };
     std::vector<FwCfgFile> fw_cfg;
+    std::vector<DeviceRequest> devices; // In the order of their slots.
 
     enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
     Engine engine = Engine::translator;

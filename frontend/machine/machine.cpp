@@ -8,6 +8,7 @@
 #include "frontend/machine/registers.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 
 namespace calque::machine {
@@ -21,6 +22,9 @@ Machine::Machine(MachineConfig config, Log& log, Clock* time)
 
 Machine::~Machine() {
     if (!vcpus_.empty()) pause();
+    drain_disks();
+    for (backends::Disk* disk : disks_)
+        disk->set_stop_request({});
     vcpus_.clear(); // Their threads end before what they use goes.
 }
 
@@ -33,11 +37,13 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig config, Log& log,
 
 Result<void> Machine::build(const ChipsetBackends& backends) {
     // What is typed now is for the machine as it will be, not for serial ports that are about to be loaded over.
-    const auto held = backends.hold_input ? backends.hold_input() : std::unique_lock<std::mutex>();
+    const auto held = backends.hold_input ? backends.hold_input() : nullptr;
     if (auto read = read_images(); !read) return read.error();
+    disks_ = backends.disks;
     auto memory = Memory::create(config_.ram_bytes, log_);
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
+    if (auto found = find_firmware(); !found) return found.error();
     if (!config_.bios.empty()) {
         auto image = read_host_file(config_.bios, "-bios", u64{16} << 20);
         if (!image) return image.error();
@@ -45,7 +51,14 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     }
     serial_present_ = backends.serial_present;
     hold_input_ = backends.hold_input;
+    for (backends::Disk* disk : disks_)
+        disk->set_stop_request([this](const std::string& why) {
+            fmt::print(stderr, "calque: {}; the machine is stopped, the monitor's 'cont' tries again\n", why);
+            request_pause();
+        });
     chipset_ = std::make_unique<Chipset>(config_, log_, time_, *memory_, backends, chipset_events());
+    for (const DeviceRequest& device : config_.devices)
+        if (auto plugged = chipset_->plug(device, log_, time_, *memory_, backends); !plugged) return plugged.error();
     memory_->set_io_target(io_space_);
     add_vcpus();
     if (auto described = describe_to_firmware(); !described) return described.error();
@@ -124,6 +137,27 @@ Result<void> Machine::read_images() {
     return {};
 }
 
+// A machine with disks and without a kernel or a -bios gets Debian's SeaBIOS; a name without a folder is looked for
+// where firmware lies.
+Result<void> Machine::find_firmware() {
+    if (config_.bios.empty() && (!config_.kernel.empty() || disks_.empty())) return {};
+    const std::string name = config_.bios.empty() ? "bios-256k.bin" : config_.bios;
+    std::error_code ignored;
+    if (!config_.bios.empty() && std::filesystem::exists(name, ignored)) return {};
+    std::vector<std::string> folders = config_.firmware_folders;
+    folders.push_back("/usr/share/seabios");
+    for (const std::string& folder : folders) {
+        const std::string path = folder + "/" + name;
+        if (name.find('/') == std::string::npos && std::filesystem::exists(path, ignored)) {
+            config_.bios = path;
+            return {};
+        }
+    }
+    if (!config_.bios.empty()) return {}; // Opening it says what is wrong.
+    return error("there is no BIOS: {} is not in {}; install Debian's package seabios, or name an image with -bios",
+                 name, folders.front());
+}
+
 Result<void> Machine::add_fw_cfg_files() {
     for (const auto& file : config_.fw_cfg) {
         std::vector<u8> data(file.string.begin(), file.string.end());
@@ -144,8 +178,21 @@ Result<void> Machine::describe_to_firmware() {
     fw_cfg.add_u16(key::NB_CPUS, static_cast<u16>(config_.cpus));
     fw_cfg.add_u16(key::MAX_CPUS, static_cast<u16>(config_.cpus));
     fw_cfg.add_u16(key::NOGRAPHIC, 1);
-    fw_cfg.add_u16(key::BOOT_MENU, 0);
+    fw_cfg.add_u16(key::BOOT_MENU, config_.boot.menu);
     if (memory_->rom().empty()) return {};
+    const auto add_number = [&](std::string_view name, u64 value, unsigned size) -> Result<void> {
+        std::vector<u8> bytes;
+        for (unsigned i = 0; i < size; ++i)
+            bytes.push_back(static_cast<u8>(value >> (8 * i)));
+        const auto same = [&](const auto& file) { return file.name == name; };
+        if (std::any_of(config_.fw_cfg.begin(), config_.fw_cfg.end(), same)) return {}; // The user's own comes.
+        return fw_cfg.add_file(name, std::move(bytes));
+    };
+    if (config_.boot.menu_milliseconds != 0)
+        if (auto added = add_number("etc/boot-menu-wait", config_.boot.menu_milliseconds, 2); !added) return added;
+    // SeaBIOS shows its text, and that of whoever calls INT 10h, on a serial port where there is no screen.
+    if (!serial_present_.empty() && serial_present_[0])
+        if (auto added = add_number("etc/sercon-port", 0x3F8, 2); !added) return added;
     for (auto& file : firmware::fw_cfg_files(platform()))
         if (auto added = fw_cfg.add_file(file.name, std::move(file.bytes)); !added) return added.error();
     return {};
@@ -192,6 +239,10 @@ Result<void> Machine::power_on() {
         in_smm_.assign(in_smm_.size(), false);
         memory_->set_smm(false);
     }
+    chipset_->set_boot_order(!booted_once_ && !config_.boot.once.empty() ? config_.boot.once
+                             : config_.boot.order.empty()                ? "cad"
+                                                                         : config_.boot.order);
+    booted_once_ = true;
     chipset_->reset();
     memory_->map().set_a20(true);
     for (auto& vcpu : vcpus_)
@@ -290,7 +341,8 @@ void Machine::stopped(const std::function<void()>& task) {
     const bool was_running = running_;
     pause();
     {
-        const auto held = hold_input_ ? hold_input_() : std::unique_lock<std::mutex>();
+        const auto held = hold_input_ ? hold_input_() : nullptr;
+        drain_disks(); // What tasks began before they were held back.
         task();
     }
     if (was_running && !ended_) resume();
@@ -302,12 +354,27 @@ void Machine::pause() {
     for (auto& vcpu : vcpus_)
         vcpu->park_wait();
     clock_.stop();
+    drain_disks();
     running_ = false;
+}
+
+// Nothing that a guest began is under way any more, but what waits for the machine to go on.
+void Machine::drain_disks() {
+    for (backends::Disk* disk : disks_)
+        disk->drain();
+}
+
+void Machine::flush_disks() {
+    for (backends::Disk* disk : disks_)
+        if (const int problem = disk->flush_now())
+            fmt::print(stderr, "calque: the last flush of {} failed: {}\n", disk->options().id, std::strerror(problem));
 }
 
 void Machine::resume() {
     clock_.start();
     running_ = true; // Before the guest can do anything that somebody asks about.
+    for (backends::Disk* disk : disks_)
+        disk->resume();
     for (auto& vcpu : vcpus_)
         vcpu->resume();
 }
@@ -315,6 +382,7 @@ void Machine::resume() {
 void Machine::end(int status, std::string report) {
     if (ended_) return;
     pause();
+    flush_disks();
     ended_ = true;
     ending_ = {status, std::move(report)};
 }
@@ -452,6 +520,10 @@ void Machine::serialize(Archive& archive) {
 }
 
 Result<void> Machine::save(const std::string& path) {
+    for (const backends::Disk* disk : disks_)
+        if (disk->holds_requests())
+            return error("requests to {} wait for the host; let the machine go on ('cont') before it is saved",
+                         disk->options().id);
     Archive archive = Archive::saver();
     serialize(archive);
     if (!archive.ok()) return archive.result();

@@ -64,7 +64,8 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
     std::string stats();                  // As --stats prints them.
-    std::string dumped_units();           // As --dump prints them at the end.
+    const std::vector<backends::Disk*>& disks() const { return disks_; }
+    std::string dumped_units(); // As --dump prints them at the end.
     Log& log() { return log_; }
 
   private:
@@ -83,6 +84,9 @@ class Machine {
     Machine(MachineConfig config, Log& log, Clock* time);
     Result<void> build(const ChipsetBackends& backends);
     Result<void> read_images();
+    Result<void> find_firmware();
+    void drain_disks();
+    void flush_disks();
     ChipsetEvents chipset_events();
     void add_vcpus();
     Result<void> add_fw_cfg_files();
@@ -112,7 +116,9 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<u8> kernel_, initrd_;
     std::vector<bool> serial_present_;
-    std::function<std::unique_lock<std::mutex>()> hold_input_;
+    std::vector<backends::Disk*> disks_;
+    bool booted_once_ = false;
+    std::function<std::shared_ptr<void>()> hold_input_;
     std::mutex smm_mutex_;
     std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
 

@@ -1,5 +1,6 @@
 #include "frontend/monitor/human_monitor.h"
 
+#include "frontend/backends/block/drive.h"
 #include "frontend/monitor/examine.h"
 
 #include <algorithm>
@@ -21,6 +22,9 @@ constexpr std::string_view help_text =
     "info registers       registers of every CPU\n"
     "info mtree           memory and port map\n"
     "info pci             PCI functions\n"
+    "info block           disks and CD drives\n"
+    "eject [-f] DRIVE     take the medium out (-f: although the guest has locked it)\n"
+    "change DRIVE FILE    put another medium in\n"
     "info stats           counters, and what was asked for and is not implemented\n"
     "cpu N                the processor that x looks through from now on\n"
     "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
@@ -143,6 +147,8 @@ void HumanMonitor::execute(const std::string& line) {
             print(saved ? fmt::format("saved to {}\n", argument) : saved.error().message + "\n");
             prompt();
         });
+    } else if (command == "eject" || command == "change") {
+        print(change_medium(command, argument));
     } else if (command == "cpu") {
         unsigned index = 0;
         const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), index);
@@ -193,8 +199,54 @@ void HumanMonitor::info(const std::string& what) {
                 print(machine_.registers(i));
             prompt();
         });
-    print("info shows: status, registers, mtree, pci, stats\n");
+    if (what == "block") {
+        print(describe_disks());
+        return prompt();
+    }
+    print("info shows: status, registers, mtree, pci, block, stats\n");
     prompt();
+}
+
+std::string HumanMonitor::describe_disks() const {
+    std::string text;
+    for (const backends::Disk* disk : machine_.disks()) {
+        const auto image = disk->image();
+        text += fmt::format("{}: {}{}\n", disk->options().id, image ? image->name() : "[not inserted]",
+                            image && image->read_only() ? " (read-only)" : "");
+        if (image) text += fmt::format("    Size:       {} bytes\n", disk->size());
+        if (disk->options().removable)
+            text += fmt::format("    Removable:  {}locked\n", disk->medium_locked() ? "" : "not ");
+        text += fmt::format("    Cache mode: {}\n", disk->write_cache() ? "writeback" : "writethrough");
+        if (disk->holds_requests()) text += "    Requests wait for the host; 'cont' tries them again\n";
+    }
+    return text.empty() ? "there are no disks\n" : text;
+}
+
+// eject [-f] ID, change ID FILE.
+std::string HumanMonitor::change_medium(const std::string& command, std::string argument) {
+    const bool force = argument.starts_with("-f ");
+    if (force) argument.erase(0, argument.find_first_not_of(' ', 2));
+    const std::size_t space = argument.find(' ');
+    const std::string id = argument.substr(0, space);
+    const std::string file = space == std::string::npos ? "" : argument.substr(argument.find_first_not_of(' ', space));
+    if (id.empty() || (command == "change") == file.empty())
+        return command == "change" ? "change takes a drive and a file: change ide1-cd0 FILE\n"
+                                   : "eject takes a drive: eject ide1-cd0\n";
+    for (backends::Disk* disk : machine_.disks()) {
+        if (disk->options().id != id) continue;
+        backends::Disk::Image image;
+        if (!file.empty()) {
+            backends::DriveOptions options;
+            options.file = file;
+            options.cdrom = true;
+            auto opened = backends::open_image(options);
+            if (!opened) return opened.error().message + "\n";
+            image = std::move(*opened);
+        }
+        auto changed = disk->change_medium(std::move(image), force);
+        return changed ? "" : changed.error().message + "\n";
+    }
+    return fmt::format("there is no drive '{}'; 'info block' lists them\n", id);
 }
 
 std::string HumanMonitor::memory_map() const {

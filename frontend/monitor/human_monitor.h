@@ -35,6 +35,8 @@ class HumanMonitor {
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
     std::string memory_map() const;
+    std::string describe_disks() const;
+    std::string change_medium(const std::string& command, std::string argument); // What there is to say.
 
     machine::Machine& machine_;
     devices::CharBackend& backend_;

@@ -143,9 +143,8 @@ struct Wrong {
 
 TEST(Options, EveryMistakeIsNamed) {
     const Wrong wrongs[] = {
-        {{"disk.img"}, "'disk.img' would be a disk image"},
-        {{""}, "would be a disk image"},
-        {{"-"}, "would be a disk image"},
+        {{""}, "neither an option nor a disk image"},
+        {{"-"}, "neither an option nor a disk image"},
         {{"-frob"}, "there is no option '-frob'"},
         {{"--frob"}, "there is no option '--frob'"},
         {{"-m"}, "-m needs an argument"},
@@ -197,7 +196,20 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-chardev", "null,id=a", "-chardev", "null,id=a"}, "given twice"},
         {{"-mon", "chardev=c,mode=control"}, "mode=control"},
         {{"-mon", "chardev=c,pretty=on"}, "pretty"},
-        {{"-drive", "file=x"}, "-drive does not exist here yet"},
+        {{"-drive", "if=ide"}, "no file="},
+        {{"-drive", "file=x,if=sd"}, "if=sd"},
+        {{"-drive", "file=x,media=tape"}, "media=tape"},
+        {{"-drive", "file=x,cache=some"}, "cache=some"},
+        {{"-drive", "file=x,werror=weep"}, "werror=weep"},
+        {{"-drive", "file=x,rerror=enospc"}, "rerror=enospc"},
+        {{"-drive", "file=x,speed=fast"}, "'speed'"},
+        {{"-drive", "file=x,index=4"}, "no IDE drive with index 4"},
+        {{"-drive", "file=x,index=0", "-hda", "y"}, "two drives have index 0"},
+        {{"-drive", "file=x,id=a", "-drive", "file=y,id=a"}, "two drives have id=a"},
+        {{"-hda", "a", "-hdb", "b", "-hdc", "c", "-hdd", "d", "-drive", "file=e"}, "more than 4 IDE drives"},
+        {{"-boot", "order=xyz"}, "order=xyz"},
+        {{"-boot", "colour=red"}, "'colour'"},
+        {{"-fda", "x"}, "-fda does not exist here yet"},
         {{"-gdb", "tcp::1"}, "-gdb does not exist here yet"},
         {{"-daemonize"}, "-daemonize does not exist here yet"},
     };

@@ -1,0 +1,37 @@
+// Drives as the command line names them, and how they are opened.
+#pragma once
+
+#include "base/log.h"
+#include "base/result.h"
+#include "frontend/backends/block/cache_mode.h"
+#include "frontend/backends/block/disk.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace calque::backends {
+
+// What -drive and its short forms ask for.
+struct DriveOptions {
+    enum class Interface : u8 { ide, virtio, none }; // none: a -device takes it by its id.
+    Interface interface = Interface::ide;
+    std::optional<unsigned> index; // Its place among those of one interface; absent: the next that is free.
+    std::string file;              // Empty: a CD drive without a disc.
+    std::string format;            // Empty: found out from the file's first bytes.
+    std::string id, serial;
+    bool cdrom = false;
+    bool read_only = false;
+    bool snapshot = false; // Changes go to a temporary file.
+    bool discard = false;  // The guest may give room back to the host.
+    bool lock = true;
+    CacheMode cache{};
+    ErrorAction on_write_error = ErrorAction::enospc, on_read_error = ErrorAction::report;
+};
+
+// The contents of a file: its format opened over the file. `snapshot` puts a temporary overlay over it.
+Result<std::shared_ptr<BlockImage>> open_image(const DriveOptions& options);
+// The drive with its disc or without. The pool and the log must outlive it.
+Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOptions& options);
+
+} // namespace calque::backends

@@ -1,0 +1,145 @@
+#include "frontend/cli/drive_options.h"
+
+#include "frontend/cli/keyval.h"
+
+#include <algorithm>
+#include <set>
+
+namespace calque::cli {
+
+using backends::DriveOptions;
+using Interface = DriveOptions::Interface;
+
+namespace {
+
+constexpr unsigned ide_places = 4;
+
+Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
+    const std::string interface = kv.take("if", "ide");
+    if (interface == "ide")
+        drive.interface = Interface::ide;
+    else if (interface == "virtio")
+        drive.interface = Interface::virtio;
+    else if (interface == "none")
+        drive.interface = Interface::none;
+    else
+        return error("-drive if={} does not exist here; there are: ide, virtio, none", interface);
+    if (kv.has("index")) {
+        auto index = kv.take_number("index", 0);
+        if (!index) return index.error();
+        if (*index > 255) return error("-drive index={} is too large", *index);
+        drive.index = static_cast<unsigned>(*index);
+    }
+    if (kv.has("bus") || kv.has("unit")) {
+        auto bus = kv.take_number("bus", 0), unit = kv.take_number("unit", 0);
+        if (!bus) return bus.error();
+        if (!unit) return unit.error();
+        if (drive.interface != Interface::ide || *bus > 1 || *unit > 1)
+            return error("-drive bus={},unit={}: the IDE controller has buses 0 and 1 with units 0 and 1", *bus, *unit);
+        drive.index = static_cast<unsigned>(*bus * 2 + *unit);
+    }
+    const std::string media = kv.take("media", "disk");
+    if (media != "disk" && media != "cdrom")
+        return error("-drive media={} does not exist; there are: disk, cdrom", media);
+    drive.cdrom = media == "cdrom";
+    return {};
+}
+
+Result<void> take_behaviour(KeyValues& kv, DriveOptions& drive) {
+    auto read_only = kv.take_bool(kv.has("read-only") ? "read-only" : "readonly", false);
+    if (!read_only) return read_only.error();
+    drive.read_only = *read_only;
+    auto snapshot = kv.take_bool("snapshot", false);
+    if (!snapshot) return snapshot.error();
+    drive.snapshot = *snapshot;
+    auto cache = backends::parse_cache_mode(kv.take("cache", "writeback"));
+    if (!cache) return error("-drive {}", cache.error().message);
+    drive.cache = *cache;
+    auto on_write = backends::parse_error_action("werror", kv.take("werror", "enospc"));
+    if (!on_write) return error("-drive {}", on_write.error().message);
+    drive.on_write_error = *on_write;
+    auto on_read = backends::parse_error_action("rerror", kv.take("rerror", "report"));
+    if (!on_read) return error("-drive {}", on_read.error().message);
+    drive.on_read_error = *on_read;
+    const std::string discard = kv.take("discard", "ignore");
+    if (discard != "unmap" && discard != "on" && discard != "ignore" && discard != "off")
+        return error("-drive discard={} does not exist; there are: unmap, ignore", discard);
+    drive.discard = discard == "unmap" || discard == "on";
+    const std::string locking = kv.take("file.locking", "auto");
+    if (locking != "auto" && locking != "on" && locking != "off")
+        return error("-drive file.locking={} does not exist; there are: auto, on, off", locking);
+    drive.lock = locking != "off";
+    return {};
+}
+
+} // namespace
+
+Result<DriveOptions> parse_drive(const std::string& text) {
+    auto kv = KeyValues::parse("-drive", text);
+    if (!kv) return kv.error();
+    DriveOptions drive;
+    if (auto taken = take_place(*kv, drive); !taken) return taken.error();
+    if (auto taken = take_behaviour(*kv, drive); !taken) return taken.error();
+    drive.file = kv->take("file");
+    drive.format = kv->take("format", kv->take("driver"));
+    drive.id = kv->take("id");
+    drive.serial = kv->take("serial");
+    kv->take("aio");           // Requests always go to threads.
+    kv->take("detect-zeroes"); // As if off.
+    kv->take("copy-on-read");  // Likewise.
+    if (auto rest =
+            kv->rest("file, if, index, bus, unit, media, format, id, serial, readonly, snapshot, cache, werror, "
+                     "rerror, discard, file.locking");
+        !rest)
+        return rest.error();
+    if (drive.file.empty() && !drive.cdrom)
+        return error("-drive '{}' has no file=; only CD drives (media=cdrom) may be empty", text);
+    return drive;
+}
+
+DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom) {
+    DriveOptions drive;
+    drive.file = file;
+    drive.index = index;
+    drive.cdrom = cdrom;
+    return drive;
+}
+
+Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
+    std::set<std::string> ids;
+    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::none}) {
+        std::set<unsigned> taken;
+        for (const DriveOptions& drive : drives) {
+            if (drive.interface != interface || !drive.index) continue;
+            if (interface == Interface::ide && *drive.index >= ide_places)
+                return error("there is no IDE drive with index {}: the PC has {} (0 to {})", *drive.index, ide_places,
+                             ide_places - 1);
+            if (!taken.insert(*drive.index).second)
+                return error("two drives have index {} ('{}' is one): give them different ones, or no index",
+                             *drive.index, drive.file);
+        }
+        for (DriveOptions& drive : drives) {
+            if (drive.interface != interface) continue;
+            if (!drive.index) {
+                unsigned next = 0;
+                while (taken.contains(next))
+                    ++next;
+                if (interface == Interface::ide && next >= ide_places)
+                    return error("there are more than {} IDE drives; use if=virtio for '{}'", ide_places, drive.file);
+                drive.index = next;
+                taken.insert(next);
+            }
+            if (drive.id.empty()) {
+                const unsigned at = *drive.index;
+                drive.id = interface == Interface::ide
+                               ? fmt::format("ide{}-{}{}", at / 2, drive.cdrom ? "cd" : "hd", at % 2)
+                               : fmt::format("{}{}", interface == Interface::virtio ? "virtio" : "none", at);
+            }
+            if (!ids.insert(drive.id).second) return error("two drives have id={}; give each its own", drive.id);
+            drive.snapshot |= snapshot;
+        }
+    }
+    return {};
+}
+
+} // namespace calque::cli

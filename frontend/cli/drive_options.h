@@ -1,0 +1,20 @@
+// -drive and its short forms.
+#pragma once
+
+#include "base/result.h"
+#include "frontend/backends/block/drive.h"
+
+#include <string>
+#include <vector>
+
+namespace calque::cli {
+
+// -drive file=F,if=ide,...: one drive, without the ids and places that assign_drives() gives.
+Result<backends::DriveOptions> parse_drive(const std::string& text);
+// -hda to -hdd (0 to 3), -cdrom.
+backends::DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom);
+// Every drive gets its index and, where it has none, an id as QEMU's monitor would show it ("ide0-hd0"). Errors: two in
+// one place, a place that there is not, an id used twice. `snapshot` is the option for all.
+Result<void> assign_drives(std::vector<backends::DriveOptions>& drives, bool snapshot);
+
+} // namespace calque::cli

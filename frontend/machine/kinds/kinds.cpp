@@ -1,0 +1,75 @@
+#include "frontend/machine/kinds/kinds.h"
+
+#include <algorithm>
+
+namespace calque::machine {
+
+namespace {
+
+using Type = PropertyKind::Type;
+
+constexpr std::array pci_properties{
+    PropertyKind{"addr", Type::slot, "slot and function, such as 4 or 4.1 (the first free one)"},
+    PropertyKind{"bus", Type::text, "pci.0, the only one"},
+    PropertyKind{"romfile", Type::text, "empty: no option ROM"},
+};
+
+std::vector<const DeviceKind*> all_kinds() {
+    std::vector<const DeviceKind*> kinds;
+    for (const auto& family : {isa_kinds(), virtio_kinds()})
+        for (const DeviceKind& kind : family)
+            kinds.push_back(&kind);
+    return kinds;
+}
+
+std::span<const PropertyKind> common_properties(const DeviceKind& kind) {
+    return kind.bus == "PCI" ? std::span<const PropertyKind>(pci_properties) : std::span<const PropertyKind>();
+}
+
+Error unknown_device(std::string_view name) {
+    std::vector<std::string_view> names;
+    for (const DeviceKind* kind : all_kinds())
+        names.push_back(kind->name);
+    const std::string near = nearest_name(name, names);
+    if (!near.empty()) return error("-device '{}' does not exist here; there is {} (see -device help)", name, near);
+    return error("-device '{}' does not exist here; -device help lists what there is", name);
+}
+
+} // namespace
+
+const DeviceKind* find_device_kind(std::string_view name) {
+    const auto kinds = all_kinds();
+    const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const auto* kind) { return kind->name == name; });
+    return found == kinds.end() ? nullptr : *found;
+}
+
+Result<void> check_device(const DeviceRequest& request) {
+    const DeviceKind* kind = find_device_kind(request.driver);
+    if (!kind) return unknown_device(request.driver);
+    if (auto good = check_properties(request, kind->properties, common_properties(*kind)); !good)
+        return error("-device {}", good.error().message);
+    if (const std::string bus = request.get("bus", "pci.0"); kind->bus == "PCI" && bus != "pci.0" && bus != "pci")
+        return error("-device {}: there is no bus '{}'; there is: pci.0", request.driver, bus);
+    if (const std::string rom = request.get("romfile"); !rom.empty())
+        return error("-device {}: option ROMs are not there yet; leave out romfile={}", request.driver, rom);
+    return {};
+}
+
+std::string device_help() {
+    std::string text;
+    for (const DeviceKind* kind : all_kinds())
+        text += fmt::format("name \"{}\", bus {}: {}\n", kind->name, kind->bus, kind->summary);
+    return text + "-device NAME,help lists the properties of one.\n";
+}
+
+Result<std::string> device_help(std::string_view name) {
+    const DeviceKind* kind = find_device_kind(name);
+    if (!kind) return unknown_device(name);
+    std::string text = fmt::format("{}: {}\n  {:<20} its name\n", kind->name, kind->summary, "id");
+    for (const auto& list : {kind->properties, common_properties(*kind)})
+        for (const PropertyKind& property : list)
+            text += fmt::format("  {:<20} {}\n", property.name, property.help);
+    return text;
+}
+
+} // namespace calque::machine
