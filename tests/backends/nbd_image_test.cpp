@@ -1,12 +1,15 @@
 // NBD against qemu-nbd.
 #include "frontend/backends/block/nbd_image.h"
 #include "frontend/backends/block/open_image.h"
+#include "frontend/backends/unique_fd.h"
 #include "tests/backends/block_helpers.h"
 #include "tests/backends/qemu_tools.h"
 
 #include <cerrno>
 #include <csignal>
 #include <spawn.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <thread>
 
@@ -20,7 +23,7 @@ using test::TemporaryFolder;
 
 constexpr u64 MiB = 1 << 20;
 
-// A qemu-nbd, from when its socket is there until it is killed.
+// A qemu-nbd, from when it takes connections until it is killed.
 class Server {
   public:
     Server(const std::string& socket, std::vector<std::string> arguments) : socket_(socket) {
@@ -30,7 +33,7 @@ class Server {
             pointers.push_back(argument.data());
         pointers.push_back(nullptr);
         EXPECT_EQ(::posix_spawnp(&pid_, "qemu-nbd", nullptr, nullptr, pointers.data(), environ), 0);
-        for (int i = 0; i < 2000 && !std::filesystem::exists(socket); ++i)
+        for (int i = 0; i < 2000 && !answers(); ++i)
             std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     ~Server() { kill(); }
@@ -43,6 +46,14 @@ class Server {
     }
 
   private:
+    bool answers() const {
+        const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        socket_.copy(address.sun_path, sizeof address.sun_path - 1);
+        return ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    }
+
     std::string socket_;
     pid_t pid_ = 0;
 };

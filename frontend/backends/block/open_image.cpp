@@ -2,7 +2,7 @@
 
 #include "frontend/backends/block/guarded_image.h"
 #include "frontend/backends/block/nbd_image.h"
-#include "frontend/backends/block/qcow2_create.h"
+#include "frontend/backends/block/overlay_image.h"
 #include "frontend/backends/block/qcow2_header.h"
 #include "frontend/backends/block/qcow2_image.h"
 #include "frontend/backends/block/raw_image.h"
@@ -313,7 +313,9 @@ Result<Json> unflatten(const Json& node) {
 
 Result<Image> finish(Result<Image> opened, const ImageOptions& options) {
     if (!opened || !options.temporary) return opened;
-    return temporary_overlay(std::move(*opened));
+    auto changes = RawImage::temporary((*opened)->size());
+    if (!changes) return changes.error();
+    return Image(std::make_unique<OverlayImage>(std::move(*opened), std::move(*changes)));
 }
 
 } // namespace
@@ -325,21 +327,6 @@ Result<std::unique_ptr<BlockImage>> open_image(const ImageOptions& options) {
 
 Result<std::unique_ptr<BlockImage>> open_image_node(const Json& node, const ImageOptions& options) {
     return finish(Opener(options).open_node(node, options.read_only || options.temporary), options);
-}
-
-Result<std::unique_ptr<BlockImage>> temporary_overlay(std::unique_ptr<BlockImage> base) {
-    auto file = RawImage::temporary(0);
-    if (!file) return file.error();
-    Qcow2CreateOptions create;
-    create.size = base->size();
-    while (create.size > (u64{1} << 50) && create.cluster_size < 2 << 20) // The L1 table has its limits.
-        create.cluster_size *= 2;
-    if (auto made = create_qcow2(**file, create); !made) return made.error();
-    Qcow2Image::Options options;
-    options.temporary = true;
-    auto image = Qcow2Image::open(std::move(*file), std::move(base), std::move(options));
-    if (!image) return image.error();
-    return Image(std::move(*image));
 }
 
 } // namespace calque::backends

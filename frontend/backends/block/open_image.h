@@ -35,9 +35,6 @@ Result<std::unique_ptr<BlockImage>> open_image(const ImageOptions& options);
 // format are not used. Dots in a member's name stand for nesting.
 Result<std::unique_ptr<BlockImage>> open_image_node(const Json& node, const ImageOptions& options);
 
-// An image in a temporary file, without a name on the host's disk, whose contents are at first those of `base`.
-Result<std::unique_ptr<BlockImage>> temporary_overlay(std::unique_ptr<BlockImage> base);
-
 // What the first bytes of a file (2048 where it has them) say: "qcow2", "raw" where nothing is known, or the name of a
 // format that this program does not have ("vmdk").
 std::string probe_format(std::span<const u8> start);
