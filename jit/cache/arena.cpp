@@ -1,9 +1,10 @@
 #include "jit/cache/arena.h"
 
-#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <new>
 #include <sys/mman.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace calque::jit {
@@ -11,45 +12,81 @@ namespace calque::jit {
 namespace {
 
 struct TwoViews {
-    void *writable, *executable;
+    std::byte *writable, *executable;
 };
 
-TwoViews map_file(std::size_t bytes) {
+constexpr int advice_collapse = 25; // MADV_COLLAPSE of Linux 6.1, which not every libc knows.
+
+// Addresses for `bytes` and what makes them a multiple of a large page, at such a multiple.
+std::byte* reserve(std::size_t bytes) {
+    void* const start =
+        ::mmap(nullptr, bytes + large_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) throw std::bad_alloc();
+    std::byte* const first = static_cast<std::byte*>(start);
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(start) & (large_page - 1);
+    if (before != 0) ::munmap(first, before);
+    ::munmap(first + before + bytes, large_page - before);
+    return first + before;
+}
+
+void map_at(std::byte* address, std::size_t bytes, int protection, int flags, int fd) {
+    if (::mmap(address, bytes, protection, flags | MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) throw std::bad_alloc();
+}
+
+void map_file(const TwoViews& views, std::size_t bytes) {
     const int fd = ::memfd_create("calque-code", MFD_CLOEXEC);
     if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw std::bad_alloc();
-    void* const writable = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void* const executable = ::mmap(nullptr, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    map_at(views.writable, bytes, PROT_READ | PROT_WRITE, 0, fd);
+    map_at(views.executable, bytes, PROT_READ | PROT_EXEC, 0, fd);
     ::close(fd);
-    return {writable, executable};
 }
 
 // mremap(2): with an old size of 0, a shared mapping is mapped once more.
-TwoViews map_anonymous(std::size_t bytes) {
-    void* const writable = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (writable == MAP_FAILED) throw std::bad_alloc();
-    void* const executable = ::mremap(writable, 0, bytes, MREMAP_MAYMOVE);
-    if (executable != MAP_FAILED && ::mprotect(executable, bytes, PROT_READ | PROT_EXEC) != 0) throw std::bad_alloc();
-    return {writable, executable};
+void map_anonymous(const TwoViews& views, std::size_t bytes) {
+    map_at(views.writable, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1);
+    if (::mremap(views.writable, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, views.executable) == MAP_FAILED
+        || ::mprotect(views.executable, bytes, PROT_READ | PROT_EXEC) != 0)
+        throw std::bad_alloc();
 }
 
 } // namespace
 
 CodeArena::CodeArena(std::size_t bytes, Mapping mapping) : size_(bytes) {
-    const auto [writable, executable] = mapping == Mapping::file ? map_file(bytes) : map_anonymous(bytes);
-    if (writable == MAP_FAILED || executable == MAP_FAILED) throw std::bad_alloc();
-    writable_ = static_cast<std::byte*>(writable);
-    executable_ = static_cast<std::byte*>(executable);
+    const TwoViews views{reserve(bytes), reserve(bytes)};
+    if (mapping == Mapping::file)
+        map_file(views, bytes);
+    else
+        map_anonymous(views, bytes);
+    writable_ = views.writable;
+    executable_ = views.executable;
 }
 
 CodeArena::~CodeArena() {
+    if (collapsing_.valid()) collapsing_.wait();
     ::munmap(writable_, size_);
     ::munmap(executable_, size_);
+}
+
+void CodeArena::collapse(Half& half, std::size_t end) {
+    using namespace std::chrono_literals;
+    if (collapsing_.valid() && collapsing_.wait_for(0s) != std::future_status::ready) return;
+    const std::size_t from = half.start + half.collapsed, bytes = end - half.collapsed;
+    half.collapsed = end;
+    // The pages first, then what maps them. Where the host cannot do it, or has no thread to spare, nothing is lost.
+    const auto work = [writable = writable_ + from, executable = executable_ + from, bytes] {
+        if (::madvise(writable, bytes, advice_collapse) == 0) (void)::madvise(executable, bytes, advice_collapse);
+    };
+    try {
+        collapsing_ = std::async(std::launch::async, work);
+    } catch (const std::system_error&) {
+    }
 }
 
 const std::byte* CodeArena::append(std::span<const u8> code) {
     const std::byte* const at = next();
     std::memcpy(writable_ + used_, code.data(), code.size());
     used_ = (used_ + code.size() + alignment - 1) & ~(alignment - 1);
+    note_used(hot_, used_);
     return at;
 }
 
@@ -57,6 +94,7 @@ const std::byte* CodeArena::append_cold(std::span<const u8> code) {
     const std::byte* const at = next_cold();
     std::memcpy(writable_ + size_ / 2 + cold_used_, code.data(), code.size());
     cold_used_ += code.size();
+    note_used(cold_, cold_used_);
     return at;
 }
 

@@ -5,10 +5,16 @@
 #include "base/types.h"
 
 #include <cstddef>
+#include <future>
 #include <span>
 
 namespace calque::jit {
 
+inline constexpr std::size_t large_page = std::size_t{2} << 20; // The host's.
+
+// The host's instruction TLB is small beside what a compiler or a browser runs, so what is full goes into large pages.
+// Those of shared memory are off on most hosts (shmem_enabled) but for who asks for them piece by piece
+// (MADV_COLLAPSE, Linux 6.1), which takes milliseconds: a thread of its own does that.
 class CodeArena {
   public:
     // What the host calls the memory: a file (so that it is known in its lists), or nothing, as perf wants it of code
@@ -48,9 +54,22 @@ class CodeArena {
   private:
     static constexpr std::size_t alignment = 16;
 
+    // A half of the memory: what of it is in large pages.
+    struct Half {
+        std::size_t start, collapsed;
+    };
+    void note_used(Half& half, std::size_t used) {
+        if (start_of_large(used) > half.collapsed) collapse(half, start_of_large(used));
+    }
+    static std::size_t start_of_large(std::size_t at) { return at & ~(large_page - 1); }
+    // Moves what lies before `end` (from the half's start) into large pages, unless that goes on already.
+    void collapse(Half& half, std::size_t end);
+
     std::byte* writable_ = nullptr;
     std::byte* executable_ = nullptr;
     std::size_t size_, used_ = 0, cold_used_ = 0;
+    Half hot_{0, 0}, cold_{size_ / 2, 0};
+    std::future<void> collapsing_;
 };
 
 } // namespace calque::jit

@@ -200,5 +200,25 @@ TEST(CodeArena, PiecesDoNotOverlapAndAreCut) {
     EXPECT_FALSE(arena.contains(second));
 }
 
+// Full pieces go into large pages of the host, by another thread, while code is added and patched.
+TEST(CodeArena, KeepsWhatMovesIntoLargePages) {
+    constexpr std::size_t piece = std::size_t{1} << 16, pieces = 90;
+    CodeArena arena(std::size_t{16} << 20);
+    std::vector<const std::byte*> hot, cold;
+    for (std::size_t n = 0; n < pieces; ++n) {
+        const std::vector<u8> code(piece, static_cast<u8>(n));
+        hot.push_back(arena.append(code));
+        cold.push_back(arena.append_cold(code));
+        arena.patch(hot[n / 2] + 8, static_cast<u32>(n));
+    }
+    for (std::size_t n = 0; n < pieces; ++n) {
+        u32 patched;
+        std::memcpy(&patched, hot[n] + 8, 4);
+        EXPECT_EQ(patched, n < pieces / 2 ? 2 * n + 1 : n * 0x01010101);
+        EXPECT_EQ(std::to_integer<std::size_t>(hot[n][piece - 1]), n);
+        EXPECT_EQ(std::to_integer<std::size_t>(cold[n][0]), n);
+    }
+}
+
 } // namespace
 } // namespace calque::jit

@@ -137,8 +137,9 @@ class Generator::Writer {
 
     // --- Items
 
-    Item& add(std::initializer_list<unsigned> bytes) {
-        Item& item = program_.items.emplace_back();
+    Item& add(std::initializer_list<unsigned> bytes) { return append(program_.items.emplace_back(), bytes); }
+    // One more instruction of an item, for what nothing may jump between.
+    Item& append(Item& item, std::initializer_list<unsigned> bytes) const {
         if (setting_.code16() && bytes.size() != 0) {
             if (wide_ && takes_size(bytes)) item.bytes[item.length++] = 0x66;
             item.bytes[item.length++] = 0x67;
@@ -157,7 +158,7 @@ class Generator::Writer {
     // 66 makes 32 bits of it in 16-bit code, and nothing else.
     static bool takes_size(std::initializer_list<unsigned> bytes) {
         const unsigned* const byte = bytes.begin();
-        if (byte[0] == 0x0F) return (byte[1] & 0xF0) == 0x80;
+        if (byte[0] == 0x0F && bytes.size() > 1) return (byte[1] & 0xF0) == 0x80;
         return byte[0] != 0xF3 && byte[0] != 0xF2 && byte[0] != 0x66;
     }
     // Of an immediate operand, a relative or an absolute address of the usual size.
@@ -181,10 +182,10 @@ class Generator::Writer {
         item.fixups.push_back({item.length, 4, 0, to, offset});
         value(item, 0, 4);
     }
-    void move_immediate(unsigned reg, u64 v) {
-        if (setting_.legacy()) return value(add({0xB8u | (reg & 7)}), v, immediate_bytes());
-        Item& item = add({0x48u | (reg >= 8), 0xB8 | (reg & 7)});
-        value(item, v, 8);
+    void move_immediate(unsigned reg, u64 v) { move_immediate(add({}), reg, v); }
+    void move_immediate(Item& item, unsigned reg, u64 v) const {
+        if (setting_.legacy()) return value(append(item, {0xB8u | (reg & 7)}), v, immediate_bytes());
+        value(append(item, {0x48u | (reg >= 8), 0xB8 | (reg & 7)}), v, 8);
     }
     // MOV reg, the address of an item.
     int move_item_address(unsigned reg, int to) {
@@ -542,8 +543,7 @@ class Generator::Writer {
         case 9: add({0x0F, 0x01, 0xCA + static_cast<unsigned>(random_.below(2))}); return;             // CLAC, STAC
         case 10: add({0x0F, 0x20, 0xC0 | reg | static_cast<unsigned>(random_.below(5)) << 3}); return; // MOV r, CRn
         case 11:                                                                                       // CR3 again
-            add({0x0F, 0x20, 0xD8});
-            add({0x0F, 0x22, 0xD8});
+            load_cr3_again(add({}));
             return;
         case 12: { // INVLPG
             Item& item = add({0x0F, 0x01, 0x3D});
@@ -586,10 +586,16 @@ class Generator::Writer {
     void task_switched() {
         add({0x0F, 0x06}); // CLTS
         if (random_.one_in(3)) {
-            add({0x0F, 0x20, 0xC0});       // MOV RAX, CR0
-            add({0x48, 0x83, 0xF0, 0x08}); // XOR RAX, TS
-            add({0x0F, 0x22, 0xC0});       // MOV CR0, RAX
+            Item& item = add({0x0F, 0x20, 0xC0});   // MOV RAX, CR0
+            append(item, {0x48, 0x83, 0xF0, 0x08}); // XOR RAX, TS
+            append(item, {0x0F, 0x22, 0xC0});       // MOV CR0, RAX
         }
+    }
+    // With another value the program would live by what the TLB holds of global pages: whether that is enough for an
+    // interrupt depends on whether one came before.
+    void load_cr3_again(Item& item) const {
+        append(item, {0x0F, 0x20, 0xD8});
+        append(item, {0x0F, 0x22, 0xD8});
     }
     // IRETQ to what follows, in ring 0 to ring 3 at times.
     void interrupt_return() {
@@ -622,16 +628,13 @@ class Generator::Writer {
         u64 rights = random_.one_in(8) ? random_.below(8) : setting_.ring == 3 ? 7 : 3;
         if (code && setting_.constant_code) rights &= ~u64{2};
         const unsigned reg = random_.one_in(2) ? unsigned{rbx} : unsigned{rsi};
-        move_immediate(reg, frame << page_shift | rights | 0x60);
-        Item& item = add({0x48, 0x89, 0x05u | reg << 3}); // MOV [rip], reg
+        Item& item = add({});
+        move_immediate(item, reg, frame << page_shift | rights | 0x60);
+        append(item, {0x48, 0x89, 0x05u | reg << 3}); // MOV [rip], reg
         address_field(item, -1, static_cast<i64>((page::page_table << page_shift) + page * 8));
-        if (random_.one_in(4)) {
-            add({0x0F, 0x20, 0xD8});
-            add({0x0F, 0x22, 0xD8});
-            return;
-        }
-        Item& flush = add({0x0F, 0x01, 0x3D}); // INVLPG [rip]
-        address_field(flush, -1, static_cast<i64>(page << page_shift));
+        if (random_.one_in(4)) return load_cr3_again(item);
+        append(item, {0x0F, 0x01, 0x3D}); // INVLPG [rip]
+        address_field(item, -1, static_cast<i64>(page << page_shift));
     }
     void junk() {
         const unsigned count = 1 + static_cast<unsigned>(random_.below(6));
