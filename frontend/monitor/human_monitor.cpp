@@ -250,7 +250,7 @@ std::string HumanMonitor::change_medium(const std::string& command, std::string 
             backends::DriveOptions options;
             options.file = file;
             options.cdrom = true;
-            auto opened = backends::open_image(options);
+            auto opened = backends::open_drive_image(machine_.log(), options);
             if (!opened) return opened.error().message + "\n";
             image = std::move(*opened);
         }

@@ -1,45 +1,21 @@
 #include "frontend/backends/block/drive.h"
 
-#include "frontend/backends/block/overlay_image.h"
-#include "frontend/backends/block/raw_image.h"
-
-#include <array>
+#include "frontend/backends/block/open_image.h"
 
 namespace calque::backends {
 
-namespace {
-
-Result<std::string> find_format(BlockImage& file) {
-    std::array<u8, 4> first{};
-    if (file.size() >= first.size() && file.read(0, first) != 0)
-        return error("'{}' cannot be read; name its format with format=", file.name());
-    constexpr std::array<u8, 4> qcow_magic{'Q', 'F', 'I', 0xFB};
-    return std::string(first == qcow_magic ? "qcow2" : "raw");
-}
-
-} // namespace
-
-Result<std::shared_ptr<BlockImage>> open_image(const DriveOptions& options) {
-    RawOptions raw;
-    raw.read_only = options.read_only || options.cdrom || options.snapshot;
-    raw.cache = options.cache;
-    raw.lock = options.lock;
-    auto file = RawImage::open(options.file, raw);
-    if (!file) return file.error();
-    std::string format = options.format;
-    if (format.empty()) {
-        auto found = find_format(**file);
-        if (!found) return found.error();
-        format = *found;
-    }
-    if (format != "raw")
-        return error("'{}': format={} does not exist here yet; there is: raw (qemu-img convert -O raw makes one)",
-                     options.file, format);
-    std::shared_ptr<BlockImage> image = std::move(*file);
-    if (!options.snapshot || options.cdrom) return image;
-    auto changes = RawImage::temporary(image->size());
-    if (!changes) return changes.error();
-    return std::shared_ptr<BlockImage>(std::make_shared<OverlayImage>(std::move(image), std::move(*changes)));
+Result<std::shared_ptr<BlockImage>> open_drive_image(Log& log, const DriveOptions& options) {
+    ImageOptions image;
+    image.name = options.file;
+    image.format = options.format;
+    image.read_only = options.read_only || options.cdrom;
+    image.temporary = options.snapshot && !options.cdrom;
+    image.cache = options.cache;
+    image.lock = options.lock;
+    image.report = [&log](const std::string& sentence) { log.write(Channel::disk, sentence); };
+    auto opened = open_image(image);
+    if (!opened) return opened.error();
+    return std::shared_ptr<BlockImage>(std::move(*opened));
 }
 
 Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOptions& options) {
@@ -55,7 +31,7 @@ Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOpti
         if (!options.cdrom) return error("the drive {} has no file=; only CD drives may be empty", options.id);
         return std::make_unique<Disk>(pool, log, std::move(disk), nullptr);
     }
-    auto image = open_image(options);
+    auto image = open_drive_image(log, options);
     if (!image) return image.error();
     if ((*image)->size() == 0)
         return error("'{}' is empty: a disk needs a size (truncate -s 10G makes one)", options.file);

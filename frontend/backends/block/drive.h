@@ -29,8 +29,9 @@ struct DriveOptions {
     ErrorAction on_write_error = ErrorAction::enospc, on_read_error = ErrorAction::report;
 };
 
-// The contents of a file: its format opened over the file. `snapshot` puts a temporary overlay over it.
-Result<std::shared_ptr<BlockImage>> open_image(const DriveOptions& options);
+// The contents of a file: its format opened over the file. `snapshot` puts a temporary overlay over it. The log hears
+// warnings and, later, of damage; it must outlive the image.
+Result<std::shared_ptr<BlockImage>> open_drive_image(Log& log, const DriveOptions& options);
 // The drive with its disc or without. The pool and the log must outlive it.
 Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOptions& options);
 

@@ -86,7 +86,7 @@ int Qcow2Image::begin_changes(Lock&) {
         if (const int error = file_.write_header_field(field::autoclear, none)) return error;
         file_.header.autoclear = 0;
     }
-    if (file_.header.lazy_refcounts() && !options_.temporary)
+    if (file_.header.lazy_refcounts())
         if (const int error = file_.set_dirty(true)) return error;
     changing_ = true;
     return 0;
@@ -103,8 +103,7 @@ int Qcow2Image::write_batch(const Batch& batch) {
     for (const Batch::Piece& piece : batch.detached)
         if (const int error = file_.write(piece.offset, piece.bytes)) return error;
     if (batch.attached.empty()) return 0;
-    if (!options_.temporary)
-        if (const int error = file_.flush()) return error;
+    if (const int error = file_.flush()) return error;
     for (const Batch::Piece& piece : batch.attached)
         if (const int error = file_.write(piece.offset, piece.bytes)) return error;
     return 0;
@@ -117,7 +116,7 @@ int Qcow2Image::commit() {
     {
         Lock lock(mutex_);
         if (file_.corrupt()) return EIO;
-        const bool lazy = options_.temporary || file_.header.lazy_refcounts();
+        const bool lazy = file_.header.lazy_refcounts();
         if (const int error = refcounts_.write_back(lazy)) return error;
         tables_.collect(batch);
         freed = frees_.begin_commit();
@@ -137,7 +136,7 @@ int Qcow2Image::commit_and_settle() {
     Lock lock(mutex_);
     std::vector<Freed> freed = frees_.begin_flush();
     lock.unlock();
-    const int error = options_.temporary ? 0 : file_.flush();
+    const int error = file_.flush();
     lock.lock();
     if (error != 0) {
         frees_.written(freed);
@@ -174,13 +173,13 @@ void Qcow2Image::apply_frees(Lock& lock) {
 }
 
 int Qcow2Image::flush() {
-    if (options_.read_only || options_.temporary) return 0;
+    if (options_.read_only) return 0;
     Lock commits(commit_mutex_);
     return commit_and_settle();
 }
 
 int Qcow2Image::close() {
-    if (std::exchange(closed_, true) || options_.read_only || options_.temporary || file_.corrupt()) return 0;
+    if (std::exchange(closed_, true) || options_.read_only || file_.corrupt()) return 0;
     Lock commits(commit_mutex_);
     if (const int error = commit_and_settle()) return error;
     Lock lock(mutex_);

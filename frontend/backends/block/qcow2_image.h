@@ -32,7 +32,6 @@ class Qcow2Image final : public BlockImage {
     struct Options {
         bool read_only = false;
         bool writethrough = false; // Each write is flushed before it returns.
-        bool temporary = false;    // Nobody will open the file again: flushes and the last tidying are left out.
         qcow2::Report report;      // Hears of damage found on the way.
     };
     // `file` holds the image; it is open for writing unless options.read_only. `backing` gives what the image lacks, or
