@@ -44,13 +44,13 @@ def end(session: Session):
 def rng(args):
     """/dev/hwrng gives the host's bytes: by messages, by the line, through the legacy interface, from a file."""
     for properties in ("", ",vectors=0", ",disable-modern=on", ",disable-legacy=on"):
-        with boot(args, "-device", f"virtio-rng-pci{properties}") as session:
+        with boot(args, "-nic", "none", "-device", f"virtio-rng-pci{properties}") as session:
             command(session, "cat /sys/class/misc/hw_random/rng_current", r"^virtio_rng\.0")
             command(session, "dd if=/dev/hwrng bs=4096 count=16 2>/dev/null | wc -c", r"^65536")
             if properties == "":
                 command(session, "grep -c 'MSI.*virtio0-input' /proc/interrupts", r"^1$")
             end(session)
-    zeros = ("-object", "rng-random,id=zeros,filename=/dev/zero", "-device", "virtio-rng-pci,rng=zeros,addr=9")
+    zeros = ("-nic", "none", "-object", "rng-random,id=zeros,filename=/dev/zero", "-device", "virtio-rng-pci,rng=zeros,addr=9")
     with boot(args, *zeros) as session:
         command(session, "dd if=/dev/hwrng bs=1024 count=4 2>/dev/null | md5sum", r"^620f0b67a91f7f74151bc5be745b7110")
         command(session, "ls -d /sys/bus/pci/devices/0000:00:09.0/virtio*", r"virtio0$")

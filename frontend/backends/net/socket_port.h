@@ -31,7 +31,7 @@ class SocketPort final : public NetPort, private PollSource {
 
     static constexpr std::size_t most_pending = 4 << 20; // Bytes that the peer has not taken; what comes then is lost.
     std::string what_;
-    bool datagrams_ = false, connecting_ = false;
+    bool datagrams_ = false;
     sockaddr_in peer_{};
     UniqueFd listener_, socket_;
     std::vector<u8> received_;
