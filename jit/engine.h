@@ -184,6 +184,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.
     bool step_units_ = false, ran_unit_ = false;
+    // Translated code was left for a place that has none. Stays true by mistake now and then (events), for one block.
+    bool nothing_here_ = false;
 
     // What other threads leave for the vCPU's own to do.
     struct Range {
