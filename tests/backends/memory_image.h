@@ -27,6 +27,7 @@ class MemoryDisk {
     };
     std::vector<Change> changes; // Since then.
     bool track = false;          // Keep `changes`.
+    u64 limit = u64{1} << 30;    // The largest that it can be.
     u64 flushes = 0;
     u64 written = 0; // In bytes.
     // Asked before each call; gives an errno value or 0.
@@ -101,7 +102,7 @@ class MemoryImage final : public BlockImage {
         if (read_only_) return EROFS;
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(0, 0)) return error;
-        if (size > u64{1} << 30) return ENOSPC;
+        if (size > disk_->limit) return ENOSPC;
         disk_->bytes.resize(size);
         if (disk_->track) disk_->changes.push_back({size, {}, true});
         return 0;
