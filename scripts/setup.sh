@@ -1,18 +1,20 @@
 #!/bin/bash
 # Installs the Debian packages that the project needs and this machine lacks. Does nothing, offline, when all are there.
 #
-#   scripts/setup.sh build|test|bench|develop ...
+#   scripts/setup.sh build|test|bench|debian|develop ...
 #
 #   build    to compile calque and fetch the default guest (./run)
 #   test     to run every test: the cross compiler, qemu-user, the libFuzzer compiler, QEMU to compare with (./test)
 #   bench    the other emulators that bench/run.py measures
+#   debian   to make a Debian system (./run debian)
 #   develop  what editors and hooks use
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 BUILD="cmake ninja-build g++ binutils ccache pkg-config libzydis-dev libcapstone-dev libasmjit-dev libfmt-dev libgtest-dev zlib1g-dev libzstd-dev libnbd-dev seabios cpio gzip python3"
-TEST="g++-aarch64-linux-gnu qemu-user qemu-utils clang-14 libclang-rt-14-dev clang-format-14 nasm qemu-system-x86 acpica-tools"
+TEST="g++-aarch64-linux-gnu qemu-user qemu-utils clang-14 libclang-rt-14-dev clang-format-14 nasm qemu-system-x86 acpica-tools xorriso isolinux syslinux-common grub-pc-bin grub-common grub-rescue-pc mtools e2fsprogs"
 BENCH="qemu-system-x86 bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common gcc libc6-dev"
+DEBIAN="mmdebstrap e2fsprogs grub-pc-bin grub-common"
 DEVELOP="clang-format-14 clang-tidy-14 gdb"
 
 wanted=
@@ -21,8 +23,9 @@ for group in "$@"; do
         build) wanted+=" $BUILD" ;;
         test) wanted+=" $TEST" ;;
         bench) wanted+=" $BENCH" ;;
+        debian) wanted+=" $DEBIAN" ;;
         develop) wanted+=" $DEVELOP" ;;
-        *) die "no group of packages is called $group: build, test, bench or develop" ;;
+        *) die "no group of packages is called $group: build, test, bench, debian or develop" ;;
     esac
 done
 

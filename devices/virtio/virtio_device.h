@@ -88,6 +88,8 @@ class VirtioDevice {
     void needs_reset(std::string_view why);
     // Runs the handler of a queue again, later.
     void schedule(unsigned index) { tasks_[index]->schedule(); }
+    // No handler runs any more: for the destructor of a kind whose handlers use its own members.
+    void end_tasks() { tasks_.clear(); }
 
     // Hooks, under the lock.
     virtual std::vector<u8> config() { return {}; }

@@ -109,8 +109,6 @@ Result<void> Connections::open_drives(const Options& options) {
         chipset_.disks.push_back(disks_.back().get());
         if (drive.interface == backends::DriveOptions::Interface::ide)
             chipset_.ide[*drive.index] = {disks_.back().get(), drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
-        else
-            return error("-drive {}: if=virtio and if=none do not exist here yet; there is: ide", drive.id);
     }
     return {};
 }

@@ -142,4 +142,23 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
     return {};
 }
 
+Result<void> connect_drives(const std::vector<DriveOptions>& drives, std::vector<machine::DeviceRequest>& devices) {
+    std::set<std::string> taken;
+    for (const machine::DeviceRequest& device : devices) {
+        if (!device.has("drive")) continue;
+        const std::string id = device.get("drive");
+        const auto drive = std::find_if(drives.begin(), drives.end(), [&](const auto& d) { return d.id == id; });
+        if (drive == drives.end()) return error("-device {}: there is no -drive with id={}", device.driver, id);
+        if (drive->interface != Interface::none)
+            return error("-device {}: the -drive {} has a controller already; give it if=none", device.driver, id);
+        if (!taken.insert(id).second) return error("two devices have drive={}; a drive has one", id);
+    }
+    for (const DriveOptions& drive : drives) {
+        if (drive.interface == Interface::none && !taken.contains(drive.id))
+            return error("no device takes the -drive {}; add -device virtio-blk-pci,drive={}", drive.id, drive.id);
+        if (drive.interface == Interface::virtio) devices.push_back({"virtio-blk-pci", "", {{"drive", drive.id}}});
+    }
+    return {};
+}
+
 } // namespace calque::cli

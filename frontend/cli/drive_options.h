@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "frontend/backends/block/drive.h"
+#include "frontend/machine/device_request.h"
 
 #include <string>
 #include <vector>
@@ -16,5 +17,9 @@ backends::DriveOptions short_drive(const std::string& file, unsigned index, bool
 // Every drive gets its index and, where it has none, an id as QEMU's monitor would show it ("ide0-hd0"). Errors: two in
 // one place, a place that there is not, an id used twice. `snapshot` is the option for all.
 Result<void> assign_drives(std::vector<backends::DriveOptions>& drives, bool snapshot);
+// Each -drive with if=virtio becomes a -device; each drive= of a -device names a drive that nobody else has. What no
+// device takes is an error.
+Result<void> connect_drives(const std::vector<backends::DriveOptions>& drives,
+                            std::vector<machine::DeviceRequest>& devices);
 
 } // namespace calque::cli

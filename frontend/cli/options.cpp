@@ -507,6 +507,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
         if (auto handled = found->handle(options, value); !handled) return handled.error();
     }
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
+    if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();
     return options;
 }
 

@@ -1,10 +1,13 @@
 // Virtio devices on the PCI bus.
 #include "frontend/machine/kinds/virtio.h"
 
+#include "devices/virtio/virtio_blk.h"
 #include "devices/virtio/virtio_pci.h"
 #include "devices/virtio/virtio_rng.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/kinds/kinds.h"
+
+#include <algorithm>
 
 namespace calque::machine {
 
@@ -65,7 +68,53 @@ Result<PluggedDevice> make_rng(const DeviceContext& context, const DeviceRequest
                        });
 }
 
+constexpr std::array blk_properties{
+    PropertyKind{"drive", Type::text, "the id of a -drive with if=none"},
+    PropertyKind{"serial", Type::text, "what the guest finds as serial number (the drive's)"},
+    PropertyKind{"num-queues", Type::number, "request queues, 1 to 64 (1)"},
+    PropertyKind{"queue-size", Type::number, "entries of each, a power of two, 4 to 1024 (256)"},
+    PropertyKind{"logical_block_size", Type::number, "bytes (512)"},
+    PropertyKind{"physical_block_size", Type::number, "bytes (512)"},
+    virtio_vectors,
+    virtio_disable_legacy,
+    virtio_disable_modern};
+
+Result<PluggedDevice> make_blk(const DeviceContext& context, const DeviceRequest& request) {
+    const std::string id = request.get("drive");
+    if (id.empty()) return error("-device {} needs drive=ID, the id of a -drive with if=none", request.driver);
+    const auto& disks = context.backends.disks;
+    const auto disk = std::find_if(disks.begin(), disks.end(), [&](auto* d) { return d->options().id == id; });
+    if (disk == disks.end()) return error("-device {}: there is no -drive with id={}", request.driver, id);
+    if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
+    devices::VirtioBlkOptions options;
+    options.serial = request.get("serial", (*disk)->serial());
+    const u64 queues = request.get_number("num-queues", 1), size = request.get_number("queue-size", 256);
+    const u64 logical = request.get_number("logical_block_size", 512),
+              physical = request.get_number("physical_block_size", std::max<u64>(logical, 512));
+    if (queues < 1 || queues > 64) return error("-device {}: num-queues is 1 to 64", request.driver);
+    if (size < 4 || size > devices::virtio::largest_queue || (size & (size - 1)))
+        return error("-device {}: queue-size is a power of two from 4 to {}", request.driver,
+                     devices::virtio::largest_queue);
+    if (logical < 512 || logical > 4096 || (logical & (logical - 1)) || physical < logical || physical > 65536
+        || (physical & (physical - 1)))
+        return error("-device {}: block sizes are powers of two from 512 on, logical ones at most 4096 and no larger "
+                     "than physical ones",
+                     request.driver);
+    options.queues = static_cast<unsigned>(queues);
+    options.queue_size = static_cast<u16>(size);
+    options.logical_block = static_cast<u32>(logical);
+    options.physical_block = static_cast<u32>(physical);
+    constexpr u32 class_storage = 0x010000;
+    return plug_virtio(context, virtio_options(context, request, class_storage), devices::virtio::Id::block,
+                       devices::VirtioBlk::config_size, options.queues, [&](devices::DmaPort& memory) {
+                           return std::make_unique<devices::VirtioBlk>(context.log, memory, *context.backends.worker,
+                                                                       **disk, options, context.name);
+                       });
+}
+
 constexpr std::array kinds{
+    DeviceKind{"virtio-blk-pci", "PCI", "a disk", blk_properties, make_blk},
+    DeviceKind{"virtio-blk", "PCI", "the same", blk_properties, make_blk},
     DeviceKind{"virtio-rng-pci", "PCI", "random numbers from the host", rng_properties, make_rng},
     DeviceKind{"virtio-rng", "PCI", "the same", rng_properties, make_rng},
 };
