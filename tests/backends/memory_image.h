@@ -88,8 +88,14 @@ class MemoryImage final : public BlockImage {
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(0, 0)) return error;
         ++disk_->flushes;
+        for (const MemoryDisk::Change& change : disk_->changes) {
+            if (change.resize)
+                disk_->durable.resize(change.offset);
+            else
+                std::copy(change.data.begin(), change.data.end(),
+                          disk_->durable.begin() + static_cast<i64>(change.offset));
+        }
         disk_->changes.clear();
-        if (disk_->track) disk_->durable = disk_->bytes;
         return 0;
     }
     int discard(u64 offset, u64 length) override {
