@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
     fuzz::Ram ram(1 << 16);
     fuzz::NoLines lines;
-    test::FakeDisk disk(200), cd(400);
+    test::FakeDisk disk(40), cd(40);
     PciBus pci(log, ports, memory);
     Piix3Ide ide(log, ports, ram, IrqLine(lines, 14), IrqLine(lines, 15),
                  Piix3Ide::Drives{{{&disk, false, "1"}, {&cd, true, "2"}, {}, {&disk, false, "4"}}});

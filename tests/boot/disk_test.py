@@ -1,0 +1,139 @@
+#!/usr/bin/python3
+"""Systems boot from disks and discs through SeaBIOS, and what they write stays.
+
+    disk_test.py --emulator "PATH [options]" --test NAME
+"""
+
+import argparse
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import disk_image  # noqa: E402
+from guest_session import Session, guest_file, run_test  # noqa: E402
+
+RESCUE_CD = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
+COMMON = ["-nographic", "-m", "512M", "-no-reboot"]
+MARKER = b"calque's marker\n" * 100_000
+
+
+def start(args, *options) -> Session:
+    return Session(shlex.split(args.emulator) + COMMON + [str(option) for option in options])
+
+
+def isolinux(args, folder: Path):
+    """An isolinux disc: its prompt, then the kernel and initramfs from it."""
+    iso = folder / "disc.iso"
+    words = "console=ttyS0 calque.test=boot"
+    disk_image.make_isolinux(iso, folder, guest_file("vmlinuz-cloud"), guest_file("mini.cpio.gz"), words)
+    with start(args, "-cdrom", iso) as session:
+        session.wait_for(r"CALQUE-ISOLINUX")
+        session.wait_for(r"boot:")
+        session.type("linux\r")
+        session.wait_for(r"^CALQUE-GUEST-READY")
+        session.wait_for(r"CALQUE-TEST boot PASS")
+        session.expect_end(0)
+
+
+def rescue_cd(args, folder: Path):
+    """GRUB's rescue disc, by SeaBIOS's console on the serial port."""
+    with start(args, "-cdrom", RESCUE_CD) as session:
+        session.wait_for(r"executed automatically")
+        session.type("c")
+        session.wait_for(r"grub>")
+        session.type("ls\r") # Short: SeaBIOS's console looks for keys by its timer.
+        session.wait_for(r"\(cd\)")
+        session.process.terminate()
+        session.expect_end(0)
+
+
+def make_image(folder: Path, words: str = "") -> Path:
+    image = folder / "disk.img"
+    disk_image.make_system(image, folder, guest_file("vmlinuz"), guest_file("devices.cpio.gz"),
+                           f"console=ttyS0 quiet calque.test=disk {words}", MARKER)
+    return image
+
+
+def expect_written(session: Session) -> str:
+    session.wait_for(r"CALQUE-GRUB")
+    session.wait_for(r"^CALQUE-GUEST-READY")
+    marker = session.wait_for(r"CALQUE-MARKER (\w{64})").group(1)
+    if marker != hashlib.sha256(MARKER).hexdigest():
+        session.fail("the guest read something else than what is on the disk")
+    return session.wait_for(r"CALQUE-WRITTEN (\w{64})").group(1)
+
+
+def expect_kept(session: Session, partition: Path, folder: Path, written: str):
+    kept = hashlib.sha256(disk_image.read_file(partition, "/written", folder / "written")).hexdigest()
+    if kept != written:
+        session.fail("what the guest wrote is not in the image")
+
+
+def system(args, folder: Path, *options):
+    """GRUB, Debian's stock kernel, ext4: boots, writes, and the image holds it afterwards."""
+    image = make_image(folder)
+    with start(args, *[option.format(image=image) for option in options]) as session:
+        written = expect_written(session)
+        session.wait_for(r"CALQUE-TEST disk PASS")
+        session.expect_end(0)
+        partition = disk_image.take_partition(image, folder / "partition")
+        expect_kept(session, partition, folder, written)
+        if disk_image.check(partition, "-n") != 0:
+            session.fail("the file system has errors")
+
+
+def kill(args, folder: Path, *options):
+    """The process is killed while the guest writes: what was synced is there, and the journal repairs the rest."""
+    image = make_image(folder, "calque.kill")
+    with start(args, *[option.format(image=image) for option in options]) as session:
+        written = expect_written(session)
+        os.killpg(session.process.pid, signal.SIGKILL)
+        session.process.wait()
+        partition = disk_image.take_partition(image, folder / "partition")
+        if disk_image.check(partition, "-p") not in (0, 1):
+            session.fail("the file system needs more than its journal")
+        if disk_image.check(partition, "-n") != 0:
+            session.fail("the file system has errors after its journal was replayed")
+        expect_kept(session, partition, folder, written)
+
+
+def snapshot(args, folder: Path):
+    """-snapshot leaves the image as it was."""
+    image = make_image(folder)
+    before = hashlib.sha256(image.read_bytes()).digest()
+    with start(args, "-snapshot", image) as session:
+        expect_written(session)
+        session.wait_for(r"CALQUE-TEST disk PASS")
+        session.expect_end(0)
+        if hashlib.sha256(image.read_bytes()).digest() != before:
+            session.fail("the image changed")
+
+
+TESTS = {
+    "isolinux": isolinux,
+    "rescue_cd": rescue_cd,
+    "ide": lambda args, folder: system(args, folder, "{image}"),
+    "virtio": lambda args, folder: system(args, folder, "-drive", "file={image},if=virtio,cache=none"),
+    "ide.kill": lambda args, folder: kill(args, folder, "-hda", "{image}"),
+    "virtio.kill": lambda args, folder: kill(args, folder, "-drive", "file={image},if=virtio"),
+    "snapshot": snapshot,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--emulator", required=True)
+    parser.add_argument("--test", required=True, choices=sorted(TESTS))
+    arguments = parser.parse_args()
+    # Not where memory is the file system: O_DIRECT needs a disk.
+    place = Path(tempfile.mkdtemp(prefix="calque-disk-", dir="/var/tmp"))
+    try:
+        status = run_test(lambda: TESTS[arguments.test](arguments, place))
+    finally:
+        shutil.rmtree(place)
+    sys.exit(status)
