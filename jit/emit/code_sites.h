@@ -61,12 +61,12 @@ struct Site {
 // A place where translated code leaves for a known address.
 struct Exit {
     u64 target = 0;
-    FlagsIn flags = FlagsIn::packed; // host or packed.
-    bool in_page = true;             // The target is in the unit's own page.
-    bool alone = false;              // To the unit without shared checks there.
-    bool second_page = false;        // The instruction goes on in a page that is not what it was, or not known to be.
-    u32 unit = 0;
+    FlagsIn flags = FlagsIn::packed;                // host or packed.
     mmu::RightsMode rights = mmu::RightsMode::user; // Of the target's mode.
+    bool in_page : 1 = true;                        // The target is in the unit's own page.
+    bool alone : 1 = false;                         // To the unit without shared checks there.
+    bool second_page : 1 = false; // The instruction goes on in a page that is not what it was, or not known to be.
+    u32 unit = 0;
     u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
     u32 stub = 0;       // Offset of the stub, which leaves to the engine.
     u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.
@@ -76,6 +76,8 @@ struct Exit {
     u32 page_id = 0;    // The number that it is linked for, unless `in_page`.
     u32 relinks = 0;    // How often it was linked while it was linked elsewhere.
 };
+
+static_assert(sizeof(Exit) <= 48); // There are hundreds of thousands of them.
 
 struct EmittedUnit {
     bool complete = true; // Else something could not be encoded, and the code must not run.
