@@ -32,6 +32,8 @@ class MemoryDisk {
     u64 written = 0; // In bytes.
     // Asked before each call; gives an errno value or 0.
     std::function<int()> fault;
+    // Runs before each call, which has not been done then, with the lock held.
+    std::function<void()> watch;
     std::mutex mutex;
 
     // What could be left if the host lost power now: the changes since the last flush, in order, each sector of 512
@@ -116,6 +118,7 @@ class MemoryImage final : public BlockImage {
 
   private:
     int before(u64 offset, u64 length) const {
+        if (disk_->watch) disk_->watch();
         if (disk_->fault)
             if (const int error = disk_->fault()) return error;
         return offset <= disk_->bytes.size() && length <= disk_->bytes.size() - offset ? 0 : EINVAL;
