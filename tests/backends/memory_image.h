@@ -34,6 +34,8 @@ class MemoryDisk {
     std::function<int()> fault;
     // Runs before each call, which has not been done then, with the lock held.
     std::function<void()> watch;
+    // Runs before reads and writes, without the lock.
+    std::function<void()> pause;
     std::mutex mutex;
 
     // What could be left if the host lost power now: the changes since the last flush, in order, each sector of 512
@@ -72,6 +74,7 @@ class MemoryImage final : public BlockImage {
     const std::string& name() const override { return name_; }
 
     int read(u64 offset, std::span<u8> data) override {
+        if (disk_->pause) disk_->pause();
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(offset, data.size())) return error;
         std::copy_n(disk_->bytes.begin() + static_cast<i64>(offset), data.size(), data.begin());
@@ -79,6 +82,7 @@ class MemoryImage final : public BlockImage {
     }
     int write(u64 offset, std::span<const u8> data) override {
         if (read_only_) return EROFS;
+        if (disk_->pause) disk_->pause();
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(offset, data.size())) return error;
         std::copy(data.begin(), data.end(), disk_->bytes.begin() + static_cast<i64>(offset));

@@ -319,6 +319,43 @@ TEST(Qcow2, DiscardedClustersAreUsedAgain) {
     fixture.expect_clean();
 }
 
+// While a request is at the file, its cluster is discarded and flushed, and another one is written and flushed.
+void reuse_meanwhile(Qcow2Fixture& fixture, Qcow2Image& image) {
+    fixture.disk->pause = [&] {
+        fixture.disk->pause = nullptr;
+        EXPECT_EQ(image.discard(0, 65536), 0);
+        EXPECT_EQ(image.flush(), 0);
+        EXPECT_EQ(image.flush(), 0);
+        EXPECT_EQ(image.write(65536, Sectors::bytes(2, 128)), 0);
+        EXPECT_EQ(image.flush(), 0);
+    };
+}
+
+TEST(Qcow2, AReadIsNotGivenAnotherClustersData) {
+    Qcow2Fixture fixture({"", shape_of(65536), 0}, 1 * MiB);
+    auto image = fixture.open();
+    ASSERT_EQ(image->write(0, Sectors::bytes(1, 128)), 0);
+    ASSERT_EQ(image->flush(), 0);
+    reuse_meanwhile(fixture, *image);
+    std::vector<u8> data(65536);
+    ASSERT_EQ(image->read(0, data), 0);
+    EXPECT_EQ(data, Sectors::bytes(1, 128));
+}
+
+TEST(Qcow2, ALateWriteDoesNotGoToAnotherClustersPlace) {
+    Qcow2Fixture fixture({"", shape_of(65536), 0}, 1 * MiB);
+    auto image = fixture.open();
+    ASSERT_EQ(image->write(0, Sectors::bytes(1, 128)), 0);
+    ASSERT_EQ(image->flush(), 0);
+    reuse_meanwhile(fixture, *image);
+    ASSERT_EQ(image->write(4096, Sectors::bytes(3, 8)), 0);
+    std::vector<u8> data(65536);
+    ASSERT_EQ(image->read(65536, data), 0);
+    EXPECT_EQ(data, Sectors::bytes(2, 128));
+    ASSERT_EQ(image->close(), 0);
+    fixture.expect_clean();
+}
+
 TEST(Qcow2, ReadOnlyImagesRefuseWrites) {
     Qcow2Fixture fixture({"", shape_of(65536), 0}, 1 * MiB);
     const std::vector<u8> before = fixture.disk->bytes;
