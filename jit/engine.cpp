@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace calque::jit {
 
@@ -200,9 +201,12 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             refused = false;
             continue;
         }
-        const void* code = continue_at_rip(cpu);
+        const void* code = std::exchange(nothing_here_, false) ? nullptr : continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
+            code = continue_at_rip(cpu); // Most often it is back where code is translated.
+        }
+        if (!code) {
             if (const i32 wait = wait_at_rip(cpu); wait != 0) {
                 interpreter_.keep_cold(wait);
                 continue;

@@ -187,6 +187,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.
     bool step_units_ = false, ran_unit_ = false;
+    // Translated code was left for a place that has none. Stays true by mistake now and then (events), for one block.
+    bool nothing_here_ = false;
     std::array<LinearAddress, 64> hot_; // Pages to be mirrored.
     std::size_t hot_count_ = 0;
     bool mirror_ = false; // The switch is on, and the processor's Mmu has mirrors.

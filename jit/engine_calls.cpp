@@ -108,6 +108,7 @@ const void* Engine::find_target() {
     const u64 linear = context_.leave_rip;
     const auto unit = find(*cpu_, LinearAddress(linear));
     if (!unit) {
+        nothing_here_ = true;
         cpu_->mmu.view().table->forget_target(linear); // Of a unit that is no more (Thunks::gone), perhaps.
         return cache_.thunk(cache_.thunks().leave_computed);
     }
@@ -136,7 +137,10 @@ const void* Engine::resolve() {
     cpu.state.rip() = target_of(exit);
     const auto target = code_address();
     const auto unit = target ? find(cpu, *target) : std::nullopt;
-    if (!unit) return nullptr;
+    if (!unit) {
+        nothing_here_ = true;
+        return nullptr;
+    }
     link(number, *unit, *target);
     ++counters_.resolved;
     return entered(entry_at(*unit, *target));
