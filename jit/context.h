@@ -49,8 +49,10 @@ struct JitContext {
     u8 unsynced = 0;         // SyncBits: what the processor has not been told.
     // Of the TLB tables of the current address space, by RightsMode (mmu::TlbView).
     u32 index_masks[mmu::rights_modes] = {};
+    u32 mirror_masks[mmu::rights_modes] = {}; // The same for their TlbMirrored.
     u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     cpu::CpuState* state = nullptr;
+    const void* mirror = nullptr; // GS's base: where the mirror of the current address space begins (mmu/mirror.h).
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
@@ -60,7 +62,7 @@ struct JitContext {
     // distance of execute ids, and subtracted as in an execute id.
     u64 shift = 0, shift_slot = 0, shift_id = 0;
     u32 host_mxcsr = 0x1F80;
-    u32 reserved = 0;
+    u32 until_mirrored = 1; // Accesses to pages outside the mirror until one of them is put there.
     const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
     u64 windows[ir::windows] = {}; // Host addresses (ir::Window).

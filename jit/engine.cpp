@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace calque::jit {
 
@@ -141,6 +142,7 @@ void Engine::serve_code_events() {
 void Engine::attach(Cpu& cpu) {
     if (cpu_ != &cpu) {
         cpu_ = &cpu;
+        mirror_ = options_.switches.mirror && cpu.mmu.mirrors();
         forget_all();
         decoder_ = &interpreter_.decoder();
         op_memory_ = OpMemory(cpu::remembered_instructions);
@@ -199,9 +201,12 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             refused = false;
             continue;
         }
-        const void* code = continue_at_rip(cpu);
+        const void* code = std::exchange(nothing_here_, false) ? nullptr : continue_at_rip(cpu);
         if (!code) {
             if (!interpreter_.run_blocks(cpu, end)) continue;
+            code = continue_at_rip(cpu); // Most often it is back where code is translated.
+        }
+        if (!code) {
             if (const i32 wait = wait_at_rip(cpu); wait != 0) {
                 interpreter_.keep_cold(wait);
                 continue;
@@ -408,7 +413,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   cache_.next_exit(),
                                   mode,
                                   second.id,
-                                  options_.counting};
+                                  options_.counting,
+                                  mirror_};
         const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
         if (!emitted.complete) {
             log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
@@ -445,7 +451,8 @@ void Engine::load_context(Cpu& cpu) {
     const mmu::TlbTable* const first = &cpu.mmu.first_table();
     if (first != table_) {
         table_ = first;
-        host::set_gs_base(reinterpret_cast<const std::byte*>(first) + mmu::tlb_entries_offset);
+        context_.mirror = reinterpret_cast<const std::byte*>(first) + mmu::tlb_mirror_distance;
+        host::set_gs_base(context_.mirror);
     }
     note_table_sizes();
     mmu::TlbTable* const table = cpu.mmu.view().table;
@@ -499,6 +506,7 @@ const void* Engine::continue_at_rip(Cpu& cpu) {
 void Engine::execute(Cpu& cpu, const void* code) {
     ++counters_.entries;
     ++counters_.entered;
+    mirror_hot_pages();
     const u64 before = context_.counts.instructions = cpu.instructions;
     context_.exit_site = 0;
     using Enter = void (*)(JitContext*, const void*);

@@ -28,6 +28,7 @@ struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
     std::size_t code_bytes = std::size_t{56} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
+    u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror brings its page there.
     Switches switches;
     bool perf_map = false; // Name translated code for perf.
     Counting counting = Counting::none;
@@ -161,6 +162,8 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void note_table_sizes();
     u8* read_across_pages(LinearAddress address, u64 size);
     u64 find_host(u64 address); // Of an access whose check failed; 0: the handler does it.
+    void note_hot(LinearAddress address);
+    void mirror_hot_pages();
     void load_segments(const cpu::Cpu& cpu);
     void store_flags(cpu::Cpu& cpu, FlagsIn where, const FlagRecipe& recipe);
 
@@ -184,6 +187,11 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     EngineCounters counters_;
     std::vector<u64> interpreted_rows_; // By row.
     bool step_units_ = false, ran_unit_ = false;
+    // Translated code was left for a place that has none. Stays true by mistake now and then (events), for one block.
+    bool nothing_here_ = false;
+    std::array<LinearAddress, 64> hot_; // Pages to be mirrored.
+    std::size_t hot_count_ = 0;
+    bool mirror_ = false; // The switch is on, and the processor's Mmu has mirrors.
 
     // What other threads leave for the vCPU's own to do.
     struct Range {

@@ -30,8 +30,11 @@ u64 Engine::refill(u64 address) {
 
 // After anything that may have put a page into the table.
 void Engine::note_table_sizes() {
-    for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
+    static_assert(sizeof(mmu::TlbEntry) == 2 * sizeof(mmu::TlbMirrored));
+    for (unsigned mode = 0; mode < mmu::rights_modes; ++mode) {
         context_.index_masks[mode] = static_cast<u32>(cpu_->mmu.table(mode).index_mask());
+        context_.mirror_masks[mode] = context_.index_masks[mode] / 2;
+    }
 }
 
 // What lies on two pages of plain memory, put together; null when it does not, or cannot be read.
@@ -55,6 +58,9 @@ u64 Engine::find_host(u64 address) {
     const bool misaligned = site.aligned && (address & (site.access_bytes - 1)) != 0;
     if (!misaligned) {
         const auto access = site.write ? mmu::Access::write : mmu::Access::read;
+        const mmu::TlbEntry& entry = cpu_->mmu.view().entry(address);
+        if (mmu::tlb_hit(site.write ? entry.write_tag : entry.read_tag, address, site.access_bytes))
+            note_hot(LinearAddress(address)); // That is why it was called.
         u8* host = cpu_->mmu.refill(LinearAddress(address), site.access_bytes, access);
         // Beside code on its page only these bytes may be written.
         const u64 tag = cpu_->mmu.view().entry(address).write_tag;
@@ -83,12 +89,26 @@ u64 Engine::find_host(u64 address) {
     return 0;
 }
 
+// One in so many accesses outside the mirror shows which pages are worth their place there.
+void Engine::note_hot(LinearAddress address) {
+    context_.until_mirrored = options_.mirror_interval;
+    if (hot_count_ < hot_.size()) hot_[hot_count_++] = address;
+}
+
+// Between units. What lies in the mirror stays there while a unit runs.
+void Engine::mirror_hot_pages() {
+    while (hot_count_ != 0)
+        cpu_->mmu.mirror(hot_[--hot_count_]);
+}
+
 const void* Engine::find_target() {
     sync();
+    mirror_hot_pages();
     ++counters_.targets_found;
     const u64 linear = context_.leave_rip;
     const auto unit = find(*cpu_, LinearAddress(linear));
     if (!unit) {
+        nothing_here_ = true;
         cpu_->mmu.view().table->forget_target(linear); // Of a unit that is no more (Thunks::gone), perhaps.
         return cache_.thunk(cache_.thunks().leave_computed);
     }
@@ -99,6 +119,7 @@ const void* Engine::find_target() {
 
 const void* Engine::resolve() {
     sync();
+    mirror_hot_pages();
     Cpu& cpu = *cpu_;
     const u32 number = context_.exit_site & ~exit_bit;
     const Exit& exit = cache_.exit(number);
@@ -116,7 +137,10 @@ const void* Engine::resolve() {
     cpu.state.rip() = target_of(exit);
     const auto target = code_address();
     const auto unit = target ? find(cpu, *target) : std::nullopt;
-    if (!unit) return nullptr;
+    if (!unit) {
+        nothing_here_ = true;
+        return nullptr;
+    }
     link(number, *unit, *target);
     ++counters_.resolved;
     return entered(entry_at(*unit, *target));

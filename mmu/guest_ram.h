@@ -4,6 +4,7 @@
 #include "base/archive.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "mmu/mirror.h"
 
 #include <vector>
 
@@ -20,9 +21,8 @@ class GuestRam {
     u64 size() const { return size_; }
     u8* data() { return data_; }
     const u8* data() const { return data_; }
-    int descriptor() const {
-        return fd_;
-    } // The memfd, for mapping it again (shadow windows); -1 where the host has none.
+    // The memfd, for mapping it again; its descriptor is -1 where the host has none.
+    RamFile file() const { return {data_, size_, fd_}; }
 
     // The contents; pages of zeros take no room. Loading fails the archive when the size differs or the data is
     // malformed. No vCPU may run.

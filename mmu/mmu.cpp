@@ -4,7 +4,7 @@
 
 namespace calque::mmu {
 
-Mmu::Mmu(PhysicalMap& map, Log& log) : map_(map), log_(log), impl_(std::make_unique<Impl>(*this)) {
+Mmu::Mmu(PhysicalMap& map, Log& log) : map_(map), log_(log), impl_(std::make_unique<Impl>(*this, map.ram_file())) {
     impl_->leaves.resize(tlb_smallest / 2);
     select();
     map_.rendezvous().add(impl_->member);

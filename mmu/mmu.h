@@ -33,6 +33,7 @@ struct MmuCounters {
     u64 refills = 0;        // Misses of translated code.
     u64 write_protects = 0; // Pages whose writable entries went because somebody decodes code there.
     u64 map_changes = 0;    // Times the physical map changed.
+    u64 mirrored = 0;       // Pages put into a mirror.
 };
 
 class RendezvousMember;
@@ -127,6 +128,7 @@ class Mmu {
     // The current address space's table for RightsMode::user; the others' follow at distances of tlb_table_size.
     TlbTable& first_table() { return table(0); }
     TlbTable& table(unsigned rights_mode);
+    bool mirrors() const; // Whether there are any (mmu/mirror.h).
     // The id of the pair of the address's linear page and the host page that it may be executed from now; fetches when
     // the table has none yet. 0 on a fault (fault().kind says so), and when the page is not plain memory. While the
     // pair stands, the id also stands in the table (tlb_execute_ids_offset), unless another page has taken its slot or
@@ -143,6 +145,9 @@ class Mmu {
     // crosses a page, is not of plain memory, or writes to bytes that code is made of: interpret the instruction then.
     // `access` is read or write. A pointer beside code, which is in no table, is good as one from host_for_write() is.
     u8* refill(LinearAddress address, u64 size, Access access) noexcept;
+    // A page that is used often: puts it into the mirror, if a table of the current address space has it. Only while no
+    // pointer from before is in use.
+    void mirror(LinearAddress address) noexcept;
 
     const Fault& fault() const { return fault_; }
 

@@ -260,12 +260,22 @@ const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege pri
 }
 
 u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
+    const TlbEntry& entry = view().entry(address.value);
+    const u64 tag = access == Access::write ? entry.write_tag : entry.read_tag;
+    if (size - 1 < page_size && tlb_hit(tag, address.value, size))
+        return reinterpret_cast<u8*>(entry.host + (address.value ^ tag));
     ++counters_.refills;
     if (access == Access::write)
         if (u8* const host = store_beside_code(address.value, size, Privilege::current, false)) return host;
     Page page;
     u8* const host = host_slow(address, size, access, Privilege::current, page);
     return access == Access::write && !page.writer_admitted ? nullptr : host;
+}
+
+void Mmu::mirror(LinearAddress address) noexcept {
+    if (!impl_->pool.mirrors()) return;
+    for (TlbTable* const table : impl_->tables)
+        if (table->holds(address.value)) counters_.mirrored += impl_->pool.mirror(*table, address.value);
 }
 
 // ---- Probes and fetches ----
@@ -353,6 +363,7 @@ ExecuteId Mmu::execute_id(LinearAddress address) {
 }
 
 TlbTable& Mmu::table(unsigned rights_mode) { return *impl_->tables[rights_mode]; }
+bool Mmu::mirrors() const { return impl_->pool.mirrors(); }
 
 void Mmu::remember_target(LinearAddress address, const void* code) {
     TlbTable& table = *view().table;

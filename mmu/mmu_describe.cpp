@@ -41,6 +41,7 @@ std::string Mmu::describe_counters() const {
         {"CR3 loads", counters_.context_switches},
         {"evictions", counters_.evictions},
         {"TLB entries", entries},
+        {"pages mirrored", counters_.mirrored},
         {"TLB tables in use", impl_->pool.in_use()},
         {"restarts", counters_.restarts},
         {"refills for translated code", counters_.refills},

@@ -79,7 +79,7 @@ struct Mmu::Impl final : MapObserver {
         Mmu& mmu_;
     };
 
-    explicit Impl(Mmu& owner) : mmu(owner), member(std::make_shared<Member>(owner)) {}
+    Impl(Mmu& owner, const RamFile& file) : mmu(owner), member(std::make_shared<Member>(owner)), pool(file) {}
     void map_changed() override { mmu.request_flush_all(); }
 
     Mmu& mmu;

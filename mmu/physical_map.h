@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/types.h"
+#include "mmu/mirror.h"
 
 #include <atomic>
 #include <memory>
@@ -76,6 +77,9 @@ class PhysicalMap {
     // Replaces the whole map. Safe while vCPUs run: they see the old or the new one, and observers are told afterwards.
     void set_regions(std::vector<Region> regions);
     std::vector<Region> regions() const;
+    // The file that the guest's RAM is, so that it can be mapped again. Set before there is a vCPU.
+    void set_ram_file(const RamFile& file) { ram_file_ = file; }
+    const RamFile& ram_file() const { return ram_file_; }
     // Address line 20 masked or not (8042, port 92h).
     void set_a20(bool enabled);
     bool a20() const { return a20_.load(std::memory_order_relaxed); }
@@ -176,6 +180,7 @@ class PhysicalMap {
     std::unique_ptr<Impl> impl_;
     std::atomic<bool> a20_{true};
     std::atomic<u64> generation_{0};
+    RamFile ram_file_;
     std::mutex split_lock_;
 };
 

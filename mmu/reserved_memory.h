@@ -20,6 +20,30 @@ class ReservedMemory {
     u64 size_;
 };
 
+// Address space for mappings: what nobody has mapped there cannot be accessed.
+class ReservedSpace {
+  public:
+    // Throws std::bad_alloc when the host has no room in its address space.
+    ReservedSpace(u64 bytes, u64 alignment);
+    ~ReservedSpace();
+    ReservedSpace(const ReservedSpace&) = delete;
+    ReservedSpace& operator=(const ReservedSpace&) = delete;
+
+    u8* data() const { return data_; }
+
+  private:
+    u8* mapping_;
+    u8* data_;
+    u64 size_; // Of the mapping.
+};
+
+// Makes part of reserved space plain memory: zeros, committed as it is touched. Whole pages; throws std::bad_alloc.
+void commit(u8* start, u64 bytes);
+// In reserved space: maps part of a file, for reading and writing; makes a range inaccessible again, if the
+// host lets it. Whole pages. False when the host refuses.
+bool map_file(u8* start, u64 bytes, int descriptor, u64 offset);
+void unmap(u8* start, u64 bytes);
+
 // Makes bytes of reserved memory zeros again and gives them back to the host. `start` is aligned to 64 KiB.
 void discard(u8* start, u64 bytes);
 

@@ -4,9 +4,20 @@
 
 namespace calque::mmu {
 
-TlbPool::TlbPool() : memory_((count * rights_modes + 1) * tlb_table_size) {
+TlbPool::TlbPool(const RamFile& file)
+    : stride_(tlb_mirror_distance + (file.descriptor < 0 ? 0 : Mirror::window_bytes)),
+      memory_(count * stride_ + tlb_table_size, tlb_mirror_alignment), places_(count * Mirror::index_bytes) {
     keys_.fill(no_key);
-    never_ = &TlbTable::create(memory_.data() + count * rights_modes * tlb_table_size);
+    u8* const last = memory_.data() + count * stride_;
+    commit(last, tlb_table_size);
+    never_ = &TlbTable::create(last, nullptr);
+    for (unsigned n = 0; n < count; ++n) {
+        u8* const first = memory_.data() + n * stride_;
+        commit(first, tlb_mirror_distance);
+        if (mirrors())
+            mirror_[n] = Mirror(first + tlb_mirror_distance,
+                                reinterpret_cast<u32*>(places_.data() + n * Mirror::index_bytes), file);
+    }
 }
 
 TlbPool::Tables TlbPool::select(u64 key, u64 space, u64 rights) {
@@ -28,7 +39,8 @@ unsigned TlbPool::take(u64 key, u64 space, u64 rights) {
     if (keys_[best] != no_key) release_one(best);
     for (unsigned mode = 0; mode < rights_modes; ++mode)
         if (!tables_[best][mode])
-            tables_[best][mode] = &TlbTable::create(memory_.data() + (best * rights_modes + mode) * tlb_table_size);
+            tables_[best][mode] = &TlbTable::create(memory_.data() + best * stride_ + mode * tlb_table_size,
+                                                    mirrors() ? &mirror_[best] : nullptr);
     unsigned last = count;
     for (unsigned n = 0; n < count; ++n)
         if (keys_[n] != no_key && rights_[n] == rights && (last == count || used_[n] > used_[last])) last = n;
@@ -40,6 +52,28 @@ unsigned TlbPool::take(u64 key, u64 space, u64 rights) {
     rights_[best] = rights;
     ++in_use_;
     return best;
+}
+
+unsigned TlbPool::number_of(const TlbTable& table) const {
+    const auto offset = static_cast<u64>(reinterpret_cast<const u8*>(&table) - memory_.data());
+    return static_cast<unsigned>(offset / stride_);
+}
+
+u64 TlbPool::mirror(TlbTable& table, u64 linear) {
+    if (mappings_ >= most_mappings) clear_mirrors();
+    const TlbTable::Run run = table.mirror(linear);
+    mappings_ += run.mappings;
+    for_tables_of(number_of(table), [&](TlbTable& of_key) { of_key.match_mirror(run); });
+    return run.pages;
+}
+
+void TlbPool::clear_mirrors() {
+    mappings_ = 0;
+    for (unsigned n = 0; n < count; ++n) {
+        if (!tables_[n][0]) continue;
+        mirror_[n].clear();
+        for_tables_of(n, [](TlbTable& table) { table.match_mirror(); });
+    }
 }
 
 void TlbPool::release_one(unsigned n) {

@@ -15,7 +15,8 @@ class TlbPool {
     static constexpr unsigned count = 16; // Keys that have tables at one time; a table has at most 2.4 MiB.
     using Tables = std::array<TlbTable*, rights_modes>;
 
-    TlbPool();
+    // Pages of `file` can be mirrored, when there is one.
+    explicit TlbPool(const RamFile& file);
 
     // The tables of a key, which is of `space`; `rights` tells keys apart under which a page has different ones. When
     // it has none yet and all are in use, those that were used least recently are recycled. New ones have the global
@@ -25,6 +26,11 @@ class TlbPool {
     // Recycles the tables of one space; all tables.
     void release(u64 space);
     void release_all();
+
+    bool mirrors() const { return stride_ != tlb_mirror_distance; } // Whether there are any.
+    // Puts the page of a live entry of this table, which is in use, into the mirror of its key. The number of pages
+    // that came with it; 0 when that cannot be.
+    u64 mirror(TlbTable& table, u64 linear);
 
     // The table that is always empty.
     TlbTable& never() { return *never_; }
@@ -43,6 +49,8 @@ class TlbPool {
 
   private:
     static constexpr u64 no_key = ~u64{0};
+    // The host limits how many pieces a process may have mapped, most often to 65,530.
+    static constexpr int most_mappings = 8192;
 
     template <class Body> void for_tables_of(unsigned n, Body body) {
         for (TlbTable* const table : tables_[n])
@@ -50,8 +58,15 @@ class TlbPool {
     }
     unsigned take(u64 key, u64 space, u64 rights);
     void release_one(unsigned n);
+    unsigned number_of(const TlbTable& table) const;
+    void clear_mirrors();
 
-    ReservedMemory memory_;
+    // For each key its tables and its mirror; at the end the table that is always empty.
+    const u64 stride_;
+    ReservedSpace memory_;
+    ReservedMemory places_; // What is in the mirrors.
+    std::array<Mirror, count> mirror_;
+    int mappings_ = 0; // Of the host, in the mirrors; perhaps a few more or less.
     std::array<Tables, count> tables_{};
     TlbTable* never_ = nullptr;
     std::array<u64, count> keys_;

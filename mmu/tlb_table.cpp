@@ -30,8 +30,9 @@ constexpr u64 empty_target(u64 slot) { return slot == 0 ? 1 : 0; }
 
 } // namespace
 
-TlbTable& TlbTable::create(u8* memory) {
+TlbTable& TlbTable::create(u8* memory, Mirror* mirror) {
     TlbTable& table = *new (memory) TlbTable;
+    table.mirror_ = mirror;
     table.make_empty(0);
     table.targets()[0].linear = empty_target(0);
     table.fills_to_halving_ = 16 * tlb_smallest;
@@ -41,6 +42,15 @@ TlbTable& TlbTable::create(u8* memory) {
 void TlbTable::make_empty(u64 n) {
     const u64 tag = tlb_empty_tag(n);
     entries()[n] = {tag, tag, tag, 0};
+    mirrored()[n] = {tag, tag};
+}
+
+void TlbTable::match_mirror_at(u64 n) {
+    const TlbEntry& entry = entries()[n];
+    const u64 none = tlb_empty_tag(n), tag = live_tag(entry, n);
+    const bool has = mirror_ && tag != none && mirror_->has(tag, reinterpret_cast<const u8*>(entry.host));
+    const auto or_none = [&](u64 of) { return has && of == tag ? tag : none; };
+    mirrored()[n] = {or_none(entry.read_tag), or_none(entry.write_tag)};
 }
 
 u64 TlbTable::live_tag(const TlbEntry& entry, u64 n) const {
@@ -53,6 +63,45 @@ void TlbTable::put(u64 n, const TlbEntry& entry, u32 frame) {
     touched_[n / group / 64] |= u64{1} << (n / group % 64);
     entries()[n] = entry;
     frames()[n] = frame;
+    match_mirror_at(n);
+}
+
+// ---- The mirror ----
+
+TlbTable::Run TlbTable::mirror(u64 linear) {
+    constexpr u64 longest = u64{2} << 20; // The run lies in one piece of that size.
+    const u64 page = linear & ~page_offset_mask;
+    if (!mirror_ || !holds(page)) return {};
+    const auto mirrored = [&](u64 other) {
+        return mirror_->has(other, reinterpret_cast<const u8*>(entry(other).host));
+    };
+    if (mirrored(page)) return {};
+    const u64 host = entry(page).host;
+    const auto follows = [&](u64 other) {
+        return other / longest == page / longest && holds(other) && entry(other).host - host == other - page
+               && !mirrored(other);
+    };
+    Run run{page, 1};
+    while (follows(run.linear - page_size))
+        run = {run.linear - page_size, run.pages + 1};
+    while (follows(run.linear + run.pages * page_size))
+        ++run.pages;
+    const auto more = mirror_->add(run.linear, reinterpret_cast<const u8*>(host - (page - run.linear)), run.pages);
+    if (!more) return {};
+    run.mappings = *more;
+    return run;
+}
+
+void TlbTable::match_mirror(const Run& run) {
+    for (u64 n = 0; n < run.pages; ++n)
+        match_mirror_at(slot(run.linear + n * page_size));
+}
+
+void TlbTable::match_mirror() {
+    for_each_touched([&](u64 first) {
+        for (u64 n = first; n < first + group; ++n)
+            match_mirror_at(n);
+    });
 }
 
 // ---- Entries ----
@@ -112,7 +161,9 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
         if (!found) return;
         for (u64 n = first; n < first + group; ++n) {
             u64& tag = entries()[n].write_tag;
-            if ((frames()[n] & ~global_frame) == wanted && live(tag, n)) tag = tlb_code_tag(tag);
+            if ((frames()[n] & ~global_frame) != wanted || !live(tag, n)) continue;
+            tag = tlb_code_tag(tag);
+            mirrored()[n].write_tag = tlb_empty_tag(n);
         }
     });
 }
@@ -120,7 +171,7 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
 void TlbTable::drop_all_writable() {
     for_each_touched([&](u64 first) {
         for (u64 n = first; n < first + group; ++n)
-            entries()[n].write_tag = tlb_empty_tag(n);
+            entries()[n].write_tag = mirrored()[n].write_tag = tlb_empty_tag(n);
     });
     writable_frames_.fill(0);
 }
@@ -255,8 +306,12 @@ void TlbTable::clear_entries() {
     if (size() > most_cleared) {
         discard(reinterpret_cast<u8*>(entries()), size() * sizeof(TlbEntry));
         discard(reinterpret_cast<u8*>(frames()), size() * sizeof(u32));
+        discard(reinterpret_cast<u8*>(mirrored()), size() * sizeof(TlbMirrored));
     } else {
-        for_each_touched([&](u64 first) { std::fill_n(entries() + first, group, TlbEntry{}); });
+        for_each_touched([&](u64 first) {
+            std::fill_n(entries() + first, group, TlbEntry{});
+            std::fill_n(mirrored() + first, group, TlbMirrored{});
+        });
     }
     make_empty(0);
     touched_.fill(0);

@@ -1,6 +1,7 @@
 // One table of the first level of the TLB.
 #pragma once
 
+#include "mmu/mirror.h"
 #include "mmu/tlb_layout.h"
 
 #include <array>
@@ -29,8 +30,9 @@ class TlbTable {
     TlbTable(const TlbTable&) = delete;
     TlbTable& operator=(const TlbTable&) = delete;
 
-    // Makes an empty table at the start of `tlb_table_size` bytes of zeros, which it does not own.
-    static TlbTable& create(u8* memory);
+    // Makes an empty table at the start of `tlb_table_size` bytes of zeros, which it does not own; nor does it own the
+    // mirror of its address space, which may be null.
+    static TlbTable& create(u8* memory, Mirror* mirror);
 
     u64 index_mask() const { return index_mask_; }
     u64 code_key() const { return code_key_; }
@@ -38,6 +40,7 @@ class TlbTable {
     u64 size() const { return index_mask_ / sizeof(TlbEntry) + 1; }
     TlbEntry* entries() { return at<TlbEntry>(tlb_entries_offset); }
     TlbEntry& entry(u64 linear) { return entries()[slot(linear)]; }
+    TlbMirrored* mirrored() { return at<TlbMirrored>(tlb_mirrored_offset); }
     ExecuteId* execute_ids() { return at<ExecuteId>(tlb_execute_ids_offset); }
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
     // Of use only while a tag of the entry for `linear` matches.
@@ -73,6 +76,16 @@ class TlbTable {
     void drop_all_writable();
     void forget_targets();
     void forget_target(u64 linear);
+    // Puts the page of a live entry into the mirror, if it is not there, with those around it whose entries show that
+    // they follow it in the guest's RAM too. No pages when that cannot be.
+    struct Run {
+        u64 linear = 0, pages = 0;
+        int mappings = 0; // By how many the host's mappings have become more.
+    };
+    Run mirror(u64 linear);
+    // The mirror has changed: at these pages; anywhere.
+    void match_mirror(const Run& run);
+    void match_mirror();
     // Twice the entries, which keep what they hold. False at the largest size.
     bool grow();
     // The global pages and their execute ids that `from` has, which is for another address space with the same rights.
@@ -123,6 +136,7 @@ class TlbTable {
     // The linear page of an entry, by any of its tags; the empty tag when none is live.
     u64 live_tag(const TlbEntry& entry, u64 n) const;
     void make_empty(u64 n);
+    void match_mirror_at(u64 n);
     void put(u64 n, const TlbEntry& entry, u32 frame);
     void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
     void drop_targets_of_page(u64 page);
@@ -151,6 +165,7 @@ class TlbTable {
     u64 fills_to_halving_ = 0;
     std::array<u64, tlb_largest / group / 64> touched_{};
     PageSet writable_frames_{}; // Guest-physical pages that may have a write tag.
+    Mirror* mirror_ = nullptr;
 
     friend struct TlbLayoutCheck;
 };

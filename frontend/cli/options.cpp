@@ -71,6 +71,7 @@ flag-liveness=on|off      flags that nobody sees are not computed (on)
 loop-unrolling=on|off     several rounds of a loop in one unit (on)
 loop-heads=on|off         loops go from round to round inside their unit (on)
 patch-fields=on|off       immediates that the guest patches are read each time (on)
+mirror=on|off             hot pages are mapped at places that follow from their addresses (on)
 x87=on|off                x87 and MMX instructions on the host's unit (on)
 hot-after=N               entries of a block before it is translated (16)
 longest-unit=N            guest instructions in a unit (64)
@@ -107,8 +108,8 @@ Result<void> accel_option(Options& o, const std::string& text) {
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
-          std::pair{"patch-fields", &t.patch_fields}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
-          std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
+          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror}, std::pair{"x87", &t.x87},
+          std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
@@ -116,7 +117,7 @@ Result<void> accel_option(Options& o, const std::string& text) {
     t.counting = count ? jit::Counting::all : jit::Counting::none;
     return kv->rest(
         "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
-        "patch-fields, x87, verify, perf-map, count");
+        "patch-fields, mirror, x87, verify, perf-map, count");
 }
 
 Result<void> dump_option(Options& o, const std::string& text) {

@@ -10,19 +10,13 @@ constexpr u32 most_relinks = 16;
 
 CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets, CodeArena::Mapping mapping)
     : arena_(bytes, mapping) {
+    units_.reserve(most_units);
     thunk_base_ = arena_.append(emit_thunks(arena_.next(), targets, index_, thunks_));
     first_unit_ = arena_.next();
 }
 
 std::optional<u32> CodeCache::find(const UnitKey& key) const {
-    Recent& recent = recent_[hash(key) % recent_count];
-    if (recent.key == key) return recent.unit;
-    for (u32 next = by_key_[hash(key) % bucket_count]; next != 0; next = units_[next - 1].next)
-        if (units_[next - 1].key == key) {
-            recent = {key, next - 1};
-            return next - 1;
-        }
-    return std::nullopt;
+    return by_key_.find(hash(key), [&](u32 unit) { return units_[unit].key == key; });
 }
 
 void CodeCache::enter_indexed(u32 number, u64 linear, u32 page_id) {
@@ -51,9 +45,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const Emi
     unit.exits = static_cast<u32>(emitted.exits.size());
     sites_.insert(sites_.end(), emitted.sites.begin(), emitted.sites.end());
     exits_.insert(exits_.end(), emitted.exits.begin(), emitted.exits.end());
-    u32& first = bucket(key);
-    unit.next = first;
-    first = number + 1;
+    by_key_.insert(hash(key), number);
     by_page_[key.physical >> page_shift].push_back(number);
     if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
     ++counters_.units;
@@ -119,11 +111,7 @@ void CodeCache::kill(u32 number) {
         unlink(exit);
     for (u32 n = 0; n < unit.exits; ++n)
         unlink(unit.first_exit + n);
-    u32* link = &bucket(unit.key);
-    while (*link != number + 1)
-        link = &units_[*link - 1].next;
-    *link = unit.next;
-    recent_[hash(unit.key) % recent_count] = {};
+    by_key_.remove(hash(unit.key), number);
     if (unit.key.movable) // Who knows where it was entered from.
         arena_.patch_jump(unit.at(unit.entry_computed), thunk(thunks_.gone));
     else
@@ -150,12 +138,11 @@ bool CodeCache::kill(PhysicalAddress address, u64 length) {
 
 void CodeCache::flush() {
     arena_.cut(first_unit_);
-    recent_.assign(recent_count, {});
     index_.clear();
     units_.clear();
     sites_.clear();
     exits_.clear();
-    by_key_.assign(bucket_count, 0);
+    by_key_.clear();
     by_page_.clear();
     ++counters_.flushes;
 }

@@ -5,6 +5,7 @@
 #include "jit/cache/arena.h"
 #include "jit/cache/rewrite_history.h"
 #include "jit/cache/target_index.h"
+#include "jit/cache/unit_table.h"
 #include "jit/emit/code_sites.h"
 #include "jit/emit/thunks.h"
 #include "mmu/tlb_layout.h"
@@ -40,7 +41,6 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
-    u32 next = 0; // In its bucket, as a number plus one.
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
@@ -74,7 +74,7 @@ class CodeCache {
     u32 next_unit() const { return static_cast<u32>(units_.size()); }
     u32 next_site() const { return static_cast<u32>(sites_.size()); }
     u32 next_exit() const { return static_cast<u32>(exits_.size()); }
-    bool full() const { return !arena_.has_room(largest_unit); }
+    bool full() const { return !arena_.has_room(largest_unit) || by_key_.full() || units_.size() == units_.capacity(); }
     u32 insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
                const SecondPage& second = {});
 
@@ -100,9 +100,9 @@ class CodeCache {
   private:
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
     static u64 hash(const UnitKey& k) {
-        return (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15 >> 16;
+        const u64 mixed = (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15;
+        return mixed ^ mixed >> 32;
     }
-    u32& bucket(const UnitKey& key) { return by_key_[hash(key) % bucket_count]; }
     void unlink(u32 exit);
     void patch_jump(const std::byte* at, const std::byte* target);
 
@@ -111,21 +111,13 @@ class CodeCache {
     Thunks thunks_;
     const std::byte* thunk_base_ = nullptr;
     const std::byte* first_unit_ = nullptr;
-    std::deque<TranslatedUnit> units_; // In the order of their code.
+    // In the order of their code; never moved.
+    static constexpr std::size_t most_units = std::size_t{1} << 18;
+    std::vector<TranslatedUnit, mmu::LargeAllocator<TranslatedUnit>> units_;
     std::deque<Site> sites_;
     std::deque<Exit> exits_;
-    // In front of by_key_: the units looked for last. A dead unit, or one of before a flush, is no answer.
-    struct Recent {
-        UnitKey key{~u64{0}, 0, 0};
-        u32 unit = 0;
-    };
-    static constexpr std::size_t recent_count = 8192;
-    mutable std::vector<Recent, mmu::LargeAllocator<Recent>> recent_ =
-        std::vector<Recent, mmu::LargeAllocator<Recent>>(recent_count);
-    static constexpr std::size_t bucket_count = std::size_t{1} << 17;
-    std::vector<u32, mmu::LargeAllocator<u32>> by_key_ =
-        std::vector<u32, mmu::LargeAllocator<u32>>(bucket_count); // Unit numbers plus one; 0: none.
-    std::unordered_map<u64, std::vector<u32>> by_page_;           // By guest-physical page number.
+    UnitTable by_key_;
+    std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
     std::vector<UnitKey> last_killed_;
     RewriteHistory history_;
     CodeCacheCounters counters_;

@@ -30,9 +30,9 @@ inline x86::Gpq host_gpq(unsigned guest) { return x86::gpq(host_of_guest[guest])
 
 // Of the table for a rights mode, relative to the first of the current address space.
 constexpr u64 table_of(mmu::RightsMode mode) { return static_cast<u64>(mode) * mmu::tlb_table_size; }
-// Relative to GS's base, which is where the entries of that first table are: their addresses are then the shortest.
+// Relative to GS's base, which is where the mirror begins.
 inline constexpr i64 from_table_base(u64 offset) {
-    return static_cast<i64>(offset) - static_cast<i64>(mmu::tlb_entries_offset);
+    return static_cast<i64>(offset) - static_cast<i64>(mmu::tlb_mirror_distance);
 }
 inline x86::Mem table_at(u64 offset, u32 size) {
     x86::Mem m = x86::ptr_abs(static_cast<u64>(from_table_base(offset)), size);

@@ -426,17 +426,17 @@ void UnitEmitter::push_return_address(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
     const i64 back = static_cast<i64>(request_.unit.around.rip(op.next_rip()));
     if (movable()) {
-        join_address();
+        free_t0();
         address_of_code(t0, op.next_rip());
-        a_.mov(x86::qword_ptr(t1), t0);
+        a_.mov(operand(8), t0);
     } else if (bytes == 2) {
         a_.mov(operand(2), Imm(static_cast<i16>(back)));
     } else if (bytes == 4 || back == static_cast<i32>(back)) {
         a_.mov(operand(bytes), Imm(static_cast<i32>(back)));
     } else {
-        join_address();
+        free_t0();
         a_.mov(t0, Imm(back));
-        a_.mov(x86::qword_ptr(t1), t0);
+        a_.mov(operand(8), t0);
     }
 }
 
@@ -446,13 +446,13 @@ void UnitEmitter::emit_push_register(const ir::Op& op) {
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     const bool flags = needs_host_flags(op);
     const unsigned guest = op.guest.dest;
-    if (flags || !pinned(guest)) join_address();
+    if (flags || !pinned(guest)) free_t0();
     if (flags) flags_to_host();
     if (pinned(guest)) {
         a_.mov(operand(bytes), sized(host_gpq(guest), bytes));
     } else {
         a_.mov(t0, spilled_slot(guest));
-        a_.mov(x86::qword_ptr(t1), t0);
+        a_.mov(operand(8), t0);
     }
     advance_stack(pushed(op));
     after_execution(op);
@@ -462,14 +462,14 @@ void UnitEmitter::emit_push_immediate(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
     before_access(op);
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
-    join_address();
+    free_t0();
     if (needs_host_flags(op)) flags_to_host();
     const i64 value = bytes == 2 ? static_cast<i16>(op.guest.immediate) : static_cast<i32>(op.guest.immediate);
     if (op.literal.host) {
         load_literal(t0, op);
-        a_.mov(x86::ptr(t1, 0, bytes), sized(t0, bytes));
+        a_.mov(operand(bytes), sized(t0, bytes));
     } else {
-        a_.mov(x86::ptr(t1, 0, bytes), Imm(value));
+        a_.mov(operand(bytes), Imm(value));
     }
     advance_stack(pushed(op));
     after_execution(op);
@@ -483,10 +483,10 @@ void UnitEmitter::emit_push_memory(const ir::Op& op) {
     load(t0, operand(bytes), bytes);
     a_.mov(CALQUE_CONTEXT(scratch), t0);
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
-    join_address();
+    free_t0();
     if (needs_host_flags(op)) flags_to_host();
     a_.mov(t0, CALQUE_CONTEXT(scratch));
-    a_.mov(x86::ptr(t1, 0, bytes), sized(t0, bytes));
+    a_.mov(operand(bytes), sized(t0, bytes));
     advance_stack(pushed(op));
     after_execution(op);
 }
@@ -495,14 +495,14 @@ void UnitEmitter::emit_pop_register(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
     before_access(op);
     check_stack(op, host_gpq(cpu::rsp), 0, false);
-    join_address();
+    free_t0();
     if (needs_host_flags(op)) flags_to_host();
     advance_stack(static_cast<i32>(bytes)); // First: POP RSP loads what it popped.
     const unsigned guest = op.guest.dest;
     if (pinned(guest)) {
-        a_.mov(sized(host_gpq(guest), bytes), x86::ptr(t1, 0, bytes));
+        a_.mov(sized(host_gpq(guest), bytes), operand(bytes));
     } else {
-        a_.mov(t0, x86::qword_ptr(t1));
+        a_.mov(t0, operand(8));
         a_.mov(spilled_slot(guest), t0);
     }
     after_execution(op);
@@ -512,10 +512,10 @@ void UnitEmitter::emit_leave_frame(const ir::Op& op) {
     before_access(op);
     const x86::Gpq frame = host_gpq(cpu::rbp);
     check_stack(op, frame, 0, false);
-    join_address();
+    free_t0();
     if (needs_host_flags(op)) flags_to_host();
     set_stack_pointer(frame, static_cast<i32>(stack_bytes(op)));
-    a_.mov(sized(frame, stack_bytes(op)), x86::ptr(t1, 0, stack_bytes(op)));
+    a_.mov(sized(frame, stack_bytes(op)), operand(stack_bytes(op)));
     after_execution(op);
 }
 

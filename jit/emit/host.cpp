@@ -78,9 +78,7 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         return op.written_gprs != 0 && (both || record == op.guest.dest);
     };
     if (access && split_ && (count > 0 || flags)) join_address();
-    operands.memory.base = t1.id() & 0xF;
-    operands.memory.index = split_ ? static_cast<u8>(t0.id()) : beside_;
-    operands.memory.displacement = split_ ? 0 : distance_;
+    operands.memory = encoded_operand();
     if (flags) flags_to_host();
     for (unsigned n = 0; n < count; ++n) {
         const Temporary& t = temporaries[n];
@@ -88,6 +86,7 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         read_guest(t.host, t.guest);
         if (t.high) a_.rorx(t.host, t.host, 8);
     }
+    if (access && in_mirror_) a_.gs();
     emit_encoded(p, operands);
     if (t0_kept && count == 0 && !flags) t0_offset_ = a_.offset();
     for (unsigned n = 0; n < count; ++n) {

@@ -1,5 +1,6 @@
 // Guest memory operands: the effective address, and the inlined look into the software TLB.
 #include "jit/emit/unit_emitter.h"
+#include "mmu/mirror.h"
 #include "mmu/tlb_layout.h"
 
 namespace calque::jit {
@@ -8,6 +9,8 @@ namespace {
 constexpr u64 read_tag = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, read_tag);
 constexpr u64 write_tag = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, write_tag);
 constexpr u64 host_page = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, host);
+constexpr u64 mirrored_read_tag = mmu::tlb_mirrored_offset + offsetof(mmu::TlbMirrored, read_tag);
+constexpr u64 mirrored_write_tag = mmu::tlb_mirrored_offset + offsetof(mmu::TlbMirrored, write_tag);
 } // namespace
 
 // The offset of the memory operand in its segment, in T0. T1 is used where a register has no host register. Flags are
@@ -90,56 +93,112 @@ void UnitEmitter::address_to_t0(const ir::Op& op, bool write, u32 bytes) {
     add_segment(op, op.segment, write, bytes);
 }
 
-// T0: the linear address. Falls through with the page in T1 and the offset in T0; what is no plain hit goes to the
-// refill thunk, which comes back with an address, or to the interpreter.
-void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned) {
-    const u64 tag = write ? write_tag : read_tag;
-    const Label slow = a_.newLabel(), found = a_.newLabel();
-    a_.rorx(t1, t0, mmu::tlb_index_shift);
-    a_.and_(t1d, context_at(offsetof(JitContext, index_masks) + request_.mode.is.rights * sizeof(u32), 4));
-    a_.xor_(t0, table_at(t1, tag, 8));
-    if (aligned && bytes > 1) {
-        a_.test(x86::al, static_cast<i32>(bytes - 1));
-        a_.long_().jnz(slow);
+// T0: the linear address. Falls through with the operand found, or goes to `miss`: then address_again() has the
+// address. In the mirror an access need not wait for what the table says; only whether it may stand does. `sum`: the
+// registers that the address can be had from once more, if there are such.
+void UnitEmitter::find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum) {
+    split_ = !request_.mirror;
+    in_mirror_ = request_.mirror;
+    beside_ = no_register;
+    distance_ = 0;
+    const i32 last = static_cast<i32>(page_size - bytes);
+    if (!request_.mirror) {
+        a_.rorx(t1, t0, mmu::tlb_index_shift);
+        a_.and_(t1d, context_at(offsetof(JitContext, index_masks) + request_.mode.is.rights * sizeof(u32), 4));
+        a_.xor_(t0, table_at(t1, write ? write_tag : read_tag, 8));
+        a_.cmp(t0, last);
+        a_.long_().ja(miss);
+        return a_.mov(t1, table_at(t1, host_page, 8));
     }
-    a_.cmp(t0, static_cast<i32>(page_size - bytes));
-    a_.long_().ja(slow);
-    a_.mov(t1, table_at(t1, host_page, 8));
-    count_tlb_hit();
-    a_.bind(found);
+    static_assert(mmu::Mirror::window_bytes == u64{1} << 32);
+    const x86::Mem tag = table_at(t1, write ? mirrored_write_tag : mirrored_read_tag, 8);
+    a_.rorx(t1, t0, mmu::tlb_mirrored_shift);
+    a_.and_(t1d, context_at(offsetof(JitContext, mirror_masks) + request_.mode.is.rights * sizeof(u32), 4));
+    if (sum) {
+        a_.xor_(t0, tag);
+        a_.cmp(t0, last);
+        a_.long_().ja(miss);
+        if (sum->hasIndex() || sum->offset() != 0)
+            a_.lea(t1d, *sum);
+        else
+            a_.mov(t1d, x86::gpd(sum->baseId()));
+    } else {
+        a_.mov(t1, tag);
+        a_.xor_(t1, t0);
+        a_.cmp(t1, last);
+        a_.long_().ja(miss);
+        a_.mov(t1d, t0d);
+    }
+}
+
+void UnitEmitter::address_again(bool write, bool by_sum) {
+    if (!request_.mirror)
+        a_.xor_(t0, table_at(t1, write ? write_tag : read_tag, 8));
+    else if (by_sum)
+        a_.xor_(t0, table_at(t1, write ? mirrored_write_tag : mirrored_read_tag, 8));
+}
+
+// After a miss, with the site set and the address in T0: goes on with the operand where find_page() would have it, or
+// not at all. With `none` to that label, the address in T0, when the table has no such page.
+void UnitEmitter::fill_page(bool write, u32 bytes, Label none) {
+    const bool only = none.isValid();
+    if (!request_.mirror) {
+        if (only) return a_.long_().jmp(none);
+        return a_.call(thunk(request_.thunks.refill));
+    }
+    a_.mov(t1d, static_cast<i32>(bytes));
+    const auto& thunks = only ? request_.thunks.probe_only : request_.thunks.probe;
+    a_.call(thunk(thunks[request_.mode.is.rights][write]));
+    if (only) a_.long_().j(x86::CondCode::kB, none);
+    a_.add(t1, t0);
+    a_.sub(t1, CALQUE_CONTEXT(mirror));
+}
+
+// T0: the linear address. Goes on as find_page() does; what is no plain hit goes to a thunk, which comes back with an
+// address, or to the interpreter.
+void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned,
+                               const std::optional<x86::Mem>& sum) {
+    const Label slow = a_.newLabel(), found = a_.newLabel();
     Site& site = new_site(op);
     site.access_bytes = static_cast<u16>(bytes);
     site.window = op.window.used();
     site.write = write;
+    site.aligned = aligned;
+    const u32 number = site_number(site);
+    if (aligned && bytes > 1) {
+        const Label misaligned = a_.newLabel();
+        a_.test(x86::al, static_cast<i32>(bytes - 1));
+        a_.long_().jnz(misaligned);
+        later([this, misaligned, number] {
+            a_.bind(misaligned);
+            set_site(number);
+            a_.jmp(thunk(request_.thunks.interpret));
+        });
+    }
+    find_page(write, bytes, slow, sum);
+    count_tlb_hit();
+    a_.bind(found);
     // Where a read is checked for the writes behind it, nothing but a hit will do: a refill would make the page dirty.
     const bool refillable = !write || op.access != ir::MemoryAccess::read;
-    site.aligned = aligned;
-    split_ = true;
-    beside_ = no_register;
-    const u32 number = site_number(site);
     const bool range = op.window.used() && !x87_note_;
     const Label alone = range ? leave_alone(op) : Label();
-    later([this, slow, found, tag, number, range, alone, bytes, refillable] {
+    later([this, slow, found, write, number, range, alone, bytes, refillable, by_sum = sum.has_value()] {
         a_.bind(slow);
-        a_.xor_(t0, table_at(t1, tag, 8));
-        if (!refillable) {
-            if (range) {
-                a_.long_().jmp(alone);
-            } else {
-                set_site(number);
-                a_.jmp(thunk(request_.thunks.interpret));
-            }
-            return;
-        }
-        if (range) { // That crosses a page, most often.
+        address_again(write, by_sum);
+        Label none = refillable ? Label() : alone;
+        if (!refillable && !range) none = a_.newLabel();
+        if (range && refillable) { // That crosses a page, most often.
             a_.mov(t1d, t0d);
             a_.and_(t1d, static_cast<i32>(page_offset_mask));
             a_.cmp(t1d, static_cast<i32>(page_size - bytes));
             a_.long_().ja(alone);
         }
         set_site(number);
-        a_.call(thunk(request_.thunks.refill));
+        fill_page(write, bytes, none);
         a_.jmp(found);
+        if (refillable || range) return;
+        a_.bind(none);
+        a_.jmp(thunk(request_.thunks.interpret));
     });
 }
 
@@ -184,16 +243,27 @@ void UnitEmitter::open_window(const ir::Op& op) {
 void UnitEmitter::use_window(const ir::Op& op) {
     count_range_hit();
     a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
-    split_ = false;
+    split_ = in_mirror_ = false;
     beside_ = no_register;
     distance_ = op.window.distance;
+}
+
+// The operand's address as a sum of registers that have host registers, good for its low half.
+std::optional<x86::Mem> UnitEmitter::low_sum(const ir::Op& op) const {
+    const cpu::Instruction& i = op.guest;
+    const bool has_base = i.base < 16, has_index = i.index < 16;
+    if (op.segment < cpu::Segment::flat || i.address_bytes() == 2 || !has_base) return std::nullopt;
+    if (!pinned(i.base) || (has_index && !pinned(i.index))) return std::nullopt;
+    const i32 displacement = static_cast<i32>(i.displacement);
+    if (!has_index) return x86::ptr(host_gpq(i.base), displacement);
+    return x86::ptr(host_gpq(i.base), host_gpq(i.index), i.scale(), displacement);
 }
 
 void UnitEmitter::check_operand(const ir::Op& op) {
     const bool write = op.access != ir::MemoryAccess::read;
     if (!op.window.used()) {
         address_to_t0(op, write, op.access_bytes);
-        return check_memory(op, write, op.access_bytes, op.aligned);
+        return check_memory(op, write, op.access_bytes, op.aligned, low_sum(op));
     }
     if (op.window.moving) return op.window.first ? check_moving(op) : use_moving(op, false);
     const bool aligned = op.aligned && op.access_bytes != 1;
@@ -233,22 +303,42 @@ void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 off
     if (around.stack_address_bytes == 2) a_.movzx(t0d, t0.r16());
     add_segment(op, around.stack_segment, write, stack_bytes(op));
     if (op.window.used()) return open_window(op);
-    check_memory(op, write, stack_bytes(op), false);
+    std::optional<x86::Mem> sum;
+    if (around.stack_address_bytes != 2 && around.stack_segment >= cpu::Segment::flat) sum = x86::ptr(pointer, offset);
+    check_memory(op, write, stack_bytes(op), false, sum);
 }
 
 x86::Mem UnitEmitter::operand(u32 size) const {
+    if (in_mirror_) {
+        x86::Mem m = x86::ptr(t1, 0, size);
+        m.setSegment(x86::gs);
+        return m;
+    }
     if (beside_ != no_register) return x86::ptr(t1, x86::gpq(beside_), 0, distance_, size);
     return split_ ? x86::ptr(t1, t0, 0, 0, size) : x86::ptr(t1, distance_, size);
 }
 
+// The same for an instruction that is encoded again (and that then needs the prefix GS, in_mirror_).
+HostOperands::Memory UnitEmitter::encoded_operand() const {
+    const u8 index = split_ ? static_cast<u8>(t0.id()) : beside_;
+    return {static_cast<u8>(t1.id()), index, 0, split_ ? 0 : distance_};
+}
+
+void UnitEmitter::free_t0() {
+    if (!in_mirror_) join_address();
+}
+
 void UnitEmitter::join_address() {
-    if (beside_ != no_register)
+    if (in_mirror_) {
+        a_.mov(t0, CALQUE_CONTEXT(mirror));
+        a_.lea(t1, x86::ptr(t1, t0));
+    } else if (beside_ != no_register)
         a_.lea(t1, operand(8));
     else if (split_)
         a_.lea(t1, x86::ptr(t1, t0));
     else if (distance_ != 0)
         a_.lea(t1, x86::ptr(t1, distance_));
-    split_ = false;
+    split_ = in_mirror_ = false;
     beside_ = no_register;
     distance_ = 0;
 }

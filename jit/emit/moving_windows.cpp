@@ -1,6 +1,5 @@
 // Accesses of a loop whose addresses move up by a constant each round, or stay (ir::Window::moving).
 #include "jit/emit/unit_emitter.h"
-#include "mmu/tlb_layout.h"
 
 namespace calque::jit {
 
@@ -19,12 +18,6 @@ ir::Op compared(const ir::Op& op) {
     return of;
 }
 bool by_register(const ir::Op& op) { return is_register(compared(op).guest) && !(op.aligned && op.access_bytes != 1); }
-
-u64 tag_of(const ir::Op& op) {
-    return mmu::tlb_entries_offset
-           + (op.window.write ? offsetof(mmu::TlbEntry, write_tag) : offsetof(mmu::TlbEntry, read_tag));
-}
-constexpr u64 host_page = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, host);
 
 } // namespace
 
@@ -56,13 +49,8 @@ void UnitEmitter::find_moving(const ir::MovingRange& range) {
         address = x86::ptr(host_gpq(range.base), host_gpq(range.index), range.scale, displacement);
     const Label none = a_.newLabel();
     a_.lea(t0, address);
-    a_.rorx(t1, t0, mmu::tlb_index_shift);
-    a_.and_(t1d, context_at(offsetof(JitContext, index_masks) + request_.mode.is.rights * sizeof(u32), 4));
-    a_.xor_(t0, table_at(t1, tag_of(op), 8));
-    a_.cmp(t0, farthest - static_cast<i32>(op.window.span));
-    a_.long_().ja(none);
-    a_.mov(t1, table_at(t1, host_page, 8));
-    a_.add(t1, t0);
+    find_page(op.window.write, op.window.span, none);
+    join_address();
     a_.lea(t0, address);
     a_.sub(t1, t0);
     a_.mov(moving_window(op).distance, t1);
@@ -108,6 +96,7 @@ void UnitEmitter::use_moving(const ir::Op& op, bool address_in_t0) {
     count_range_hit();
     a_.mov(t1, moving_window(op).distance);
     split_ = !in_register;
+    in_mirror_ = false;
     beside_ = in_register ? host_of_guest[op.guest.base] : no_register;
     distance_ = in_register ? op.guest.displacement : 0;
     if (!op.aligned || op.access_bytes == 1 || op.window.aligned || op.window.first) return;
@@ -119,10 +108,11 @@ void UnitEmitter::use_moving(const ir::Op& op, bool address_in_t0) {
 // Finds the page, as any check does. From a hit in the TLB on it is known until the range leaves it; what a refill
 // finds may be good for these bytes only.
 void UnitEmitter::settle_moving(const ir::Op& op, bool by_register, Label settled) {
-    const u64 tag = tag_of(op);
+    const bool write = op.window.write;
     const MovingWindow window = moving_window(op);
     const i32 distance = op.window.distance, span = op.window.span;
-    const Label miss = a_.newLabel(), keep = a_.newLabel(), drop = a_.newLabel(), alone = leave_alone(op);
+    const Label miss = a_.newLabel(), found = a_.newLabel(), unknown = a_.newLabel(), keep = a_.newLabel(),
+                drop = a_.newLabel(), alone = leave_alone(op);
     const auto range_to_t0 = [&] {
         offset_to_t0(compared(op));
         if (distance != 0) a_.lea(t0, x86::ptr(t0, -distance));
@@ -135,13 +125,9 @@ void UnitEmitter::settle_moving(const ir::Op& op, bool by_register, Label settle
         a_.mov(window.distance, t1);
     };
     range_to_t0();
-    a_.rorx(t1, t0, mmu::tlb_index_shift);
-    a_.and_(t1d, context_at(offsetof(JitContext, index_masks) + request_.mode.is.rights * sizeof(u32), 4));
-    a_.xor_(t0, table_at(t1, tag, 8));
-    a_.cmp(t0, static_cast<i32>(page_size) - span);
-    a_.long_().ja(miss);
-    a_.mov(t1, table_at(t1, host_page, 8));
-    a_.add(t1, t0);
+    find_page(write, op.window.span, miss);
+    a_.bind(found);
+    join_address();
     keep_distance();
     limit_moving(op, by_register, drop);
     a_.bind(keep);
@@ -153,17 +139,23 @@ void UnitEmitter::settle_moving(const ir::Op& op, bool by_register, Label settle
     a_.long_().jmp(keep);
 
     a_.bind(miss);
-    a_.xor_(t0, table_at(t1, tag, 8));
+    address_again(write);
+    Site& site = new_site(op);
+    site.access_bytes = static_cast<u16>(span);
+    site.window = true;
+    site.write = write;
+    if (request_.mirror) {
+        set_site(site_number(site));
+        fill_page(write, op.window.span, unknown);
+        a_.long_().jmp(found);
+        a_.bind(unknown);
+    }
     // Where a read is checked for the writes behind it, nothing but a hit will do: a refill would make the page dirty.
-    if (op.window.write && op.access == ir::MemoryAccess::read) return static_cast<void>(a_.long_().jmp(alone));
+    if (write && op.access == ir::MemoryAccess::read) return static_cast<void>(a_.long_().jmp(alone));
     a_.mov(t1d, t0d);
     a_.and_(t1d, static_cast<i32>(page_offset_mask));
     a_.cmp(t1d, static_cast<i32>(page_size) - span);
     a_.long_().ja(alone);
-    Site& site = new_site(op);
-    site.access_bytes = static_cast<u16>(span);
-    site.window = true;
-    site.write = op.window.write;
     set_site(site_number(site));
     a_.call(thunk(request_.thunks.refill));
     a_.add(t1, t0);

@@ -246,7 +246,7 @@ bool UnitEmitter::spilled_with_memory(const ir::Op& op) {
     if (combines && number != compare && size == 4 && !commutes(number)) return false;
     if (!combines && !test && !sets_reg(p)) return false;
     if (needs_host_flags(op)) {
-        join_address();
+        free_t0();
         flags_to_host();
     }
     const x86::Mem slot = spilled_slot(p.modrm_reg, size);
@@ -254,9 +254,8 @@ bool UnitEmitter::spilled_with_memory(const ir::Op& op) {
     if (sets_reg(p)) {
         HostOperands operands;
         operands.reg = static_cast<u8>(t0.id());
-        operands.memory.base = t1.id() & 0xF;
-        operands.memory.index = split_ ? static_cast<u8>(t0.id()) : beside_;
-        operands.memory.displacement = split_ ? 0 : distance_;
+        operands.memory = encoded_operand();
+        if (in_mirror_) a_.gs();
         emit_encoded(p, operands);
         store_spilled(p.modrm_reg);
         return true;

@@ -33,6 +33,13 @@ class ThunkEmitter {
         for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
             go_on(static_cast<mmu::RightsMode>(mode));
         refill();
+        for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
+            for (const bool write : {false, true}) {
+                out_.probe[mode][write] = here();
+                probe(static_cast<mmu::RightsMode>(mode), write, false);
+                out_.probe_only[mode][write] = here();
+                probe(static_cast<mmu::RightsMode>(mode), write, true);
+            }
         read_timestamp();
         set_shift();
         load_vectors();
@@ -244,6 +251,7 @@ class ThunkEmitter {
     void refill() {
         const asmjit::Label failed = a_.newLabel();
         out_.refill = here();
+        a_.bind(refill_);
         call_from_unit(targets_.refill);
         a_.test(x86::rax, x86::rax);
         a_.jz(failed);
@@ -253,6 +261,37 @@ class ThunkEmitter {
         a_.bind(failed);
         a_.add(x86::rsp, 8); // The return address: the site knows where to go on.
         a_.jmp(interpret_);
+    }
+
+    void probe(mmu::RightsMode mode, bool write, bool only) {
+        const asmjit::Label miss = a_.newLabel(), hot = a_.newLabel();
+        const u64 table = table_of(mode);
+        const u64 entry = table + mmu::tlb_entries_offset;
+        const auto tag = table_at(
+            x86::rcx, entry + (write ? offsetof(mmu::TlbEntry, write_tag) : offsetof(mmu::TlbEntry, read_tag)), 8);
+        a_.push(x86::rcx);
+        a_.rorx(x86::rcx, t0, mmu::tlb_index_shift);
+        a_.and_(x86::ecx, context_at(offsetof(JitContext, index_masks) + static_cast<u64>(mode) * sizeof(u32), 4, 16));
+        a_.neg(t1d);
+        a_.add(t1d, static_cast<i32>(page_size));
+        a_.xor_(t0, tag);
+        a_.cmp(t0, t1);
+        a_.ja(miss);
+        a_.mov(t1, table_at(x86::rcx, entry + offsetof(mmu::TlbEntry, host), 8));
+        a_.sub(CALQUE_CONTEXT_BELOW(until_mirrored, 16), 1); // Clears carry, for it was not 0.
+        a_.jz(hot);
+        a_.pop(x86::rcx);
+        a_.ret();
+        a_.bind(hot);
+        a_.xor_(t0, tag);
+        a_.pop(x86::rcx);
+        a_.jmp(refill_);
+        a_.bind(miss);
+        a_.xor_(t0, tag);
+        a_.pop(x86::rcx);
+        if (!only) return static_cast<void>(a_.jmp(refill_));
+        a_.stc();
+        a_.ret();
     }
 
     void read_timestamp() {
@@ -277,10 +316,13 @@ class ThunkEmitter {
     Thunks& out_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
-    asmjit::Label interpret_ = {};
+    asmjit::Label interpret_ = {}, refill_ = {};
 
   public:
-    void prepare() { interpret_ = a_.newLabel(); }
+    void prepare() {
+        interpret_ = a_.newLabel();
+        refill_ = a_.newLabel();
+    }
 };
 
 } // namespace

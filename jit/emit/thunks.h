@@ -28,11 +28,17 @@ struct ThunkTargets {
 
 // Offsets in the emitted code.
 struct Thunks {
-    u32 enter = 0;     // void(JitContext*, const void* code): a function for C++.
-    u32 refill = 0;    // CALLed with the address in RAX; returns with the host address in R15 and 0 in RAX, or not.
-    u32 interpret = 0; // JMPed to, with the site in the context; flags as the site says.
-    u32 leave = 0;     // JMPed to, with the exit in the context and flags packed.
-    u32 resolve = 0;   // The same, but goes on at the exit's target when there is code for it.
+    u32 enter = 0;  // void(JitContext*, const void* code): a function for C++.
+    u32 refill = 0; // CALLed with the address in RAX; returns with the host address in R15 and 0 in RAX, or not.
+    // CALLed like `refill`, with the number of bytes in T1: looks into the table first, for a page that is not
+    // mirrored. Returns with a host address in T1 and what is to be added to it in T0. By rights mode and whether it is
+    // a write.
+    std::array<std::array<u32, 2>, mmu::rights_modes> probe{};
+    // The same, but a miss is no matter for C++: then carry is set and T0 is the address.
+    std::array<std::array<u32, 2>, mmu::rights_modes> probe_only{};
+    u32 interpret = 0;                          // JMPed to, with the site in the context; flags as the site says.
+    u32 leave = 0;                              // JMPed to, with the exit in the context and flags packed.
+    u32 resolve = 0;                            // The same, but goes on at the exit's target when there is code for it.
     std::array<u32, mmu::rights_modes> go_on{}; // JMPed to, with flags packed: on at JitContext::leave_rip.
     u32 leave_computed = 0; // JMPed to as if it were a unit: leaves with JitContext::leave_rip as RIP.
     u32 read_timestamp = 0; // CALLed; the time-stamp counter in RAX; T1 and the flags change.

@@ -125,6 +125,7 @@ class UnitAssembler {
     void lahf() { embed(std::array<u8, 1>{0x9F}); }
     void sahf() { embed(std::array<u8, 1>{0x9E}); }
     void ud2() { embed(std::array<u8, 2>{0x0F, 0x0B}); }
+    void gs() { embed(std::array<u8, 1>{0x65}); } // The prefix.
     void pause() { embed(std::array<u8, 2>{0xF3, 0x90}); }
     void lfence() { embed(std::array<u8, 3>{0x0F, 0xAE, 0xE8}); }
     void mfence() { embed(std::array<u8, 3>{0x0F, 0xAE, 0xF0}); }

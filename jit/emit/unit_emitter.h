@@ -25,6 +25,7 @@ struct EmitRequest {
     const UnitMode& mode;
     mmu::ExecuteId second_page_id = 0; // SecondPage::id, of an instruction that crosses one.
     Counting counting = Counting::none;
+    bool mirror = false; // Accesses go to the mirror.
 };
 
 // What emission works in, kept from unit to unit so that it is not allocated for each.
@@ -58,7 +59,7 @@ class UnitEmitter {
     void add_segment(const ir::Op& op, unsigned segment, bool write, u32 bytes);
     void address_to_t0(const ir::Op& op, bool write, u32 bytes);
     void before_access(const ir::Op& op); // before_clobber(), where the check will change the flags.
-    void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned);
+    void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned, const std::optional<x86::Mem>& sum = {});
     void check_operand(const ir::Op& op);
     void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // stack_bytes().
@@ -75,8 +76,14 @@ class UnitEmitter {
     void check_moving(const ir::Op& op);
     void use_moving(const ir::Op& op, bool address_in_t0);
     void settle_moving(const ir::Op& op, bool by_register, Label settled);
+    void find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum = {});
+    void address_again(bool write, bool by_sum = false);
+    std::optional<x86::Mem> low_sum(const ir::Op& op) const;
+    void fill_page(bool write, u32 bytes, Label none);
     x86::Mem operand(u32 size) const;
-    void join_address(); // The sum in T1; T0 is free.
+    HostOperands::Memory encoded_operand() const;
+    void free_t0();      // The operand stays at operand().
+    void join_address(); // The host's address in T1; T0 is free.
 
     // --- Flags (flags.cpp)
     FlagsIn entry_preference() const;
@@ -223,7 +230,8 @@ class UnitEmitter {
     EmittedUnit& out_;
     UnitAssembler& a_;
     Deferred& cold_;
-    bool split_ = false; // The operand is at T1 + T0, else at T1 + distance_.
+    bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
+    bool in_mirror_ = false; // The operand is at GS's base + T1.
     i32 distance_ = 0;
     u8 beside_ = no_register; // A host register: the operand is at T1 plus that plus distance_.
     FlagsIn flags_ = FlagsIn::packed;

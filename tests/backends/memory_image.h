@@ -27,6 +27,7 @@ class MemoryDisk {
     };
     std::vector<Change> changes; // Since then.
     bool track = false;          // Keep `changes`.
+    u64 limit = u64{1} << 30;    // The largest that it can be.
     u64 flushes = 0;
     u64 written = 0; // In bytes.
     // Asked before each call; gives an errno value or 0.
@@ -87,8 +88,14 @@ class MemoryImage final : public BlockImage {
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(0, 0)) return error;
         ++disk_->flushes;
+        for (const MemoryDisk::Change& change : disk_->changes) {
+            if (change.resize)
+                disk_->durable.resize(change.offset);
+            else
+                std::copy(change.data.begin(), change.data.end(),
+                          disk_->durable.begin() + static_cast<i64>(change.offset));
+        }
         disk_->changes.clear();
-        if (disk_->track) disk_->durable = disk_->bytes;
         return 0;
     }
     int discard(u64 offset, u64 length) override {
@@ -101,7 +108,7 @@ class MemoryImage final : public BlockImage {
         if (read_only_) return EROFS;
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(0, 0)) return error;
-        if (size > u64{1} << 30) return ENOSPC;
+        if (size > disk_->limit) return ENOSPC;
         disk_->bytes.resize(size);
         if (disk_->track) disk_->changes.push_back({size, {}, true});
         return 0;

@@ -86,7 +86,7 @@ TEST(Options, TheHelpOfAccelHasAllSwitches) {
     const auto refused = parse_options(wrong);
     ASSERT_FALSE(refused);
     for (const char* name : {"check-elimination", "flag-liveness", "loop-unrolling", "loop-heads", "patch-fields",
-                             "x87", "hot-after", "longest-unit", "verify", "count", "perf-map"}) {
+                             "mirror", "x87", "hot-after", "longest-unit", "verify", "count", "perf-map"}) {
         EXPECT_NE(help.find(std::string(name) + "="), std::string::npos) << name;
         EXPECT_NE(refused.error().message.find(name), std::string::npos) << name;
     }

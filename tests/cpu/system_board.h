@@ -9,6 +9,7 @@
 // All handlers are a HLT at privilege level 0.
 #pragma once
 
+#include "mmu/guest_ram.h"
 #include "tests/cpu/engine.h"
 #include "tests/cpu/harness.h"
 
@@ -45,12 +46,13 @@ class Board {
     enum class Mode : u8 { real, protected32, long64 };
 
     explicit Board(Mode mode, CpuModel model = {})
-        : mode_(mode), model_(std::move(model)), ram_(new (std::align_val_t(page_size)) u8[ram_size]()) {
+        : mode_(mode), model_(std::move(model)), ram_(std::move(mmu::GuestRam::create(ram_size).value())) {
         mmu::Region region;
         region.length = ram_size;
         region.kind = mmu::RegionKind::ram;
-        region.host = ram_.get();
+        region.host = ram_.data();
         region.name = "ram";
+        memory.set_ram_file(ram_.file());
         memory.set_regions({region});
         cpu_ = std::make_unique<Cpu>(0, model_, memory, platform, log);
         engine_ = make_engine(memory, log);
@@ -65,10 +67,12 @@ class Board {
     u64& gpr(unsigned n) { return cpu_->state.gpr[n]; }
     SegmentRegister& segment(unsigned n) { return cpu_->state.segment[n]; }
     // RAM as another thread may look at it while the processor runs.
-    u32 watch(u64 at) const { return __atomic_load_n(reinterpret_cast<const u32*>(&ram_[at]), __ATOMIC_RELAXED); }
+    u32 watch(u64 at) const {
+        return __atomic_load_n(reinterpret_cast<const u32*>(ram_.data() + at), __ATOMIC_RELAXED);
+    }
     template <class T> T peek(u64 at) {
         T value;
-        std::memcpy(&value, &ram_[at], sizeof(T));
+        std::memcpy(&value, ram_.data() + at, sizeof(T));
         return value;
     }
     template <class T> void poke(u64 at, T value) {
@@ -135,10 +139,6 @@ class Board {
     }
 
     static constexpr u64 ram_size = 0x100000;
-    struct Free {
-        void operator()(u8* p) const { ::operator delete[](p, std::align_val_t(page_size)); }
-    };
-
     u64 stack_base() { return segment(ss).base + (gpr(rsp) & cpu_->stack_mask()); }
 
     void write_gdt() {
@@ -233,7 +233,7 @@ class Board {
 
     Mode mode_;
     CpuModel model_;
-    std::unique_ptr<u8[], Free> ram_;
+    mmu::GuestRam ram_;
     std::unique_ptr<Cpu> cpu_;
     std::unique_ptr<ExecutionEngine> engine_;
 };

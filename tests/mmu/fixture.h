@@ -10,6 +10,7 @@ namespace calque::mmu {
 
 struct Memory {
     explicit Memory(u64 size = 16 << 20) : ram(std::move(GuestRam::create(size).value())), map(log) {
+        map.set_ram_file(ram.file());
         map.set_regions({ram_region(0, size)});
     }
     Region ram_region(u64 base, u64 length, u64 offset = 0) {

@@ -69,7 +69,7 @@ TEST(LeafCache, GrowingKeepsTheEntries) {
 }
 
 struct TableTest : testing::Test {
-    TableTest() : memory(tlb_table_size), table(TlbTable::create(memory.data())) {}
+    TableTest() : memory(tlb_table_size), table(TlbTable::create(memory.data(), nullptr)) {}
     // A page whose host address and frame tell which it is.
     void fill(u64 linear, bool write = true) {
         table.fill(linear, {.read = true,
@@ -241,7 +241,7 @@ TEST_F(TableTest, RegionsAreDroppedAtEverySize) {
 
 TEST(TlbTable, ForgettingOneTargetKeepsTheOthers) {
     ReservedMemory memory(tlb_table_size);
-    TlbTable& table = TlbTable::create(memory.data());
+    TlbTable& table = TlbTable::create(memory.data(), nullptr);
     const int code = 0;
     constexpr u64 one = 0x1234'5670, other = one + 0x10;
     for (const u64 linear : {one, other})
@@ -258,7 +258,7 @@ TEST(TlbTable, ForgettingOneTargetKeepsTheOthers) {
 }
 
 TEST(TlbPool, TablesBelongToTheirKeyUntilTheyAreTaken) {
-    TlbPool pool;
+    TlbPool pool{RamFile{}};
     const auto take = [&](u64 key, u64 space) -> TlbTable& { return *pool.select(key, space)[1]; };
     const auto fill = [](TlbTable& table) {
         table.fill(0x5000, {.read = true, .write = true, .execute = true, .host = nullptr, .frame = {}});

@@ -27,6 +27,7 @@ ALLOWED = {
     "frontend/monitor": ["base", "devices", "frontend/machine", "frontend/backends"],
     "frontend/gdb": ["base", "devices", "frontend/machine", "frontend/backends"],
     "frontend/cli": ["base", "devices", "firmware", "frontend"],
+    "frontend/tools": ["base", "frontend/backends"],
     "tests": ["base", "mmu", "cpu", "jit", "devices", "firmware", "frontend", "tests", "bench"],
     "bench": ["base", "mmu", "cpu", "jit", "devices", "firmware", "frontend"],
 }

@@ -106,7 +106,10 @@ int Checker::check_copied(const std::vector<u64>& l1) {
         if (const int error = file.read(l1_entry & entry_offset_mask, table)) return error;
         for (u64 i = 0; i < geometry.l2_entries(); ++i) {
             const u64 entry = load64(table, i);
-            if ((entry & entry_compressed) != 0) {
+            if (file.is_wrong(entry)) {
+                ++result.errors;
+                say(fmt::format("ERROR L2 entry {:#x} is wrong", entry));
+            } else if ((entry & entry_compressed) != 0) {
                 ++result.compressed;
                 ++result.allocated;
             } else if ((entry & entry_offset_mask) != 0) {

@@ -58,6 +58,17 @@ int File::trim(u64 end) {
     return error == ENOTSUP ? 0 : error;
 }
 
+bool File::is_wrong(u64 entry) const {
+    if ((entry & entry_compressed) != 0) {
+        const u64 offset = compressed_place(entry, geometry()).offset;
+        return offset < geometry().cluster_size() || offset >= size();
+    }
+    const u64 offset = entry & entry_offset_mask;
+    if ((entry & entry_reserved_mask) != 0 || geometry().in_cluster(offset) != 0) return true;
+    if ((entry & entry_zero) != 0 && header.version < 3) return true;
+    return offset == 0 ? (entry & entry_copied) != 0 : offset >= size();
+}
+
 int File::write_incompatible() {
     std::array<u8, 8> bytes;
     store<u64>(bytes.data(), header.incompatible);

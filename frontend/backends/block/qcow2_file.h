@@ -39,6 +39,9 @@ class File {
     // Ends the file after `end` bytes, if it is longer.
     int trim(u64 end);
 
+    // Whether an L2 entry has bits that it must not have, or a place that is not in the file.
+    bool is_wrong(u64 entry) const;
+
     bool corrupt() const { return corrupt_.load(std::memory_order_relaxed); }
     // Says so once, sets the corrupt bit (version 3) and refuses writes from here on. Gives EIO. An image that is open
     // for reading only is not marked, and what can be read of it still is.

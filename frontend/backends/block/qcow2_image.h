@@ -108,7 +108,6 @@ class Qcow2Image final : public BlockImage {
     int find_table(Lock& lock, u32 index, qcow2::Table*& table);
     int find_table_to_change(Lock& lock, u32 index, qcow2::Table*& table);
     int check_table(qcow2::Table& table);
-    bool is_wrong(u64 entry) const;
     Extent classify(u64 entry) const;
     int map(Lock& lock, u64 offset, u64 length, Extent& extent);
     int read_extent(const Extent& extent, u64 offset, std::span<u8> data);
@@ -124,6 +123,7 @@ class Qcow2Image final : public BlockImage {
     int end_move(Lock& lock, const Move& move, int error);
     int write_moved(const Move& move, u64 offset, std::span<const u8> data);
     int fill_around(const Move& move, u64 offset, std::span<const u8> data, u64 head, u64 tail);
+    qcow2::Refcounts::Run clusters_of(u64 entry) const;
     void release(u64 entry, bool unmap);
     struct Zeroing {
         bool discard = false; // What cannot be told to be zeros may stay as it is.

@@ -23,16 +23,6 @@ int Qcow2Image::find_table(Lock& lock, u32 index, Table*& table) {
     }
 }
 
-bool Qcow2Image::is_wrong(u64 entry) const {
-    if ((entry & entry_compressed) != 0) {
-        return compressed_place(entry, geometry()).offset >= file_.size();
-    }
-    const u64 offset = entry & entry_offset_mask;
-    if ((entry & entry_reserved_mask) != 0 || geometry().in_cluster(offset) != 0) return true;
-    if ((entry & entry_zero) != 0 && file_.header.version < 3) return true;
-    return offset == 0 ? (entry & entry_copied) != 0 : offset >= file_.size();
-}
-
 int Qcow2Image::wrong_entry(u64 guest, u64 entry) {
     return file_.mark_corrupt(fmt::format("the L2 entry {:#x} of the cluster at {:#x} of the disk is wrong", entry,
                                           guest << geometry().cluster_bits));
@@ -64,13 +54,13 @@ int Qcow2Image::map(Lock& lock, u64 offset, u64 length, Extent& extent) {
         extent = {};
     } else {
         const u64 entry = table->get(first);
-        if (is_wrong(entry)) return wrong_entry(guest, entry);
+        if (file_.is_wrong(entry)) return wrong_entry(guest, entry);
         extent = classify(entry);
         count = 1;
         while (count < most && extent.kind != Extent::Kind::compressed) {
             const u64 next = table->get(first + count);
             const Extent more = classify(next);
-            if (more.kind != extent.kind || is_wrong(next)) break;
+            if (more.kind != extent.kind || file_.is_wrong(next)) break;
             if (extent.kind == Extent::Kind::data && more.host != extent.host + (count << geometry().cluster_bits))
                 break;
             ++count;

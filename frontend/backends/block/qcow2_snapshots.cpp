@@ -161,7 +161,7 @@ int visit_references(File& file, const std::vector<u64>& l1, const Visit& visit)
                 first = packed.offset >> geometry.cluster_bits;
                 last = (packed.offset + packed.length - 1) >> geometry.cluster_bits;
             }
-            if (first == 0 && last == 0) continue;
+            if (first == 0 && (entry & entry_compressed) == 0) continue;
             if (const int error = visit(first, last - first + 1)) return error;
         }
     }

@@ -33,15 +33,13 @@ int Qcow2Image::check_table(Table& table) {
         const u64 entry = table.get(i);
         if (entry == 0) continue;
         const u64 guest = (u64{table.index} << geometry().l2_bits()) + i;
-        if (is_wrong(entry)) return wrong_entry(guest, entry);
-        const bool packed = (entry & entry_compressed) != 0;
-        const u64 offset = packed ? compressed_place(entry, geometry()).offset : entry & entry_offset_mask;
-        if (offset == 0) continue;
-        const u64 cluster = offset >> geometry().cluster_bits;
-        if (const int error = refcounts_.get(cluster, count)) return error;
-        const bool alone = !packed && (entry & entry_copied) != 0;
-        if (count == 0 || (alone && count != 1) || owns(cluster) || refcounts_.owns(cluster))
-            return wrong_entry(guest, entry);
+        if (file_.is_wrong(entry)) return wrong_entry(guest, entry);
+        const Refcounts::Run run = clusters_of(entry);
+        for (u64 cluster = run.first; cluster < run.first + run.count; ++cluster) {
+            if (const int error = refcounts_.get(cluster, count)) return error;
+            if (count == 0 || ((entry & entry_copied) != 0 && count != 1) || owns(cluster) || refcounts_.owns(cluster))
+                return wrong_entry(guest, entry);
+        }
     }
     table.checked = true;
     return 0;
@@ -87,15 +85,21 @@ void Qcow2Image::wait_until_still(Lock& lock, u64 first, u64 count) {
     changed_.wait(lock, [&] { return !is_moving(first, count); });
 }
 
-void Qcow2Image::release(u64 entry, bool unmap) {
-    if ((entry & entry_compressed) != 0) {
-        const CompressedPlace place = compressed_place(entry, geometry());
-        const u64 first = place.offset >> geometry().cluster_bits;
-        const u64 last = (place.offset + place.length - 1) >> geometry().cluster_bits;
-        frees_.add(first, last - first + 1, unmap);
-    } else if ((entry & entry_offset_mask) != 0) {
-        frees_.add((entry & entry_offset_mask) >> geometry().cluster_bits, 1, unmap);
+// The clusters of the file that an L2 entry refers to.
+Refcounts::Run Qcow2Image::clusters_of(u64 entry) const {
+    if ((entry & entry_compressed) == 0) {
+        const u64 cluster = (entry & entry_offset_mask) >> geometry().cluster_bits;
+        return {cluster, cluster != 0 ? u64{1} : u64{0}};
     }
+    const CompressedPlace place = compressed_place(entry, geometry());
+    const u64 first = place.offset >> geometry().cluster_bits;
+    const u64 last = (place.offset + place.length - 1) >> geometry().cluster_bits;
+    return {first, last - first + 1};
+}
+
+void Qcow2Image::release(u64 entry, bool unmap) {
+    const Refcounts::Run run = clusters_of(entry);
+    if (run.count != 0) frees_.add(run.first, run.count, unmap);
 }
 
 int Qcow2Image::begin_move(Lock&, u64 guest, u64 most, Table* table, Move& move) {

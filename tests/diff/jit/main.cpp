@@ -122,6 +122,7 @@ jit::EngineOptions engine_options(const Options& options) {
     jit::EngineOptions engine;
     engine.hot_after = static_cast<i32>(options.hot);
     engine.code_bytes = std::size_t{8} << 20; // Fills up now and then.
+    engine.mirror_interval = 3;
     engine.switches.verify = true;
     engine.switches.flag_liveness = options.passes;
     return engine;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace calque::diff {
 
@@ -28,10 +29,16 @@ GuardedRam::GuardedRam(std::size_t bytes) : bytes_(bytes) {
     void* const whole = ::mmap(nullptr, bytes + 2 * guard_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (whole == MAP_FAILED) throw std::bad_alloc();
     ram_ = static_cast<u8*>(whole) + guard_bytes;
-    if (::mprotect(ram_, bytes, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+    file_ = ::memfd_create("diff-jit-ram", MFD_CLOEXEC);
+    if (file_ < 0 || ::ftruncate(file_, static_cast<off_t>(bytes)) != 0) throw std::bad_alloc();
+    if (::mmap(ram_, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_, 0) == MAP_FAILED)
+        throw std::bad_alloc();
 }
 
-GuardedRam::~GuardedRam() { ::munmap(ram_ - guard_bytes, bytes_ + 2 * guard_bytes); }
+GuardedRam::~GuardedRam() {
+    ::munmap(ram_ - guard_bytes, bytes_ + 2 * guard_bytes);
+    ::close(file_);
+}
 
 World::World(EngineKind kind, jit::EngineOptions options) : kind_(kind) {
     mmu::Region ram;
@@ -45,6 +52,7 @@ World::World(EngineKind kind, jit::EngineOptions options) : kind_(kind) {
     device.kind = mmu::RegionKind::io;
     device.target = &device_;
     device.name = "device";
+    memory_.set_ram_file(ram_.file());
     memory_.set_regions({ram, device});
     cpu_ = std::make_unique<Cpu>(0, model_, memory_, platform_, log_);
     platform_.cpu = cpu_.get();

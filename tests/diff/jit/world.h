@@ -3,6 +3,7 @@
 
 #include "cpu/interpreter.h"
 #include "jit/engine.h"
+#include "mmu/mirror.h"
 #include "tests/cpu/harness.h"
 #include "tests/diff/jit/image.h"
 
@@ -43,11 +44,13 @@ class GuardedRam {
     GuardedRam& operator=(const GuardedRam&) = delete;
     u8* get() const { return ram_; }
     u8& operator[](std::size_t at) const { return ram_[at]; }
+    mmu::RamFile file() const { return {ram_, bytes_, file_}; }
 
   private:
     static constexpr std::size_t guard_bytes = 16 * page_size;
     std::size_t bytes_;
     u8* ram_;
+    int file_ = -1;
 };
 
 class World {

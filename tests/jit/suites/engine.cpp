@@ -22,6 +22,7 @@ std::unique_ptr<ExecutionEngine> make_engine(mmu::PhysicalMap& memory, Log& log)
     if (!translates()) return std::make_unique<Interpreter>(memory, log, 1u << 16);
     jit::EngineOptions options;
     options.hot_after = 1;
+    options.mirror_interval = 2;
     options.code_bytes = std::size_t{4} << 20;
     options.switches.verify = true;
     if (chosen() == "jit1") options.longest_unit = 1;
