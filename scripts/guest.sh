@@ -114,6 +114,7 @@ devices_image() {
     stale "$output" || return 0
     say "Building the initramfs $output"
     common_tree "$tree"
+    install -m 755 "$CALQUE_ROOT/tests/guest/udhcpc" "$tree/etc/udhcpc"
     ln -s calque/bin "$tree/bin"
     ln -s calque/bin "$tree/sbin"
     kernel_modules linux-image-amd64 "$tree"

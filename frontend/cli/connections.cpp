@@ -123,18 +123,27 @@ Result<void> Connections::open_objects(const Options& options) {
             entropy_[object.id] = std::move(*file);
         }
     }
+    for (const auto& net : options.networks) {
+        auto port = backends::open_net(log_, net);
+        if (!port) return error("network {}: {}", net.id, port.error().message);
+        networks_[net.id] = std::move(*port);
+    }
     return {};
 }
 
 machine::ChipsetBackends Connections::chipset_backends() {
     for (const auto& [id, source] : entropy_)
         chipset_.entropy[id] = source.get();
+    for (const auto& [id, port] : networks_)
+        chipset_.nets[id] = port.get();
     chipset_.default_entropy = &host_entropy_;
     chipset_.worker = &device_worker_;
     chipset_.hold_input = [this]() -> std::shared_ptr<void> {
         auto held = std::make_shared<std::vector<std::unique_lock<std::mutex>>>();
         held->push_back(loop_.hold());
         held->push_back(device_loop_.hold());
+        for (const auto& [id, port] : networks_)
+            held->push_back(port->hold());
         return held;
     };
     return chipset_;

@@ -7,6 +7,7 @@
 #include "frontend/backends/io_loop.h"
 #include "frontend/backends/loop_worker.h"
 #include "frontend/backends/multiplexer.h"
+#include "frontend/backends/net/open.h"
 #include "frontend/cli/options.h"
 #include "frontend/machine/chipset.h"
 
@@ -58,6 +59,7 @@ class Connections {
     backends::IoLoop loop_;
     backends::IoLoop device_loop_; // Of devices' own work, so that none waits for a terminal.
     backends::LoopWorker device_worker_{device_loop_};
+    std::map<std::string, std::unique_ptr<backends::NetPort>> networks_;
     backends::HostEntropy host_entropy_;
     std::map<std::string, std::unique_ptr<devices::EntropySource>> entropy_; // By the id of their -object.
     std::map<std::string, backends::ChardevOptions> named_;

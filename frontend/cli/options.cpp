@@ -3,6 +3,7 @@
 #include "firmware/smbios/smbios.h"
 #include "frontend/cli/drive_options.h"
 #include "frontend/cli/keyval.h"
+#include "frontend/cli/network_options.h"
 #include "frontend/machine/kinds/kinds.h"
 
 #include <algorithm>
@@ -259,7 +260,8 @@ Result<void> device_option(Options& o, const std::string& text) {
 
 constexpr std::string_view object_help =
     "rng-random,id=ID[,filename=FILE]   random numbers from a file (/dev/urandom), for -device virtio-rng-pci\n"
-    "rng-builtin,id=ID                  random numbers from the host's own generator\n";
+    "rng-builtin,id=ID                  random numbers from the host's own generator\n"
+    "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]   every frame of a network to a capture file\n";
 
 Result<void> object_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-object", text, "qom-type");
@@ -270,8 +272,14 @@ Result<void> object_option(Options& o, const std::string& text) {
         return {};
     }
     machine::DeviceRequest object{kind, kv->take("id"), {}};
+    if (kind == "filter-dump") {
+        for (const char* key : {"netdev", "file", "maxlen"})
+            if (kv->has(key)) object.properties.push_back({key, kv->take(key)});
+        if (auto good = kv->rest("id, netdev, file, maxlen"); !good) return good;
+        return dump_option(o, std::move(object));
+    }
     if (kind != "rng-random" && kind != "rng-builtin")
-        return error("-object '{}' does not exist here; there are: rng-random, rng-builtin", kind);
+        return error("-object '{}' does not exist here; there are: rng-random, rng-builtin, filter-dump", kind);
     if (object.id.empty()) return error("-object {} has no id; add id=NAME", kind);
     for (const auto& other : o.objects)
         if (other.id == object.id) return error("-object id={} is given twice; names are unique", object.id);
@@ -417,8 +425,10 @@ const std::array options_table{
     Option{"display", "none", "no window", display_option},
     Option{"vga", "none", "the display adapter: none", SET(return only_none("-vga", v))},
     Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
-    Option{"nic", "none", "network card: none", SET(return only_none("-nic", v))},
-    Option{"net", "none", "", SET(return only_none("-net", v))},
+    Option{"nic", "user|socket|tap|none,..", "a network card with its network (user; -nic user,model=help)",
+           nic_option},
+    Option{"netdev", "user|socket|tap,id=ID,..", "a network for a -device with netdev=ID", netdev_option},
+    Option{"net", "none", "", net_option},
     Option{"nodefaults", "", "no serial port and monitor but those asked for", SET(o.no_defaults = true)},
     Option{"no-user-config", "", "", SET()},
     Option{"no-hpet", "", "", SET(o.machine.hpet = false)},
@@ -459,7 +469,6 @@ constexpr std::array missing{
     Missing{"fda", "use -hda or -cdrom"},
     Missing{"fdb", "use -hda or -cdrom"},
     Missing{"blockdev", "use -drive"},
-    Missing{"netdev", "use -nic none"},
     Missing{"vnc", "use -nographic"},
     Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
     Missing{"gdb", "use --trace insn"},
@@ -507,6 +516,8 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
         }
         if (auto handled = found->handle(options, value); !handled) return handled.error();
     }
+    if (options.print.empty())
+        if (auto settled = settle_networks(options); !settled) return settled.error();
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
     if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();
     return options;

@@ -27,6 +27,7 @@
 #include "devices/uart16550/uart16550.h"
 #include "devices/worker.h"
 #include "frontend/backends/block/disk.h"
+#include "frontend/backends/net/net_port.h"
 #include "frontend/machine/config.h"
 #include "frontend/machine/kinds/kinds.h"
 #include "frontend/machine/memory.h"
@@ -57,6 +58,7 @@ struct ChipsetBackends {
     devices::Piix3Ide::Drives ide;                          // In the order of -hda to -hdd.
     std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
     std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
+    std::map<std::string, backends::NetPort*> nets;         // By the id of their -netdev.
     devices::EntropySource* default_entropy = nullptr;
     devices::Worker* worker = nullptr; // For what devices do off the vCPUs' threads.
     // While the result lives, no backend calls a device and no device's task runs: input waits on the host. To be let
@@ -143,6 +145,7 @@ class Chipset {
     std::unique_ptr<devices::Debugcon> debugcon_;
     std::unique_ptr<devices::IsaDebugExit> debug_exit_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
+    const unsigned cpus_;
     std::vector<std::unique_ptr<devices::Device>> plugged_;
     std::vector<devices::Device*> all_;
 };

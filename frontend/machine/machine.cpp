@@ -51,6 +51,7 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     }
     serial_present_ = backends.serial_present;
     hold_input_ = backends.hold_input;
+    networks_ = backends.nets;
     for (backends::Disk* disk : disks_)
         disk->set_stop_request([this](const std::string& why) {
             fmt::print(stderr, "calque: {}; the machine is stopped, the monitor's 'cont' tries again\n", why);

@@ -63,7 +63,9 @@ class Machine {
     Clock& clock() { return time_; }
     std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
-    std::string stats();                  // As --stats prints them.
+    // The networks that devices may use, by id. Not owned.
+    const std::map<std::string, backends::NetPort*>& networks() const { return networks_; }
+    std::string stats(); // As --stats prints them.
     const std::vector<backends::Disk*>& disks() const { return disks_; }
     std::string dumped_units(); // As --dump prints them at the end.
     Log& log() { return log_; }
@@ -119,6 +121,7 @@ class Machine {
     std::vector<backends::Disk*> disks_;
     bool booted_once_ = false;
     std::function<std::shared_ptr<void>()> hold_input_;
+    std::map<std::string, backends::NetPort*> networks_;
 
     std::mutex mutex_;
     std::condition_variable posted_;

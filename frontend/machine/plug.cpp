@@ -19,7 +19,7 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     for (const devices::Device* other : all_)
         if (other->name() == name)
             return error("-device {}: there is another device called '{}'", request.driver, name);
-    auto made = kind->make({log, clock, memory, backends, name}, request);
+    auto made = kind->make({log, clock, memory, backends, name, cpus_}, request);
     if (!made) return made.error();
     if (made->function) {
         if (auto attached = attach(*made->function, request); !attached) return attached;

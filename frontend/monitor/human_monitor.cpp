@@ -1,6 +1,7 @@
 #include "frontend/monitor/human_monitor.h"
 
 #include "frontend/backends/block/drive.h"
+#include "frontend/backends/net/open.h"
 #include "frontend/monitor/examine.h"
 
 #include <algorithm>
@@ -22,6 +23,9 @@ constexpr std::string_view help_text =
     "info registers       registers of every CPU\n"
     "info mtree           memory and port map\n"
     "info pci             PCI functions\n"
+    "info network         networks, their connections and counts\n"
+    "hostfwd_add [ID] tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT   forward a host port to the guest\n"
+    "hostfwd_remove [ID] tcp|udp:[ADDRESS]:PORT               end that\n"
     "info block           disks and CD drives\n"
     "eject [-f] DRIVE     take the medium out (-f: although the guest has locked it)\n"
     "change DRIVE FILE    put another medium in\n"
@@ -147,6 +151,8 @@ void HumanMonitor::execute(const std::string& line) {
             print(saved ? fmt::format("saved to {}\n", argument) : saved.error().message + "\n");
             prompt();
         });
+    } else if (command == "hostfwd_add" || command == "hostfwd_remove") {
+        print(forward(argument, command == "hostfwd_add"));
     } else if (command == "eject" || command == "change") {
         print(change_medium(command, argument));
     } else if (command == "cpu") {
@@ -192,6 +198,11 @@ void HumanMonitor::info(const std::string& what) {
         }
         return prompt();
     }
+    if (what == "network" || what == "usernet") {
+        for (const auto& [id, port] : machine_.networks())
+            print(fmt::format("{}: {}  {}\n", id, port->describe(), port->counters()));
+        return prompt();
+    }
     if (what == "registers" || what == "stats")
         return machine_.request_stopped([this, what] {
             if (what == "stats") print(machine_.stats());
@@ -203,7 +214,7 @@ void HumanMonitor::info(const std::string& what) {
         print(describe_disks());
         return prompt();
     }
-    print("info shows: status, registers, mtree, pci, block, stats\n");
+    print("info shows: status, registers, mtree, pci, block, network, stats\n");
     prompt();
 }
 
@@ -247,6 +258,22 @@ std::string HumanMonitor::change_medium(const std::string& command, std::string 
         return changed ? "" : changed.error().message + "\n";
     }
     return fmt::format("there is no drive '{}'; 'info block' lists them\n", id);
+}
+
+// With or without the id of a network; without, the first user network.
+std::string HumanMonitor::forward(const std::string& argument, bool add) {
+    const std::size_t space = argument.find(' ');
+    const std::string id = space == std::string::npos ? "" : argument.substr(0, space);
+    const auto parsed =
+        backends::parse_host_forward(space == std::string::npos ? argument : argument.substr(space + 1), add);
+    if (!parsed) return fmt::format("'{}': {}\n", argument, parsed.error().message);
+    Result<void> done = error("there is no {}user network", id.empty() ? "" : "network " + id + " that is a ");
+    for (const auto& [name, port] : machine_.networks()) {
+        if (!id.empty() && name != id) continue;
+        done = add ? backends::add_host_forward(*port, *parsed) : backends::remove_host_forward(*port, *parsed);
+        if (done || !id.empty()) break;
+    }
+    return done ? "" : done.error().message + "\n";
 }
 
 std::string HumanMonitor::memory_map() const {

@@ -35,6 +35,7 @@ class HumanMonitor {
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
     std::string memory_map() const;
+    std::string forward(const std::string& argument, bool add);
     std::string describe_disks() const;
     std::string change_medium(const std::string& command, std::string argument); // What there is to say.
 

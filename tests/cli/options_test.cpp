@@ -183,7 +183,16 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-device", "isa-serial"}, "chardev"},
         {{"-display", "gtk"}, "'gtk' does not exist here"},
         {{"-vga", "std"}, "-vga std"},
-        {{"-nic", "user"}, "-nic user"},
+        {{"-nic", "vde"}, "vde"},
+        {{"-nic", "user,model=ne2k_pci"}, "ne2k_pci"},
+        {{"-nic", "user,hostfwd=tcp:22"}, "tcp:22"},
+        {{"-netdev", "user"}, "id"},
+        {{"-netdev", "user,id=n", "-netdev", "user,id=n"}, "id=n"},
+        {{"-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n", "-device", "virtio-net-pci,netdev=n"},
+         "each takes one"},
+        {{"-device", "virtio-net-pci,netdev=n,mac=1:2"}, "mac=1:2"},
+        {{"-object", "filter-dump,id=d,netdev=none,file=f"}, "id=none"},
+        {{"-net", "nic"}, "-nic user"},
         {{"-parallel", "stdio"}, "-parallel stdio"},
         {{"-rtc", "base=yesterday"}, "yesterday"},
         {{"-rtc", "clock=vm"}, "clock=vm"},
@@ -224,6 +233,26 @@ TEST(Options, EveryMistakeIsNamed) {
             << line << "said: " << options.error().message;
         EXPECT_EQ(options.error().message.find('\n'), std::string::npos) << line;
     }
+}
+
+TEST(Options, ACardOfItsOwnUnlessThereIsAWord) {
+    const auto cards = [](std::vector<std::string> arguments) {
+        const auto options = parse_options(arguments);
+        EXPECT_TRUE(options.ok());
+        std::vector<std::string> found;
+        for (const auto& device : options->machine.devices)
+            found.push_back(device.driver + " " + device.get("netdev") + " " + device.get("mac"));
+        return found;
+    };
+    using Cards = std::vector<std::string>;
+    EXPECT_EQ(cards({}).size(), 1u);
+    EXPECT_EQ(cards({"-nic", "none"}), Cards{});
+    EXPECT_EQ(cards({"-nodefaults"}), Cards{});
+    EXPECT_EQ(cards({"-netdev", "user,id=n"}), Cards{});
+    EXPECT_EQ(cards({"-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,mac=52:54:00:00:00:01"}),
+              Cards{"virtio-net-pci n 52:54:00:00:00:01"});
+    EXPECT_EQ(cards({"-nic", "user,model=virtio", "-nic", "user,id=second,model=virtio"}),
+              (Cards{"virtio-net-pci nic0 52:54:00:12:34:56", "virtio-net-pci second 52:54:00:12:34:57"}));
 }
 
 } // namespace

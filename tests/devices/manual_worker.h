@@ -4,6 +4,7 @@
 #include "devices/worker.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace calque::devices::test {

@@ -21,6 +21,7 @@ struct DeviceContext {
     devices::DmaPort& memory;
     const ChipsetBackends& backends;
     std::string name; // Unique: the device's in saved states.
+    unsigned cpus = 1;
 };
 
 struct PluggedDevice {
@@ -38,6 +39,7 @@ struct DeviceKind {
 };
 
 std::span<const DeviceKind> isa_kinds();
+std::span<const DeviceKind> net_kinds();
 std::span<const DeviceKind> virtio_kinds();
 
 // Null when there is none of that name.

@@ -1,0 +1,40 @@
+// The network card: rings, headers and commands of a hostile driver, frames of a hostile network.
+#include "devices/virtio/virtio_net.h"
+#include "tests/devices/net_test_support.h"
+#include "tests/fuzz/virtio_guest.h"
+
+using namespace calque;
+using namespace calque::devices;
+
+extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
+    Log log;
+    ManualClock clock;
+    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
+    PciBus pci(log, ports, memory);
+    fuzz::NoLines lines;
+    fuzz::Ram ram(0x20000);
+    test::ManualWorker worker;
+    test::RecordedNet net(worker);
+    pci.set_interrupt_sink(&lines);
+    VirtioNet::Options options;
+    options.pairs = 2;
+    const unsigned queues = VirtioNet::queue_count_of(options.pairs);
+    VirtioPci device(log, ram, VirtioPciOptions{"net0", true, true, ~0u, 0x020000}, virtio::Id::net,
+                     VirtioNet::config_size, queues,
+                     [&](DmaPort& dma) { return std::make_unique<VirtioNet>(log, dma, net, options, "net0"); });
+    static_cast<void>(pci.attach(device.function(), 4, 0));
+    const auto receive = [&](fuzz::Input& input) {
+        std::vector<u8> frame = input.bytes(input.integer(2) % 2048);
+        if (input.byte() & 1) frame = test::tcp_frame(static_cast<u32>(input.integer(4)), input.integer(2) % 8192);
+        FrameOffload offload;
+        offload.needs_checksum = input.byte() & 1;
+        offload.checksum_start = static_cast<u16>(input.integer(2));
+        offload.checksum_offset = static_cast<u16>(input.integer(2));
+        offload.segments = input.byte() & 1 ? FrameOffload::Segments::tcp4 : FrameOffload::Segments::none;
+        offload.segment_size = static_cast<u16>(input.integer(2));
+        net.client->receive(frame, offload);
+        net.sent.clear();
+    };
+    fuzz::drive_virtio(pci, device, memory, ports, ram, clock, worker, queues, receive, data, size);
+    return 0;
+}
