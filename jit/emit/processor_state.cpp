@@ -29,6 +29,8 @@ Place place_of(StateField field) {
     case StateField::cr3: return {offsetof(cpu::CpuState, cr3), 8};
     case StateField::cr4: return {offsetof(cpu::CpuState, cr4), 8};
     case StateField::es: return {segment_at(cpu::es) + selector, 2};
+    case StateField::cs: return {segment_at(cpu::cs) + selector, 2};
+    case StateField::ss: return {segment_at(cpu::ss) + selector, 2};
     case StateField::ds: return {segment_at(cpu::ds) + selector, 2};
     case StateField::fs: return {segment_at(cpu::fs) + selector, 2};
     case StateField::gs: return {segment_at(cpu::gs) + selector, 2};
@@ -62,6 +64,12 @@ void UnitEmitter::by_handler(const ir::Op& op, Label slow) {
 
 void UnitEmitter::emit_read_state(const ir::Op& op) {
     clobber_with(op, {op.guest.dest});
+    if (op.field == StateField::cs || op.field == StateField::ss) { // SYSCALL and SYSRET may be untold.
+        const Label untold = a_.newLabel();
+        a_.cmp(CALQUE_CONTEXT(unsynced), 0);
+        a_.long_().jne(untold);
+        by_handler(op, untold);
+    }
     if (is_base(op.field))
         check_cr4(op, cpu::cr4_fsgsbase);
     else

@@ -31,7 +31,7 @@ enum class X87Use : u8 {
 };
 
 // What an operation reads or writes of the processor's state.
-enum class StateField : u8 { cr0, cr2, cr3, cr4, es, ds, fs, gs, fs_base, gs_base };
+enum class StateField : u8 { cr0, cr2, cr3, cr4, es, cs, ss, ds, fs, gs, fs_base, gs_base };
 
 enum class MemoryAccess : u8 { none, read, write, modify };
 

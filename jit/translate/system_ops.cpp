@@ -25,8 +25,10 @@ bool as_state_read(Op& op, const cpu::Form& form, const UnitMode& mode) {
         default: return false;
         }
     } else if (form.is(1, OperandKind::segment)) {
-        switch (op.guest.source) { // Not CS and SS: the processor may not have been told of their change.
+        switch (op.guest.source) {
         case cpu::es: op.field = StateField::es; break;
+        case cpu::cs: op.field = StateField::cs; break;
+        case cpu::ss: op.field = StateField::ss; break;
         case cpu::ds: op.field = StateField::ds; break;
         case cpu::fs: op.field = StateField::fs; break;
         case cpu::gs: op.field = StateField::gs; break;

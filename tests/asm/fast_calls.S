@@ -41,8 +41,10 @@ main:
 
 entry:
     mov [seen_rsp], rsp
-    mov [seen_ss], ss
-    mov [seen_cs], cs
+    mov eax, ss # In a register: at once, where a translator may not have told anybody of SYSCALL yet.
+    mov [seen_ss], eax
+    mov eax, cs
+    mov [seen_cs], eax
     mov rsp, EVENT_STACK - 0x200
     pushfq
     pop qword ptr [seen_flags]

@@ -32,6 +32,10 @@ class MemoryDisk {
     u64 written = 0; // In bytes.
     // Asked before each call; gives an errno value or 0.
     std::function<int()> fault;
+    // Runs before each call, which has not been done then, with the lock held.
+    std::function<void()> watch;
+    // Runs before reads and writes, without the lock.
+    std::function<void()> pause;
     std::mutex mutex;
 
     // What could be left if the host lost power now: the changes since the last flush, in order, each sector of 512
@@ -70,6 +74,7 @@ class MemoryImage final : public BlockImage {
     const std::string& name() const override { return name_; }
 
     int read(u64 offset, std::span<u8> data) override {
+        if (disk_->pause) disk_->pause();
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(offset, data.size())) return error;
         std::copy_n(disk_->bytes.begin() + static_cast<i64>(offset), data.size(), data.begin());
@@ -77,6 +82,7 @@ class MemoryImage final : public BlockImage {
     }
     int write(u64 offset, std::span<const u8> data) override {
         if (read_only_) return EROFS;
+        if (disk_->pause) disk_->pause();
         std::lock_guard lock(disk_->mutex);
         if (const int error = before(offset, data.size())) return error;
         std::copy(data.begin(), data.end(), disk_->bytes.begin() + static_cast<i64>(offset));
@@ -116,6 +122,7 @@ class MemoryImage final : public BlockImage {
 
   private:
     int before(u64 offset, u64 length) const {
+        if (disk_->watch) disk_->watch();
         if (disk_->fault)
             if (const int error = disk_->fault()) return error;
         return offset <= disk_->bytes.size() && length <= disk_->bytes.size() - offset ? 0 : EINVAL;

@@ -45,9 +45,15 @@ class Sectors {
     void add(u64 sector, u64 value) { may_be_[sector].push_back(value); }
     // What it has now is safe.
     void settle() {
+        unsettled_ = may_be_;
         for (auto& values : may_be_)
             values = {values.back()};
     }
+    // It was not safe: as before the last settle().
+    void unsettle() {
+        if (!unsettled_.empty()) may_be_ = std::move(unsettled_);
+    }
+    void forget_unsettled() { unsettled_.clear(); }
     u64 now(u64 sector) const { return may_be_[sector].back(); }
     // The number of sectors that are not what they may be; with `latest`, not what they are now.
     u64 wrong(BlockImage& image, bool latest) {
@@ -72,6 +78,7 @@ class Sectors {
 
   private:
     std::vector<std::vector<u64>> may_be_;
+    std::vector<std::vector<u64>> unsettled_;
 };
 
 class Qcow2Fixture {

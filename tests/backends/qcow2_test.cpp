@@ -1,6 +1,7 @@
 // qcow2 in memory: random operations against a plain model, lost power, failing files, several threads, snapshots.
 #include "tests/backends/qcow2_fixture.h"
 
+#include <optional>
 #include <thread>
 
 namespace calque::backends {
@@ -104,19 +105,28 @@ TEST_P(Qcow2Test, RandomOperationsGiveWhatAPlainDiskGives) {
     EXPECT_TRUE(fixture.reports.empty()) << fixture.reports.front();
 }
 
+// The power goes at any call that the image makes to its file, so in the middle of flushes too.
 TEST_P(Qcow2Test, LostPowerLosesNothingThatWasFlushed) {
     std::mt19937_64 random(11);
     u64 value = 1;
     Qcow2Fixture fixture(GetParam(), 1 * MiB);
-    for (int loss = 0; loss < 25; ++loss) {
+    for (int loss = 0; loss < 40; ++loss) {
         auto image = fixture.open();
         ASSERT_TRUE(image);
-        const int operations = 1 + static_cast<int>(random() % 40);
-        for (int i = 0; i < operations; ++i)
+        std::optional<std::vector<u8>> left;
+        u64 calls = 1 + random() % 200;
+        fixture.disk->watch = [&] {
+            if (--calls == 0) left = fixture.disk->after_power_loss(random);
+        };
+        while (!left) {
+            fixture.sectors.forget_unsettled();
             ASSERT_EQ(random_operation(*image, fixture, random, value), 0);
-        const std::vector<u8> left = fixture.disk->after_power_loss(random);
+            // A flush that had not ended promises nothing.
+            if (left) fixture.sectors.unsettle();
+        }
+        fixture.disk->watch = nullptr;
         image.reset();
-        fixture.disk->bytes = fixture.disk->durable = left;
+        fixture.disk->bytes = fixture.disk->durable = *left;
         fixture.disk->changes.clear();
         auto after = fixture.open(); // Repairs lazy refcounts.
         ASSERT_TRUE(after);
@@ -306,6 +316,43 @@ TEST(Qcow2, DiscardedClustersAreUsedAgain) {
     }
     ASSERT_EQ(image->close(), 0);
     EXPECT_LT(fixture.disk->bytes.size(), 10 * MiB);
+    fixture.expect_clean();
+}
+
+// While a request is at the file, its cluster is discarded and flushed, and another one is written and flushed.
+void reuse_meanwhile(Qcow2Fixture& fixture, Qcow2Image& image) {
+    fixture.disk->pause = [&] {
+        fixture.disk->pause = nullptr;
+        EXPECT_EQ(image.discard(0, 65536), 0);
+        EXPECT_EQ(image.flush(), 0);
+        EXPECT_EQ(image.flush(), 0);
+        EXPECT_EQ(image.write(65536, Sectors::bytes(2, 128)), 0);
+        EXPECT_EQ(image.flush(), 0);
+    };
+}
+
+TEST(Qcow2, AReadIsNotGivenAnotherClustersData) {
+    Qcow2Fixture fixture({"", shape_of(65536), 0}, 1 * MiB);
+    auto image = fixture.open();
+    ASSERT_EQ(image->write(0, Sectors::bytes(1, 128)), 0);
+    ASSERT_EQ(image->flush(), 0);
+    reuse_meanwhile(fixture, *image);
+    std::vector<u8> data(65536);
+    ASSERT_EQ(image->read(0, data), 0);
+    EXPECT_EQ(data, Sectors::bytes(1, 128));
+}
+
+TEST(Qcow2, ALateWriteDoesNotGoToAnotherClustersPlace) {
+    Qcow2Fixture fixture({"", shape_of(65536), 0}, 1 * MiB);
+    auto image = fixture.open();
+    ASSERT_EQ(image->write(0, Sectors::bytes(1, 128)), 0);
+    ASSERT_EQ(image->flush(), 0);
+    reuse_meanwhile(fixture, *image);
+    ASSERT_EQ(image->write(4096, Sectors::bytes(3, 8)), 0);
+    std::vector<u8> data(65536);
+    ASSERT_EQ(image->read(65536, data), 0);
+    EXPECT_EQ(data, Sectors::bytes(2, 128));
+    ASSERT_EQ(image->close(), 0);
     fixture.expect_clean();
 }
 

@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -88,6 +89,37 @@ def system(args, folder: Path, *options):
             session.fail("the file system has errors")
 
 
+def qemu_img(*words):
+    done = subprocess.run(["qemu-img", *map(str, words)], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def overlay(args, folder: Path, killed: bool):
+    """The same from an empty qcow2 over the image: what is written is in the qcow2, which qemu-img finds whole."""
+    base = make_image(folder, "calque.kill" if killed else "")
+    before = hashlib.sha256(base.read_bytes()).digest()
+    image, flat = folder / "disk.qcow2", folder / "flat.img"
+    qemu_img("create", "-f", "qcow2", "-b", base, "-F", "raw", image)
+    with start(args, "-drive", f"file={image},if=virtio,discard=unmap") as session:
+        written = expect_written(session)
+        if killed:
+            os.killpg(session.process.pid, signal.SIGKILL)
+            session.process.wait()
+        else:
+            session.wait_for(r"CALQUE-TEST disk PASS")
+            session.expect_end(0)
+        status, text = qemu_img("check", image)
+        if status not in ((0, 3) if killed else (0,)): # 3: clusters that are counted and not used.
+            session.fail(f"qemu-img check ends with {status}: {text}")
+        if hashlib.sha256(base.read_bytes()).digest() != before:
+            session.fail("the backing file changed")
+        qemu_img("convert", "-O", "raw", image, flat)
+        partition = disk_image.take_partition(flat, folder / "partition")
+        if disk_image.check(partition, "-p" if killed else "-n") not in ((0, 1) if killed else (0,)):
+            session.fail("the file system needs more than its journal")
+        expect_kept(session, partition, folder, written)
+
+
 def kill(args, folder: Path, *options):
     """The process is killed while the guest writes: what was synced is there, and the journal repairs the rest."""
     image = make_image(folder, "calque.kill")
@@ -123,6 +155,8 @@ TESTS = {
     "ide.kill": lambda args, folder: kill(args, folder, "-hda", "{image}"),
     "virtio.kill": lambda args, folder: kill(args, folder, "-drive", "file={image},if=virtio"),
     "snapshot": snapshot,
+    "qcow2": lambda args, folder: overlay(args, folder, killed=False),
+    "qcow2.kill": lambda args, folder: overlay(args, folder, killed=True),
 }
 
 if __name__ == "__main__":
