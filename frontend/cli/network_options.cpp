@@ -15,7 +15,8 @@ constexpr std::string_view networks = "user, socket, tap";
 struct Model {
     std::string_view name, driver;
 };
-constexpr std::array models{Model{"virtio-net-pci", "virtio-net-pci"}, Model{"virtio", "virtio-net-pci"}};
+constexpr std::array models{Model{"virtio-net-pci", "virtio-net-pci"}, Model{"virtio", "virtio-net-pci"},
+                            Model{"e1000", "e1000"}};
 constexpr std::string_view default_model = "virtio-net-pci";
 
 bool is_card(const machine::DeviceRequest& device) {

@@ -98,7 +98,6 @@ ChipsetEvents Machine::chipset_events() {
 }
 
 void Machine::add_vcpus() {
-    in_smm_.resize(config_.cpus);
     for (unsigned i = 0; i < config_.cpus; ++i) {
         VcpuServices services{log_,
                               time_,
@@ -107,7 +106,6 @@ void Machine::add_vcpus() {
                               chipset_->apics(),
                               chipset_->pic(),
                               [this](bool level) { chipset_->set_ferr(level); },
-                              [this, i](bool active) { set_smm(i, active); },
                               [this] { move_apics(); },
                               [this](unsigned vcpu) { triple_fault(vcpu); },
                               config_.engine,
@@ -115,12 +113,6 @@ void Machine::add_vcpus() {
                               &time_ != &clock_};
         vcpus_.push_back(std::make_unique<Vcpu>(i, config_.cpu, std::move(services)));
     }
-}
-
-void Machine::set_smm(unsigned vcpu, bool active) {
-    std::lock_guard lock(smm_mutex_);
-    in_smm_[vcpu] = active;
-    memory_->set_smm(std::find(in_smm_.begin(), in_smm_.end(), true) != in_smm_.end());
 }
 
 Result<void> Machine::read_images() {
@@ -235,11 +227,6 @@ class BusPorts final : public firmware::PortAccess {
 } // namespace
 
 Result<void> Machine::power_on() {
-    {
-        std::lock_guard lock(smm_mutex_);
-        in_smm_.assign(in_smm_.size(), false);
-        memory_->set_smm(false);
-    }
     chipset_->set_boot_order(!booted_once_ && !config_.boot.once.empty() ? config_.boot.once
                              : config_.boot.order.empty()                ? "cad"
                                                                          : config_.boot.order);
@@ -440,11 +427,19 @@ devices::LocalApic* Machine::IoSpace::apic_at(PhysicalAddress address) {
     devices::LocalApic& apic = vcpu->lapic();
     return apic.mmio_enabled() && apic.base() == address.page() ? &apic : nullptr;
 }
+// SMRAM is memory for a processor in SMM and the VGA's window for everyone else. It is not part of the memory map then:
+// entering SMM must not change what all processors have cached, as firmware enters it for each sector that it reads.
+bool Machine::IoSpace::smram_at(PhysicalAddress address) {
+    return Memory::in_smram(address) && machine_.memory_->smram_hidden() && Vcpu::current()
+           && Vcpu::current()->in_smm();
+}
 u64 Machine::IoSpace::read(PhysicalAddress address, unsigned size) {
+    if (smram_at(address)) return machine_.memory_->read_smram(address, size);
     if (auto* apic = apic_at(address)) return apic->mmio().read(address.page_offset(), size);
     return machine_.chipset_->memory_bus().read(address.value, size);
 }
 void Machine::IoSpace::write(PhysicalAddress address, u64 value, unsigned size) {
+    if (smram_at(address)) return machine_.memory_->write_smram(address, value, size);
     if (auto* apic = apic_at(address)) return apic->mmio().write(address.page_offset(), value, size);
     machine_.chipset_->memory_bus().write(address.value, value, size);
 }
@@ -515,8 +510,6 @@ void Machine::serialize(Archive& archive) {
         if (archive.loading() && archive.ok()) memory_->map().set_a20(a20);
     });
     if (!archive.loading() || !archive.ok()) return;
-    for (unsigned i = 0; i < vcpus_.size(); ++i)
-        set_smm(i, vcpus_[i]->cpu().state.in_smm);
     move_apics();
 }
 

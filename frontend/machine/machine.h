@@ -80,6 +80,7 @@ class Machine {
 
       private:
         devices::LocalApic* apic_at(PhysicalAddress address);
+        bool smram_at(PhysicalAddress address);
         Machine& machine_;
     };
 
@@ -101,7 +102,6 @@ class Machine {
     void resume();
     void end(int status, std::string report = {});
     void triple_fault(unsigned vcpu);
-    void set_smm(unsigned vcpu, bool active);
     void post(std::function<void()> request);
     void stop_vcpus_soon();
     void serialize(Archive& archive);
@@ -122,8 +122,6 @@ class Machine {
     bool booted_once_ = false;
     std::function<std::shared_ptr<void>()> hold_input_;
     std::map<std::string, backends::NetPort*> networks_;
-    std::mutex smm_mutex_;
-    std::vector<bool> in_smm_; // By vCPU: SMRAM is open while any of them is in SMM.
 
     std::mutex mutex_;
     std::condition_variable posted_;

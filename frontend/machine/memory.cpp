@@ -57,11 +57,24 @@ void Memory::set_apic_pages(std::vector<PhysicalAddress> pages) {
     rebuild();
 }
 
-void Memory::set_smm(bool active) {
-    std::lock_guard lock(mutex_);
-    if (smm_ == active) return;
-    smm_ = active;
-    if (shape_.smram_enabled && !shape_.smram_open) rebuild();
+bool Memory::in_smram(PhysicalAddress address) {
+    return address.value >= vga_window && address.value < vga_window + vga_window_size;
+}
+
+// An access that starts inside and ends behind it reads what lies there as ones.
+u64 Memory::read_smram(PhysicalAddress address, unsigned size) const {
+    u64 value = ~u64{0};
+    for (unsigned i = 0; i < size; ++i) {
+        if (!in_smram(address + i)) break;
+        const u8* const byte = host(address + i, 1);
+        value = (value & ~(u64{0xFF} << (8 * i))) | u64{byte ? *byte : u8{0xFF}} << (8 * i);
+    }
+    return value;
+}
+
+void Memory::write_smram(PhysicalAddress address, u64 value, unsigned size) {
+    for (unsigned i = 0; i < size && in_smram(address + i); ++i)
+        if (u8* const byte = host(address + i, 1)) *byte = static_cast<u8>(value >> (8 * i));
 }
 
 void Memory::shape_memory(const devices::MemoryShape& shape) {
@@ -111,7 +124,8 @@ void Memory::rebuild() {
     };
     add(0, layout_.low, mmu::RegionKind::ram, ram_.data(), base_priority, "ram-low");
     add(four_gib, layout_.high, mmu::RegionKind::ram, ram_.data() + layout_.low, base_priority, "ram-high");
-    const bool smram = shape_.smram_enabled && (shape_.smram_open || (smm_ && !shape_.smram_closed));
+    const bool smram = shape_.smram_enabled && shape_.smram_open;
+    smram_hidden_ = shape_.smram_enabled && !shape_.smram_open && !shape_.smram_closed;
     if (!smram && io_target_)
         add(vga_window, vga_window_size, mmu::RegionKind::io, nullptr, hole_priority, "vga-window");
     for (const auto& segment : shape_.segments)

@@ -11,6 +11,7 @@
 #include "mmu/guest_ram.h"
 #include "mmu/physical_map.h"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -35,7 +36,11 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     void set_io_target(mmu::IoTarget& target);
     // A page of RAM that a local APIC covers (IA32_APIC_BASE moved there). Zero length of the list: none.
     void set_apic_pages(std::vector<PhysicalAddress> pages);
-    void set_smm(bool active);
+    // A0000-BFFFF. While it is hidden, only processors in SMM reach it, by these; the map has the VGA's window there.
+    static bool in_smram(PhysicalAddress address);
+    bool smram_hidden() const { return smram_hidden_; }
+    u64 read_smram(PhysicalAddress address, unsigned size) const;
+    void write_smram(PhysicalAddress address, u64 value, unsigned size);
 
     void shape_memory(const devices::MemoryShape& shape) override;
     bool dma_read(PhysicalAddress address, std::span<u8> data) override;
@@ -59,7 +64,7 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     u64 rom_low_offset_ = 0, rom_low_size_ = 0;
     std::mutex mutex_; // Guards what follows; rebuild() runs under it.
     devices::MemoryShape shape_{};
-    bool smm_ = false;
+    std::atomic<bool> smram_hidden_{false};
     std::vector<PhysicalAddress> apic_pages_;
     mmu::IoTarget* io_target_ = nullptr;
 };

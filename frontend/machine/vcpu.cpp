@@ -101,7 +101,10 @@ void Vcpu::reset() {
 void Vcpu::serialize(Archive& archive) {
     archive.section(fmt::format("vcpu{}", index_), 1, [&](u32) { cpu_.serialize(archive); });
     lapic_.serialize(archive);
-    if (archive.loading()) engine_->flush();
+    if (archive.loading()) {
+        smm_ = cpu_.state.in_smm;
+        engine_->flush();
+    }
 }
 
 bool Vcpu::apic_msr_read(u32 index, u64& value) {

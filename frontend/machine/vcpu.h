@@ -29,7 +29,6 @@ struct VcpuServices {
     devices::ApicBus& apics;
     devices::InterruptAcknowledge& pic;
     std::function<void(bool)> set_ferr;
-    std::function<void(bool)> set_smm;
     std::function<void()> apic_moved;           // IA32_APIC_BASE changed.
     std::function<void(unsigned)> triple_fault; // On the vCPU's thread.
     MachineConfig::Engine engine = MachineConfig::Engine::interpreter;
@@ -58,6 +57,8 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     // What has been asked of the processor since the last time: interrupts and the like.
     void release_events() { cpu_.request(std::exchange(held_events_, 0)); }
     bool events_held() const { return held_events_ != 0; }
+    // Whether its accesses reach SMRAM: from before the state is saved until after it has been restored.
+    bool in_smm() const { return smm_; }
     // Null when the interpreter runs everything.
     jit::Engine* translator() { return translator_; }
     void serialize(Archive& archive); // Parked only.
@@ -80,7 +81,7 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     u64 timestamp_frequency() override { return tsc_hz; }
     void set_ferr(bool level) override { services_.set_ferr(level); }
     u64 random() override { return random_(); }
-    void set_smm(bool active) override { services_.set_smm(active); }
+    void set_smm(bool active) override { smm_ = active; }
     bool is_bootstrap() override { return index_ == 0; }
     void init_taken() override;
     void timestamp_changed() override { lapic_.tsc_changed(); }
@@ -110,6 +111,7 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
 
     unsigned index_;
     VcpuServices services_;
+    std::atomic<bool> smm_{false};
     cpu::CpuModel model_;
     cpu::Cpu cpu_;
     devices::LocalApic lapic_;

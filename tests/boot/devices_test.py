@@ -153,6 +153,11 @@ def net_virtio_queues(args):
     transfers(args, "eth0", 8, "-smp", "2", "-netdev", "user,id=n,FORWARD", "-device", "virtio-net-pci,netdev=n,mq=on,queues=4")
 
 
+def net_e1000(args):
+    args.kernel = "vmlinuz"  # The cloud kernel has no driver for it.
+    transfers(args, "eth0", 16, "-nic", "user,model=e1000,FORWARD")
+
+
 def net_joined(args):
     """Two machines joined by a socket."""
     port = free_port()
@@ -175,6 +180,7 @@ TESTS = {
     "net.virtio": net_virtio,
     "net.virtio.plain": net_virtio_plain,
     "net.virtio.queues": net_virtio_queues,
+    "net.e1000": net_e1000,
     "net.joined": net_joined,
 }
 

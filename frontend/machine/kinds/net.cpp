@@ -1,4 +1,5 @@
 // Network cards.
+#include "devices/e1000/e1000.h"
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_net_registers.h"
 #include "frontend/machine/chipset.h"
@@ -106,7 +107,19 @@ Result<PluggedDevice> make_virtio_net(const DeviceContext& context, const Device
                        });
 }
 
+constexpr std::array card_properties{netdev, mac};
+
+Result<PluggedDevice> make_e1000(const DeviceContext& context, const DeviceRequest& request) {
+    auto backend = backend_of(context, request);
+    if (!backend) return backend.error();
+    auto device =
+        std::make_unique<devices::E1000>(context.log, context.memory, **backend, mac_of(request), context.name);
+    devices::PciFunction& function = device->function();
+    return PluggedDevice{std::move(device), &function};
+}
+
 constexpr std::array kinds{
+    DeviceKind{"e1000", "PCI", "Intel 82540EM gigabit network card", card_properties, make_e1000},
     DeviceKind{"virtio-net-pci", "PCI", "the fast network card", virtio_net_properties, make_virtio_net},
     DeviceKind{"virtio-net", "PCI", "the same", virtio_net_properties, make_virtio_net},
 };
