@@ -18,16 +18,17 @@ unsigned VirtioDevice::add_queue(Worker& worker, u16 size, std::function<void()>
 }
 
 // Notifications are off while the queue is worked on; what comes just before they are on again is found by the second
-// look.
+// look. What the handler left on purpose is not new.
 void VirtioDevice::run(unsigned index, const std::function<void()>& handler) {
     std::lock_guard lock(mutex_);
     Virtqueue& queue = queues_[index];
     while (running() && queue.usable()) {
-        const u16 before = queue.taken();
+        const auto made_available = [&] { return static_cast<u16>(queue.taken() + queue.waiting()); };
+        const u16 before = made_available();
         queue.set_notifications(false);
         handler();
         queue.set_notifications(true);
-        if (queue.taken() == before || queue.waiting() == 0) break;
+        if (queue.waiting() == 0 || made_available() == before) break;
     }
 }
 

@@ -111,15 +111,17 @@ Virtqueue::Popped Virtqueue::broken(std::string_view why) {
 
 // Reads the driver's index. What it published before writing the index is read after it.
 bool Virtqueue::refresh() {
-    if (!read16(layout_.driver + ring_index, available_)) {
+    u16 available = 0;
+    if (!read16(layout_.driver + ring_index, available)) {
         why_ = "the available ring is not in memory";
         return false;
     }
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (static_cast<u16>(available_ - taken_) > layout_.size) {
+    if (static_cast<u16>(available - taken_) > layout_.size) {
         why_ = "more chains are available than the queue has entries";
         return false;
     }
+    available_ = available;
     return true;
 }
 
@@ -224,8 +226,9 @@ bool Virtqueue::wants_interrupt() {
 void Virtqueue::set_notifications(bool on) {
     if (!usable()) return;
     if (event_index_) {
-        // An index that was passed already asks for nothing.
-        if (on) write16(layout_.device + ring_entries + used_element_size * layout_.size, taken_);
+        // An index that was passed already asks for nothing; and the next chain is the one behind all that were seen,
+        // taken or not.
+        if (on) write16(layout_.device + ring_entries + used_element_size * layout_.size, available_);
     } else {
         write16(layout_.device, on ? 0 : USED_F_NO_NOTIFY);
     }

@@ -4,6 +4,7 @@
 #include "devices/net/offload.h"
 #include "tests/devices/manual_worker.h"
 
+#include <functional>
 #include <string>
 
 namespace calque::devices::test {
@@ -16,7 +17,10 @@ class RecordedNet final : public NetBackend {
     void send(std::span<const u8> frame, const FrameOffload& offload) override {
         sent.push_back({{frame.begin(), frame.end()}, offload});
     }
-    void resume() override { ++resumed; }
+    void resume() override {
+        ++resumed;
+        if (on_resume) on_resume();
+    }
 
     struct Sent {
         std::vector<u8> frame;
@@ -24,6 +28,7 @@ class RecordedNet final : public NetBackend {
     };
     std::vector<Sent> sent;
     unsigned resumed = 0;
+    std::function<void()> on_resume; // May be empty.
     NetClient* client = nullptr;
 
   private:

@@ -142,6 +142,28 @@ TEST_F(VirtioNetTest, MergesBuffers) {
     EXPECT_EQ(got, frame);
 }
 
+// Buffers that are too few for a frame stay in the ring: the driver notifies of the one behind them.
+TEST_F(VirtioNetTest, ANotificationIsAskedForBehindBuffersThatDidNotDo) {
+    start(basic | feature(F_MRG_RXBUF) | feature(virtio::F_EVENT_IDX));
+    give_buffer(0, 100);
+    give_buffer(1, 100);
+    EXPECT_FALSE(net.client->receive(frame_to(own, 250), {}));
+    EXPECT_EQ(driver.peek<u16>(VirtioDriver::base(rx) + 0x2004 + 8 * VirtioDriver::size), 2u);
+}
+
+// The driver does not notify while notifications are off.
+TEST_F(VirtioNetTest, ABufferThatComesWhileTheQueueIsServedIsNotMissed) {
+    start(basic);
+    unsigned more = 1;
+    net.on_resume = [&] {
+        if (more-- == 1) give_buffer(0, 2000);
+    };
+    const unsigned before = net.resumed;
+    driver.notify(rx);
+    worker.run();
+    EXPECT_EQ(net.resumed, before + 2);
+}
+
 TEST_F(VirtioNetTest, ABufferThatIsTooSmallComesBackEmpty) {
     start(basic);
     give_buffer(0, 100);
