@@ -480,9 +480,11 @@ void Engine::store_flags(Cpu& cpu, FlagsIn where, const FlagRecipe& recipe) {
         cpu.state.lazy = cpu::lazy_from_bits(unpack(context_.flags));
 }
 
+// An interrupt that waits for IF disturbs nobody: whatever sets IF comes by here again, for the event stands.
 bool Engine::undisturbed(const Cpu& cpu) const {
-    return cpu.events.load(std::memory_order_relaxed) == 0 && !pending_.load(std::memory_order_relaxed)
-           && cpu.state.activity == cpu::Activity::running;
+    const u32 events = cpu.events.load(std::memory_order_relaxed);
+    const bool none = events == 0 || (events == cpu::event_interrupt && !(cpu.state.rflags & cpu::flag_if));
+    return none && !pending_.load(std::memory_order_relaxed) && cpu.state.activity == cpu::Activity::running;
 }
 
 const void* Engine::continue_at_rip(Cpu& cpu) {
