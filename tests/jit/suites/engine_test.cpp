@@ -71,6 +71,22 @@ TEST_F(JitEngine, AnInterruptFromAnotherThreadIsTakenInALinkedLoop) {
     b.cpu().withdraw(event_interrupt);
 }
 
+// Each round looks at the events; but it need not end there, as it did, for what has to wait.
+TEST_F(JitEngine, AnInterruptThatWaitsForIFStopsNoLoopAndIsTakenOnceIFIsSet) {
+    b.set_idt(0x55, gate(kernel_code, handlers_at + 0x55 * 16, 0xE, 0));
+    write_rflags(b.state(), flag_one);
+    b.gpr(rcx) = 100'000;
+    b.program({0x48, 0x01, 0xC8, 0x48, 0xFF, 0xC9, 0x75, 0xF8, // ADD RAX, RCX; DEC RCX; JNZ
+               0xFB, 0x90, 0x90, 0xF4});                       // STI; NOP; NOP; HLT
+    b.platform.interrupt = 0x55;
+    b.cpu().request(event_interrupt);
+    EXPECT_EQ(b.run_to_handler(~u64{0}), 0x55);
+    b.cpu().withdraw(event_interrupt);
+    EXPECT_EQ(b.gpr(rcx), 0u);
+    EXPECT_EQ(b.stacked64(0), code_at + 10); // Behind the NOP in STI's shadow.
+    EXPECT_LT(jit_->counters().entries, 100u);
+}
+
 TEST_F(JitEngine, LoopsByCallAndReturnOrByComputedJumpsAreInterruptedToo) {
     // Each with INC DWORD [8000h].
     const std::initializer_list<u8> programs[] = {
