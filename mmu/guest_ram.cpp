@@ -57,4 +57,12 @@ GuestRam::~GuestRam() {
     if (fd_ >= 0) close(fd_);
 }
 
+RamFile GuestRam::file() const {
+#if defined(__x86_64__)
+    return {data_, size_, fd_};
+#else
+    return {data_, size_, -1};
+#endif
+}
+
 } // namespace calque::mmu

@@ -21,8 +21,9 @@ class GuestRam {
     u64 size() const { return size_; }
     u8* data() { return data_; }
     const u8* data() const { return data_; }
-    // The memfd, for mapping it again; its descriptor is -1 where the host has none.
-    RamFile file() const { return {data_, size_, fd_}; }
+    int descriptor() const { return fd_; } // The memfd; -1 where the host has none.
+    // For mapping it again, which translated code wants: without a descriptor on hosts that it does not run on.
+    RamFile file() const;
 
     // The contents; pages of zeros take no room. Loading fails the archive when the size differs or the data is
     // malformed. No vCPU may run.

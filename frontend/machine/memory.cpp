@@ -204,14 +204,14 @@ void Memory::serialize(Archive& archive) {
         static constexpr std::array<u8, page_size> zeros{};
         std::vector<u8> present((size / page_size + 7) / 8);
         if (!archive.loading())
-            for_each_touched(ram_.file().descriptor, size, [&](u64 start, u64 end) {
+            for_each_touched(ram_.descriptor(), size, [&](u64 start, u64 end) {
                 for (u64 page = start / page_size; page < end / page_size; ++page)
                     if (std::memcmp(ram_.data() + page * page_size, zeros.data(), page_size) != 0)
                         present[page / 8] |= static_cast<u8>(1u << (page % 8));
             });
         archive.bytes("present", present);
         if (archive.loading() && archive.ok())
-            for_each_touched(ram_.file().descriptor, size,
+            for_each_touched(ram_.descriptor(), size,
                              [&](u64 start, u64 end) { std::memset(ram_.data() + start, 0, end - start); });
         for (u64 page = 0; page < size / page_size && archive.ok(); ++page) {
             u8* const data = ram_.data() + page * page_size;

@@ -13,6 +13,9 @@ constexpr u64 page_a = 0x7FFF'1234'5000, page_b = 0x5555'0000'7000;
 
 class MirrorTest : public testing::Test {
   protected:
+    void SetUp() override {
+        if (!pool.mirrors()) GTEST_SKIP() << "a host without translated code";
+    }
     u8* ram_page(u64 n) { return ram.data() + n * page_size; }
     void fill(TlbTable& table, u64 linear, u64 n, bool write = true) {
         table.fill(linear, {.read = true,
