@@ -56,6 +56,9 @@ void IoLoop::run() {
     std::vector<pollfd> set;
     std::vector<std::pair<PollSource*, std::size_t>> owners; // Each source and where its descriptors begin.
     while (!stop_) {
+        // What was asked for since the last round is done in this one, which therefore does not sleep; what is asked for
+        // from here on is done in the next at the latest, for this round's sources are about to be settled.
+        const bool woken = woken_.exchange(false);
         set.assign(1, {wake_fd_, POLLIN, 0});
         owners.clear();
         int timeout = -1;
@@ -71,11 +74,10 @@ void IoLoop::run() {
             }
         }
         sleeping_ = true;
-        if (woken_) timeout = 0;
+        if (woken || woken_) timeout = 0;
         const int ready = ::poll(set.data(), set.size(), timeout);
         sleeping_ = false;
         if (ready < 0) continue;
-        woken_ = false; // What was asked for until now is done in this round.
         u64 count = 0;
         if (set[0].revents != 0) {
             [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
