@@ -56,8 +56,8 @@ void IoLoop::run() {
     std::vector<pollfd> set;
     std::vector<std::pair<PollSource*, std::size_t>> owners; // Each source and where its descriptors begin.
     while (!stop_) {
-        // What was asked for since the last round is done in this one, which therefore does not sleep; what is asked for
-        // from here on is done in the next at the latest, for this round's sources are about to be settled.
+        // What was asked for since the last round is done in this one, which therefore does not sleep; what is asked
+        // for from here on is done in the next at the latest, for this round's sources are about to be settled.
         const bool woken = woken_.exchange(false);
         set.assign(1, {wake_fd_, POLLIN, 0});
         owners.clear();
