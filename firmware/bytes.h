@@ -1,6 +1,7 @@
 // Little-endian bytes: building tables and reading fields of untrusted images.
 #pragma once
 
+#include "base/byte_order.h"
 #include "base/types.h"
 
 #include <optional>
@@ -32,16 +33,10 @@ inline void append_fixed(std::vector<u8>& out, std::string_view text, std::size_
 
 // Overwrites `size` bytes that are already there.
 inline void store(std::span<u8> out, std::size_t offset, u64 value, unsigned size) {
-    for (unsigned i = 0; i < size; ++i)
-        out[offset + i] = static_cast<u8>(value >> (8 * i));
+    store_little(out, offset, value, size);
 }
 
-inline u64 load(std::span<const u8> in, std::size_t offset, unsigned size) {
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i)
-        value |= u64{in[offset + i]} << (8 * i);
-    return value;
-}
+inline u64 load(std::span<const u8> in, std::size_t offset, unsigned size) { return load_little(in, offset, size); }
 
 // The part [offset, offset + size) of an image, or nothing when it does not lie wholly inside. Any values are allowed.
 inline std::optional<std::span<const u8>> part(std::span<const u8> in, u64 offset, u64 size) {

@@ -1,5 +1,6 @@
 // Descriptor rings of the 82540EM: chapter 3 of its manual.
 #include "base/bits.h"
+#include "base/byte_order.h"
 #include "devices/e1000/e1000.h"
 #include "devices/e1000/registers.h"
 #include "devices/net/offload.h"
@@ -11,18 +12,6 @@ namespace calque::devices {
 using namespace e1000;
 
 namespace {
-
-u64 little(std::span<const u8> bytes) {
-    u64 value = 0;
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-        value |= u64{bytes[i]} << (8 * i);
-    return value;
-}
-
-void put_big16(std::vector<u8>& bytes, std::size_t at, u16 value) {
-    bytes[at] = static_cast<u8>(value >> 8);
-    bytes[at + 1] = static_cast<u8>(value);
-}
 
 constexpr u16 ETHERTYPE_VLAN = 0x8100;
 
@@ -49,7 +38,7 @@ void E1000::transmit() {
 bool E1000::take_descriptor(u64 address) {
     std::array<u8, descriptor_size> raw{};
     if (!dma_.dma_read(PhysicalAddress(address), raw)) return false;
-    const u64 buffer = little(std::span(raw).first(8)), fields = little(std::span(raw).subspan(8));
+    const u64 buffer = little64(raw, 0), fields = little64(raw, 8);
     const u32 command = static_cast<u32>(fields);
     if (!(command & TXD_DEXT))
         legacy_descriptor(buffer, fields);
@@ -126,9 +115,9 @@ void E1000::send() {
             const std::size_t header =
                 context_.ip_start + 4u * (context_.ip_start < bytes.size() ? bytes[context_.ip_start] & 15 : 0);
             if (context_.ip_offset + 2u <= bytes.size() && header <= bytes.size() && header > context_.ip_start) {
-                put_big16(bytes, context_.ip_offset, 0);
+                store_big(bytes, context_.ip_offset, 0, 2);
                 const auto ip = std::span(bytes).subspan(context_.ip_start, header - context_.ip_start);
-                put_big16(bytes, context_.ip_offset, checksum_fold(checksum_add(0, ip)));
+                store_big(bytes, context_.ip_offset, checksum_fold(checksum_add(0, ip)), 2);
             }
         }
         if (frame.options & POPTS_TXSM && context_.tcp_offset >= context_.tcp_start) {
@@ -179,7 +168,7 @@ bool E1000::accepts(std::span<const u8> frame) {
     if (std::all_of(to.begin(), to.end(), [](u8 byte) { return byte == 0xFF; })) return rctl & (RCTL_BAM | RCTL_MPE);
     const bool group = to[0] & 1;
     if (rctl & (group ? RCTL_MPE : RCTL_UPE)) return true;
-    const u32 low = static_cast<u32>(little(to.first(4))), high = static_cast<u32>(little(to.subspan(4)));
+    const u32 low = little32(to, 0), high = little16(to, 4);
     for (u32 i = 0; i < 16; ++i)
         if ((reg(RA + 8 * i + 4) & RA_VALID) && reg(RA + 8 * i) == low && (reg(RA + 8 * i + 4) & 0xFFFF) == high)
             return true;
@@ -220,7 +209,7 @@ bool E1000::receive(std::span<const u8> frame, const FrameOffload& offload) {
         const bool last = at + part.size() == bytes.size();
         std::array<u8, descriptor_size> raw{};
         if (!dma_.dma_read(PhysicalAddress(descriptor), raw)) return true;
-        const u64 buffer = little(std::span(raw).first(8));
+        const u64 buffer = little64(raw, 0);
         const bool stored = buffer != 0 && dma_.dma_write(PhysicalAddress(buffer), part);
         raw[8] = static_cast<u8>(stored ? part.size() : 0);
         raw[9] = static_cast<u8>(stored ? part.size() >> 8 : 0);

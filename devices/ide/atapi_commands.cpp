@@ -1,4 +1,5 @@
 // The drive's commands: MMC-5 and SPC-3, as far as systems use them to read discs.
+#include "base/byte_order.h"
 #include "devices/ide/atapi_cd.h"
 
 #include <algorithm>
@@ -6,17 +7,6 @@
 namespace calque::devices {
 
 namespace {
-
-u16 be16(const auto& packet, unsigned at) { return static_cast<u16>(packet[at] << 8 | packet[at + 1]); }
-u32 be32(const auto& packet, unsigned at) { return u32{be16(packet, at)} << 16 | be16(packet, at + 2); }
-void put16(std::vector<u8>& bytes, std::size_t at, u32 value) {
-    bytes[at] = static_cast<u8>(value >> 8);
-    bytes[at + 1] = static_cast<u8>(value);
-}
-void put32(std::vector<u8>& bytes, std::size_t at, u32 value) {
-    put16(bytes, at, value >> 16);
-    put16(bytes, at + 2, value & 0xFFFF);
-}
 
 constexpr u16 profile_cd_rom = 0x0008, profile_dvd_rom = 0x0010;
 constexpr u64 largest_cd = u64{360'000} * 2048; // 80 minutes.
@@ -96,7 +86,7 @@ void AtapiCd::inquiry(const Packet& packet) {
     std::copy_n("CALQUE", 6, bytes.begin() + 8);
     std::copy_n("DVD-ROM", 7, bytes.begin() + 16);
     std::copy_n("1.0", 3, bytes.begin() + 32);
-    reply(std::move(bytes), be16(packet, 3));
+    reply(std::move(bytes), big16(packet, 3));
 }
 
 // MMC-5, 7: error recovery, caching, and the capabilities page that systems look for.
@@ -113,10 +103,10 @@ std::vector<u8> AtapiCd::mode_page(u8 page) const {
         bytes[4] = 0x70;                                        // Multisession, mode 2 forms 1 and 2.
         bytes[5] = 0x03;                                        // READ CD.
         bytes[6] = static_cast<u8>(0x29 | (s_.locked ? 2 : 0)); // Tray, ejects, locks.
-        put16(bytes, 8, 706);                                   // kB/s: 4x.
-        put16(bytes, 10, 2);
-        put16(bytes, 12, 512); // kB of buffer.
-        put16(bytes, 14, 706);
+        store_big(bytes, 8, 706, 2);                            // kB/s: 4x.
+        store_big(bytes, 10, 2, 2);
+        store_big(bytes, 12, 512, 2); // kB of buffer.
+        store_big(bytes, 14, 706, 2);
         return bytes;
     }
     default: return {};
@@ -140,9 +130,9 @@ void AtapiCd::mode_sense(const Packet& packet) {
     }
     const u8 medium = !ready() ? (s_.tray_open ? 0x71 : 0x70) : profile() == profile_dvd_rom ? 0x41 : 0x01;
     if (long_form) {
-        put16(bytes, 0, static_cast<u32>(bytes.size() - 2));
+        store_big(bytes, 0, static_cast<u32>(bytes.size() - 2), 2);
         bytes[2] = medium;
-        return reply(std::move(bytes), be16(packet, 7));
+        return reply(std::move(bytes), big16(packet, 7));
     }
     bytes[0] = static_cast<u8>(bytes.size() - 1);
     bytes[1] = medium;
@@ -151,7 +141,7 @@ void AtapiCd::mode_sense(const Packet& packet) {
 
 // Parameters are taken, and nothing comes of them.
 void AtapiCd::mode_select(const Packet& packet) {
-    const u32 length = packet[0] == 0x55 ? be16(packet, 7) : packet[4];
+    const u32 length = packet[0] == 0x55 ? big16(packet, 7) : packet[4];
     if (length == 0) return good();
     make_buffer(length);
     s_.receiving = true;
@@ -189,24 +179,24 @@ void AtapiCd::prevent_removal(const Packet& packet) {
 
 void AtapiCd::read_capacity(const Packet&) {
     std::vector<u8> bytes(8);
-    put32(bytes, 0, blocks() ? blocks() - 1 : 0);
-    put32(bytes, 4, block);
+    store_big(bytes, 0, blocks() ? blocks() - 1 : 0, 4);
+    store_big(bytes, 4, block, 4);
     reply(std::move(bytes), 8);
 }
 
-void AtapiCd::read_10(const Packet& packet) { read_blocks(be32(packet, 2), be16(packet, 7)); }
-void AtapiCd::read_12(const Packet& packet) { read_blocks(be32(packet, 2), be32(packet, 6)); }
+void AtapiCd::read_10(const Packet& packet) { read_blocks(big32(packet, 2), big16(packet, 7)); }
+void AtapiCd::read_12(const Packet& packet) { read_blocks(big32(packet, 2), big32(packet, 6)); }
 
 // User data of data sectors only: no disc image here has anything else.
 void AtapiCd::read_cd(const Packet& packet) {
-    const u32 count = u32{packet[6]} << 16 | be16(packet, 7);
+    const u32 count = u32{packet[6]} << 16 | big16(packet, 7);
     const u8 type = packet[1] >> 2 & 7;
     if (count == 0 || (packet[9] & 0xF8) == 0) return good();
     if ((packet[9] & 0xFE) != 0x10 || (packet[10] & 7) != 0 || (type > 2 && type != 4)) return check({5, 0x24, 0});
-    read_blocks(be32(packet, 2), count);
+    read_blocks(big32(packet, 2), count);
 }
 
-void AtapiCd::seek(const Packet& packet) { be32(packet, 2) < blocks() ? good() : check({5, 0x21, 0}); }
+void AtapiCd::seek(const Packet& packet) { big32(packet, 2) < blocks() ? good() : check({5, 0x21, 0}); }
 
 void AtapiCd::read_subchannel(const Packet& packet) {
     std::vector<u8> bytes(4);
@@ -219,7 +209,7 @@ void AtapiCd::read_subchannel(const Packet& packet) {
         bytes[5] = 0x14; // A data track.
         bytes[6] = bytes[7] = 1;
     }
-    reply(std::move(bytes), be16(packet, 7));
+    reply(std::move(bytes), big16(packet, 7));
 }
 
 // One session with one data track, and the lead-out behind it.
@@ -228,7 +218,7 @@ void AtapiCd::read_toc(const Packet& packet) {
     u8 format = packet[2] & 0x0F;
     if (format == 0) format = packet[9] >> 6; // As drafts before MMC had it.
     const auto put_address = [&](std::vector<u8>& bytes, std::size_t at, u32 lba) {
-        msf ? put_msf(bytes, at, lba) : put32(bytes, at, lba);
+        msf ? put_msf(bytes, at, lba) : store_big(bytes, at, lba, 4);
     };
     std::vector<u8> bytes;
     switch (format) {
@@ -270,16 +260,16 @@ void AtapiCd::read_toc(const Packet& packet) {
     }
     default: return check({5, 0x24, 0});
     }
-    put16(bytes, 0, static_cast<u32>(bytes.size() - 2));
-    reply(std::move(bytes), be16(packet, 7));
+    store_big(bytes, 0, static_cast<u32>(bytes.size() - 2), 2);
+    reply(std::move(bytes), big16(packet, 7));
 }
 
 // MMC-5, 5 and 6.6: the profiles, and the features without which nobody believes them.
 void AtapiCd::get_configuration(const Packet& packet) {
     const u8 which = packet[1] & 3; // All, current ones, one.
-    const u16 from = be16(packet, 2), current = profile();
+    const u16 from = big16(packet, 2), current = profile();
     std::vector<u8> bytes(8);
-    put16(bytes, 6, current);
+    store_big(bytes, 6, current, 2);
     const auto add = [&](u16 feature, u8 flags, std::initializer_list<u8> data) {
         const bool is_current = flags & 1;
         if (which == 2 ? feature != from : feature < from) return;
@@ -298,8 +288,8 @@ void AtapiCd::get_configuration(const Packet& packet) {
     add(0x0010, static_cast<u8>(dvd | cd), {0, 0, 8, 0, 0, 0x10, 0, 0}); // Random readable, 2048-byte blocks.
     add(0x001E, cd, {0, 0, 0, 0});                                       // CD read.
     add(0x001F, dvd, {0, 0, 0, 0});                                      // DVD read.
-    put32(bytes, 0, static_cast<u32>(bytes.size() - 4));
-    reply(std::move(bytes), be16(packet, 7));
+    store_big(bytes, 0, static_cast<u32>(bytes.size() - 4), 4);
+    reply(std::move(bytes), big16(packet, 7));
 }
 
 void AtapiCd::get_event(const Packet& packet) {
@@ -315,29 +305,29 @@ void AtapiCd::get_event(const Packet& packet) {
         }
         bytes[5] = static_cast<u8>((s_.tray_open ? 1 : 0) | (ready() ? 2 : 0));
     }
-    reply(std::move(bytes), be16(packet, 7));
+    reply(std::move(bytes), big16(packet, 7));
 }
 
 void AtapiCd::read_disc_information(const Packet& packet) {
     if ((packet[1] & 7) != 0) return check({5, 0x24, 0});
     std::vector<u8> bytes(34);
-    put16(bytes, 0, 32);
+    store_big(bytes, 0, 32, 2);
     bytes[2] = 0x0E; // Complete, last session complete.
     bytes[3] = bytes[4] = bytes[5] = bytes[6] = 1;
     bytes[7] = 0x20; // May be used for any purpose.
-    reply(std::move(bytes), be16(packet, 7));
+    reply(std::move(bytes), big16(packet, 7));
 }
 
 void AtapiCd::read_track_information(const Packet& packet) {
-    const u32 number = be32(packet, 2);
+    const u32 number = big32(packet, 2);
     if ((packet[1] & 3) == 0 ? number >= blocks() : number != 1) return check({5, 0x24, 0});
     std::vector<u8> bytes(36);
-    put16(bytes, 0, 34);
+    store_big(bytes, 0, 34, 2);
     bytes[2] = bytes[3] = 1;
     bytes[5] = 0x04;
     bytes[6] = 0x01;
-    put32(bytes, 24, blocks());
-    reply(std::move(bytes), be16(packet, 7));
+    store_big(bytes, 24, blocks(), 4);
+    reply(std::move(bytes), big16(packet, 7));
 }
 
 // Formats 0 (the physical layer) and 1 (copyright: none) of a DVD.
@@ -346,23 +336,23 @@ void AtapiCd::read_dvd_structure(const Packet& packet) {
     if (profile() != profile_dvd_rom) return check({5, 0x30, 2}); // Incompatible format.
     if (format > 1) return check({5, 0x24, 0});
     std::vector<u8> bytes(format == 0 ? 4 + 2048 : 8);
-    put16(bytes, 0, static_cast<u32>(bytes.size() - 2));
+    store_big(bytes, 0, static_cast<u32>(bytes.size() - 2), 2);
     if (format == 0) {
         constexpr u32 first_sector = 0x30000;
         bytes[4] = 0x01; // DVD-ROM.
         bytes[5] = 0x0F; // 120 mm, no rate given.
         bytes[6] = 0x01; // One layer.
-        put32(bytes, 8, first_sector);
-        put32(bytes, 12, first_sector + blocks() - 1);
+        store_big(bytes, 8, first_sector, 4);
+        store_big(bytes, 12, first_sector + blocks() - 1, 4);
     }
-    reply(std::move(bytes), be16(packet, 8));
+    reply(std::move(bytes), big16(packet, 8));
 }
 
 void AtapiCd::mechanism_status(const Packet& packet) {
     std::vector<u8> bytes(8);
     bytes[1] = s_.tray_open ? 0x10 : 0;
     bytes[5] = 1;
-    reply(std::move(bytes), be16(packet, 8));
+    reply(std::move(bytes), big16(packet, 8));
 }
 
 } // namespace calque::devices

@@ -1,5 +1,7 @@
 #include "devices/net/offload.h"
 
+#include "base/byte_order.h"
+
 #include <algorithm>
 
 namespace calque::devices {
@@ -9,17 +11,6 @@ namespace {
 constexpr u16 ETHERTYPE_IPV4 = 0x0800, ETHERTYPE_IPV6 = 0x86DD, ETHERTYPE_VLAN = 0x8100;
 constexpr u8 PROTOCOL_TCP = 6;
 constexpr u8 TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80;
-
-u16 big16(std::span<const u8> bytes, std::size_t at) { return static_cast<u16>(bytes[at] << 8 | bytes[at + 1]); }
-u32 big32(std::span<const u8> bytes, std::size_t at) { return u32{big16(bytes, at)} << 16 | big16(bytes, at + 2); }
-void put16(std::span<u8> bytes, std::size_t at, u64 value) {
-    bytes[at] = static_cast<u8>(value >> 8);
-    bytes[at + 1] = static_cast<u8>(value);
-}
-void put32(std::span<u8> bytes, std::size_t at, u64 value) {
-    put16(bytes, at, value >> 16);
-    put16(bytes, at + 2, value);
-}
 
 } // namespace
 
@@ -48,7 +39,7 @@ bool complete_checksum(std::span<u8> frame, const FrameOffload& offload) {
     const std::size_t place = std::size_t{offload.checksum_start} + offload.checksum_offset;
     if (place + 2 > frame.size()) return false;
     const u16 sum = checksum_fold(checksum_add(0, frame.subspan(offload.checksum_start)));
-    put16(frame, place, sum == 0 ? 0xFFFF : sum); // To UDP, 0 says that there is none; elsewhere both are zero.
+    store_big(frame, place, sum == 0 ? 0xFFFF : sum, 2); // To UDP, 0 says that there is none; elsewhere both are zero.
     return true;
 }
 
@@ -87,17 +78,17 @@ void finish_tcp(std::span<u8> frame, const TcpFrame& where, bool partial) {
     const auto tcp = frame.subspan(where.transport);
     u32 sum = PROTOCOL_TCP + static_cast<u32>(tcp.size());
     if (where.version6) {
-        put16(ip, 4, tcp.size());
+        store_big(ip, 4, tcp.size(), 2);
         sum = checksum_add(sum, ip.subspan(8, 32)); // Both addresses.
     } else {
-        put16(ip, 2, ip.size());
-        put16(ip, 10, 0);
-        put16(ip, 10, checksum_fold(checksum_add(0, ip.first(where.transport - where.network))));
+        store_big(ip, 2, ip.size(), 2);
+        store_big(ip, 10, 0, 2);
+        store_big(ip, 10, checksum_fold(checksum_add(0, ip.first(where.transport - where.network))), 2);
         sum = checksum_add(sum, ip.subspan(12, 8));
     }
-    if (partial) return put16(tcp, 16, static_cast<u16>(~checksum_fold(sum)));
-    put16(tcp, 16, 0);
-    put16(tcp, 16, checksum_fold(checksum_add(sum, tcp)));
+    if (partial) return store_big(tcp, 16, static_cast<u16>(~checksum_fold(sum)), 2);
+    store_big(tcp, 16, 0, 2);
+    store_big(tcp, 16, checksum_fold(checksum_add(sum, tcp)), 2);
 }
 
 bool cut_segments(std::span<const u8> frame, std::size_t size, const std::function<void(std::span<const u8>)>& emit) {
@@ -114,12 +105,12 @@ bool cut_segments(std::span<const u8> frame, std::size_t size, const std::functi
         const bool last = at + part.size() == payload.size();
         piece.assign(headers.begin(), headers.end());
         piece.insert(piece.end(), part.begin(), part.end());
-        put32(piece, where->transport + 4, sequence + at);
+        store_big(piece, where->transport + 4, sequence + at, 4);
         u8 own = flags;
         if (!last) own = static_cast<u8>(own & ~(TCP_FIN | TCP_PSH));
         if (at != 0) own = static_cast<u8>(own & ~TCP_CWR);
         piece[where->transport + 13] = own;
-        if (!where->version6) put16(piece, where->network + 4, identification + at / size);
+        if (!where->version6) store_big(piece, where->network + 4, identification + at / size, 2);
         finish_tcp(piece, *where);
         emit(piece);
         at += part.size();

@@ -1,5 +1,6 @@
 // The part of a PCI function that sends interrupt messages: its MSI and MSI-X capabilities (PCI 3.0, 6.8.1 and 6.8.2).
 #include "base/bits.h"
+#include "base/byte_order.h"
 #include "devices/pci/function.h"
 #include "devices/pci/pci_bus.h"
 
@@ -20,15 +21,6 @@ constexpr unsigned most_msi = 32, most_msix = 2048;
 void append(std::vector<u8>& bytes, u64 value, unsigned size) {
     for (unsigned i = 0; i < size; ++i)
         bytes.push_back(static_cast<u8>(value >> (8 * i)));
-}
-
-u32 get32(const std::array<u8, 256>& config, unsigned at) {
-    return static_cast<u32>(config[at] | config[at + 1] << 8 | config[at + 2] << 16) | u32{config[at + 3]} << 24;
-}
-
-void put32(std::array<u8, 256>& config, unsigned at, u32 value) {
-    for (unsigned i = 0; i < 4; ++i)
-        config[at + i] = static_cast<u8>(value >> (8 * i));
 }
 
 // Without the two leading bytes, which all capabilities share.
@@ -106,11 +98,12 @@ void PciFunction::send_msi_locked(unsigned vector) {
     auto& config = state_.config;
     const unsigned granted = std::min(1u << bits(config[msi_at_ + CONTROL], 4, 3), descriptor_.msi.vectors);
     vector = vector < granted ? vector : 0;
-    if (bit(get32(config, msi_at_ + MSI_MASK), vector))
-        return put32(config, msi_at_ + MSI_PENDING, get32(config, msi_at_ + MSI_PENDING) | 1u << vector);
-    put32(config, msi_at_ + MSI_PENDING, get32(config, msi_at_ + MSI_PENDING) & ~(1u << vector));
-    const u64 address = get32(config, msi_at_ + MSI_ADDRESS) | u64{get32(config, msi_at_ + MSI_ADDRESS + 4)} << 32;
-    const u32 data = get32(config, msi_at_ + MSI_DATA) & 0xFFFF;
+    if (bit(little32(config, msi_at_ + MSI_MASK), vector))
+        return store_little(config, msi_at_ + MSI_PENDING, little32(config, msi_at_ + MSI_PENDING) | 1u << vector, 4);
+    store_little(config, msi_at_ + MSI_PENDING, little32(config, msi_at_ + MSI_PENDING) & ~(1u << vector), 4);
+    const u64 address =
+        little32(config, msi_at_ + MSI_ADDRESS) | u64{little32(config, msi_at_ + MSI_ADDRESS + 4)} << 32;
+    const u32 data = little32(config, msi_at_ + MSI_DATA) & 0xFFFF;
     write_message(address, (data & ~(granted - 1)) | vector);
 }
 
@@ -119,7 +112,7 @@ void PciFunction::update_messages_locked(bool deliver) {
     auto& config = state_.config;
     master_ = config[COMMAND] & COMMAND_MASTER;
     if (msix_) {
-        const u32 control = get32(config, msix_at_) >> 16;
+        const u32 control = little32(config, msix_at_) >> 16;
         msix_on_ = control & MSIX_ENABLE;
         if (deliver || !msix_on_)
             msix_->set_control(msix_on_, control & MSIX_FUNCTION_MASK);
@@ -129,7 +122,7 @@ void PciFunction::update_messages_locked(bool deliver) {
     if (!msi_at_) return;
     msi_on_ = config[msi_at_ + CONTROL] & MSI_ENABLE;
     if (!msi_on_ || !deliver) return;
-    const u32 open = get32(config, msi_at_ + MSI_PENDING) & ~get32(config, msi_at_ + MSI_MASK);
+    const u32 open = little32(config, msi_at_ + MSI_PENDING) & ~little32(config, msi_at_ + MSI_MASK);
     for (unsigned v = 0; v < descriptor_.msi.vectors; ++v)
         if (bit(open, v)) send_msi_locked(v);
 }

@@ -1,5 +1,7 @@
 #include "devices/virtio/virtio_blk.h"
 
+#include "base/byte_order.h"
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -23,13 +25,6 @@ constexpr u32 most_ranges = 256;          // In one discard or write zeroes.
 constexpr u32 most_sectors = 1 << 22;     // Of one range: 2 GiB.
 
 u8 status_of(BlockStatus status) { return status == BlockStatus::ok ? S_OK : S_IOERR; }
-
-u64 little(std::span<const u8> bytes) {
-    u64 value = 0;
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-        value |= u64{bytes[i]} << (8 * i);
-    return value;
-}
 
 } // namespace
 
@@ -86,8 +81,8 @@ void VirtioBlk::start(RequestPtr request) {
     std::array<u8, header_size> header;
     if (request->chain.writable_bytes() == 0 || !request->chain.read(memory(), 0, header))
         return needs_reset("a request without its header or status");
-    const u32 type = static_cast<u32>(little(std::span(header).first(4)));
-    const u64 first = little(std::span(header).subspan(8));
+    const u32 type = little32(header, 0);
+    const u64 first = little64(header, 8);
     log_.trace(Channel::disk, "{}: request {} at sector {:#x}, {} bytes out, {} in", name(), type, first,
                request->chain.readable_bytes() - header_size, request->chain.writable_bytes() - 1);
     switch (type) {
@@ -150,7 +145,7 @@ void VirtioBlk::forget_ranges(const RequestPtr& request, u32 type) {
 void VirtioBlk::next_range(const RequestPtr& request, u32 type, u64 at) {
     if (at == request->data.size()) return finish(*request, S_OK);
     const auto range = std::span<const u8>(request->data).subspan(at, range_size);
-    const u64 first = little(range.first(8)), count = little(range.subspan(8, 4)), flags = little(range.subspan(12));
+    const u64 first = little64(range, 0), count = little32(range, 8), flags = little32(range, 12);
     const bool unmap = flags & 1;
     if ((flags & ~u64{1}) || (type == T_DISCARD && unmap)) return finish(*request, S_UNSUPP);
     if (count > most_sectors || first > ~u64{0} / sector) return finish(*request, S_IOERR);
@@ -195,10 +190,7 @@ void VirtioBlk::finish(Request& request, u8 status) {
 
 std::vector<u8> VirtioBlk::config() {
     std::vector<u8> bytes(config_size);
-    const auto put = [&](unsigned at, unsigned size, u64 value) {
-        for (unsigned i = 0; i < size; ++i)
-            bytes[at + i] = static_cast<u8>(value >> (8 * i));
-    };
+    const auto put = [&](unsigned at, unsigned size, u64 value) { store_little(bytes, at, value, size); };
     put(0, 8, backend_.size() / sector);
     put(12, 4, options_.queue_size - 2u); // Segments: a queue's entries less header and status.
     put(20, 4, options_.logical_block);

@@ -1,6 +1,7 @@
 #include "devices/virtio/virtio_net.h"
 
 #include "base/bits.h"
+#include "base/byte_order.h"
 #include "devices/net/offload.h"
 #include "devices/virtio/virtio_net_registers.h"
 
@@ -24,12 +25,6 @@ u64 features_of(const VirtioNet::Options& options) {
     if (options.pairs > 1) features |= feature(F_MQ);
     if (options.mtu) features |= feature(F_MTU);
     return features & ~options.without;
-}
-
-u16 little16(std::span<const u8> bytes, std::size_t at) { return static_cast<u16>(bytes[at] | bytes[at + 1] << 8); }
-void put16(std::span<u8> bytes, std::size_t at, u64 value) {
-    bytes[at] = static_cast<u8>(value);
-    bytes[at + 1] = static_cast<u8>(value >> 8);
 }
 
 constexpr unsigned most_chains_a_turn = 256; // Then others have their turn.
@@ -122,8 +117,8 @@ bool VirtioNet::receive(std::span<const u8> frame, const FrameOffload& offload) 
     if (negotiated(F_GUEST_CSUM)) {
         if (offload.needs_checksum) {
             header[FLAGS] = FLAG_NEEDS_CSUM;
-            put16(header, CSUM_START, offload.checksum_start);
-            put16(header, CSUM_OFFSET, offload.checksum_offset);
+            store_little(header, CSUM_START, offload.checksum_start, 2);
+            store_little(header, CSUM_OFFSET, offload.checksum_offset, 2);
         } else if (offload.checksum_good) {
             header[FLAGS] = FLAG_DATA_VALID;
         }
@@ -136,8 +131,8 @@ bool VirtioNet::receive(std::span<const u8> frame, const FrameOffload& offload) 
         const auto where = find_tcp(frame);
         if (!where || !takes_large_) return true; // It was not to be sent here.
         header[GSO_TYPE] = static_cast<u8>(offload.segments);
-        put16(header, HDR_LEN, where->payload);
-        put16(header, GSO_SIZE, offload.segment_size);
+        store_little(header, HDR_LEN, where->payload, 2);
+        store_little(header, GSO_SIZE, offload.segment_size, 2);
     }
     return deliver(queue, std::span(header).first(header_size()), frame);
 }
@@ -165,7 +160,7 @@ bool VirtioNet::deliver(unsigned queue, std::span<const u8> header, std::span<co
     }
     std::array<u8, HEADER_SIZE> own{};
     std::copy(header.begin(), header.end(), own.begin());
-    if (header.size() == HEADER_SIZE) put16(own, NUM_BUFFERS, count);
+    if (header.size() == HEADER_SIZE) store_little(own, NUM_BUFFERS, count, 2);
     u64 done = 0;
     for (u16 i = 0; i < count; ++i) {
         const VirtioChain& chain = chains_[i];
@@ -218,8 +213,8 @@ std::vector<u8> VirtioNet::config() {
     std::vector<u8> bytes(config_size);
     std::copy(mac_.begin(), mac_.end(), bytes.begin());
     bytes[CONFIG_STATUS] = static_cast<u8>((link_ ? STATUS_LINK_UP : 0) | (announce_ ? STATUS_ANNOUNCE : 0));
-    put16(bytes, CONFIG_PAIRS, pairs_);
-    put16(bytes, CONFIG_MTU, options_.mtu);
+    store_little(bytes, CONFIG_PAIRS, pairs_, 2);
+    store_little(bytes, CONFIG_MTU, options_.mtu, 2);
     return bytes;
 }
 

@@ -1,4 +1,5 @@
 // The control queue of the network device, and the filters that it sets (virtio 1.1, 5.1.6.5).
+#include "base/byte_order.h"
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_net_registers.h"
 
@@ -12,8 +13,6 @@ namespace {
 
 constexpr std::size_t most_control_bytes = 2 + 2 * (4 + 6 * 1024);
 
-u16 little16(std::span<const u8> bytes) { return static_cast<u16>(bytes[0] | bytes[1] << 8); }
-
 MacAddress address_at(std::span<const u8> bytes) {
     MacAddress mac;
     std::copy_n(bytes.begin(), mac.size(), mac.begin());
@@ -23,7 +22,7 @@ MacAddress address_at(std::span<const u8> bytes) {
 // One table of addresses from the front of `data`: a count of 32 bits and as many addresses. False: it is cut short.
 bool take_table(std::span<const u8>& data, std::vector<MacAddress>& table, bool& overflow) {
     if (data.size() < 4) return false;
-    const u64 count = u64{little16(data)} | u64{little16(data.subspan(2))} << 16;
+    const u64 count = little32(data, 0);
     data = data.subspan(4);
     if (count > data.size() / 6) return false;
     overflow = count > NetFilter::most_addresses;
@@ -110,7 +109,7 @@ u8 VirtioNet::execute(const VirtioChain& chain) {
         return CTRL_OK;
     case CTRL_MQ: {
         if (command != MQ_VQ_PAIRS_SET || data.size() < 2 || !negotiated(F_MQ)) return CTRL_ERR;
-        const u16 pairs = little16(data);
+        const u16 pairs = little16(data, 0);
         if (pairs == 0 || pairs > pairs_) return CTRL_ERR;
         active_pairs_ = pairs;
         return CTRL_OK;
@@ -145,7 +144,7 @@ u8 VirtioNet::set_addresses(u8 command, std::span<const u8> data) {
 
 u8 VirtioNet::set_vlan(u8 command, std::span<const u8> data) {
     if (data.size() < 2 || command > VLAN_DEL) return CTRL_ERR;
-    const u16 vlan = little16(data);
+    const u16 vlan = little16(data, 0);
     if (vlan >= filter_.vlans.size()) return CTRL_ERR;
     filter_.vlans[vlan] = command == VLAN_ADD;
     return CTRL_OK;

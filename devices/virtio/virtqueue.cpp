@@ -1,6 +1,7 @@
 #include "devices/virtio/virtqueue.h"
 
 #include "base/bits.h"
+#include "base/byte_order.h"
 
 #include <algorithm>
 #include <array>
@@ -26,16 +27,8 @@ struct Descriptor {
     u16 next;
 };
 
-u64 little(const u8* bytes, unsigned size) {
-    u64 value = 0;
-    for (unsigned i = 0; i < size; ++i)
-        value |= u64{bytes[i]} << (8 * i);
-    return value;
-}
-
-Descriptor descriptor(const u8* bytes) {
-    return {little(bytes, 8), static_cast<u32>(little(bytes + 8, 4)), static_cast<u16>(little(bytes + 12, 2)),
-            static_cast<u16>(little(bytes + 14, 2))};
+Descriptor descriptor(std::span<const u8> bytes) {
+    return {little64(bytes, 0), little32(bytes, 8), little16(bytes, 12), little16(bytes, 14)};
 }
 
 u64 sum(const std::vector<VirtioChain::Part>& parts) {
@@ -95,12 +88,13 @@ void Virtqueue::set_features(u64 features) {
 bool Virtqueue::read16(u64 address, u16& value) {
     std::array<u8, 2> bytes{};
     if (!memory_->dma_read(PhysicalAddress(address), bytes)) return false;
-    value = static_cast<u16>(little(bytes.data(), 2));
+    value = little16(bytes, 0);
     return true;
 }
 
 bool Virtqueue::write16(u64 address, u16 value) {
-    const std::array<u8, 2> bytes{static_cast<u8>(value), static_cast<u8>(value >> 8)};
+    std::array<u8, 2> bytes{};
+    store_little(bytes, 0, value, bytes.size());
     return memory_->dma_write(PhysicalAddress(address), bytes);
 }
 
@@ -158,7 +152,7 @@ Virtqueue::Popped Virtqueue::collect(VirtioChain& chain, u16 head) {
             std::copy_n(indirect.begin() + static_cast<std::ptrdiff_t>(at * descriptor_size), raw.size(), raw.begin());
         else if (!memory_->dma_read(PhysicalAddress(layout_.descriptors + at * descriptor_size), raw))
             return broken("the descriptor table is not in memory");
-        const Descriptor d = descriptor(raw.data());
+        const Descriptor d = descriptor(raw);
         if (d.flags & DESC_F_INDIRECT) {
             if (!indirect_ || !indirect.empty()) return broken("an indirect table where none may be");
             if (d.length == 0 || d.length % descriptor_size || d.length > most_indirect * descriptor_size)
@@ -189,10 +183,8 @@ void Virtqueue::unpop(u16 count) { taken_ = static_cast<u16>(taken_ - count); }
 bool Virtqueue::fill(u16 ahead, u16 head, u32 written) {
     if (!usable()) return false;
     std::array<u8, used_element_size> element{};
-    for (unsigned i = 0; i < 4; ++i) {
-        element[i] = static_cast<u8>(i < 2 ? head >> (8 * i) : 0);
-        element[4 + i] = static_cast<u8>(written >> (8 * i));
-    }
+    store_little(element, 0, head, 4);
+    store_little(element, 4, written, 4);
     const u64 place = static_cast<u16>(used_ + ahead) % layout_.size;
     return memory_->dma_write(PhysicalAddress(layout_.device + ring_entries + used_element_size * place), element);
 }

@@ -1,5 +1,7 @@
 #include "frontend/backends/net/segment_merger.h"
 
+#include "base/byte_order.h"
+
 #include <algorithm>
 
 namespace calque::backends {
@@ -9,10 +11,6 @@ namespace {
 constexpr std::size_t most_bytes = 60'000;
 constexpr u8 TCP_PSH = 0x08, TCP_ACK = 0x10;
 constexpr std::size_t SEQUENCE = 4, FLAGS = 13, CHECKSUM = 16;
-
-u32 big32(std::span<const u8> bytes, std::size_t at) {
-    return u32{bytes[at]} << 24 | u32{bytes[at + 1]} << 16 | u32{bytes[at + 2]} << 8 | bytes[at + 3];
-}
 
 bool same(std::span<const u8> a, std::span<const u8> b, std::size_t first, std::size_t end) {
     return std::equal(a.begin() + static_cast<std::ptrdiff_t>(first), a.begin() + static_cast<std::ptrdiff_t>(end),
