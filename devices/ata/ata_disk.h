@@ -1,16 +1,16 @@
 // A hard disk on an IDE cable: ATA/ATAPI-7, with the 48-bit address, power management and SMART feature sets.
 #pragma once
 
-#include "devices/ide/ide_drive.h"
+#include "devices/ata/ata_drive.h"
 
 #include <array>
 
 namespace calque::devices {
 
-class AtaDisk final : public IdeDrive {
+class AtaDisk final : public AtaDrive {
   public:
     // `serial`: what IDENTIFY DEVICE says when the backend has none.
-    AtaDisk(Log& log, IdeCable& cable, BlockBackend& backend, std::string name, std::string serial);
+    AtaDisk(Log& log, AtaCable& cable, BlockBackend& backend, std::string name, std::string serial);
 
   private:
     struct Span {

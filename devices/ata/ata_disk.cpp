@@ -1,4 +1,4 @@
-#include "devices/ide/ata_disk.h"
+#include "devices/ata/ata_disk.h"
 
 #include <algorithm>
 
@@ -11,8 +11,8 @@ constexpr u32 sector = BlockBackend::sector;
 constexpr u8 default_heads = 16, default_sectors_per_track = 63;
 } // namespace
 
-AtaDisk::AtaDisk(Log& log, IdeCable& cable, BlockBackend& backend, std::string name, std::string serial)
-    : IdeDrive(log, cable, backend, std::move(name)), serial_(std::move(serial)),
+AtaDisk::AtaDisk(Log& log, AtaCable& cable, BlockBackend& backend, std::string name, std::string serial)
+    : AtaDrive(log, cable, backend, std::move(name)), serial_(std::move(serial)),
       write_cache_at_reset_(backend.write_cache()) {
     hardware_reset();
 }

@@ -1,6 +1,6 @@
 // IDENTIFY DEVICE, ATA/ATAPI-7 volume 1, 6.17.
-#include "devices/ide/ata_disk.h"
-#include "devices/ide/identity.h"
+#include "devices/ata/ata_disk.h"
+#include "devices/ata/identity.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // The commands of a disk that do not move its sectors, and the choice among all.
-#include "devices/ide/ata_disk.h"
+#include "devices/ata/ata_disk.h"
 
 #include <algorithm>
 
