@@ -187,6 +187,7 @@ void AtapiCd::identify() {
     w[85] = 0x4210;
     w[87] = 0x4000;
     put_identify_modes(w, s_.transfer_mode);
+    if (cable_.serial_ata()) w[76] = 0x0006; // 1.5 and 3 Gb/s.
     make_buffer(512);
     for (unsigned i = 0; i < 256; ++i) {
         buffer()[2 * i] = static_cast<u8>(w[i]);
