@@ -1,5 +1,6 @@
 // Controllers of disks, and the drives on them.
 #include "devices/ahci/ahci.h"
+#include "devices/nvme/nvme.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/kinds/kinds.h"
 
@@ -109,7 +110,28 @@ Result<PluggedDevice> make_ahci(const DeviceContext& context, const DeviceReques
     return PluggedDevice{std::move(device), &function, std::move(ports)};
 }
 
+// --- NVMe
+
+constexpr std::array nvme_properties{
+    PropertyKind{"drive", Type::text, "the id of a -drive with if=none"},
+    PropertyKind{"serial", Type::text, "what the guest finds as serial number; needed"},
+};
+
+Result<PluggedDevice> make_nvme(const DeviceContext& context, const DeviceRequest& request) {
+    const auto disk = disk_of(context, request);
+    if (!disk) return disk.error();
+    const std::string serial = request.get("serial", (*disk)->serial());
+    if (serial.empty() || serial.size() > 20)
+        return error("-device {} needs serial=, a text of 1 to 20 characters", request.driver);
+    if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
+    auto device = std::make_unique<devices::Nvme>(context.log, context.memory, *context.backends.worker, **disk, serial,
+                                                  context.name);
+    devices::PciFunction& function = device->function();
+    return PluggedDevice{std::move(device), &function};
+}
+
 constexpr std::array kinds{
+    DeviceKind{"nvme", "PCI", "an NVMe controller with one disk", nvme_properties, make_nvme},
     DeviceKind{"ahci", "PCI", "Intel ICH9 SATA controller, six ports", {}, make_ahci},
     DeviceKind{"ich9-ahci", "PCI", "the same", {}, make_ahci},
     DeviceKind{"ide-hd", "IDE", "a disk on a SATA or IDE controller", ide_drive_properties, make_ide_drive},
