@@ -147,6 +147,8 @@ class Chipset {
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     const unsigned cpus_;
     std::vector<std::unique_ptr<devices::Device>> plugged_;
+    std::vector<std::unique_ptr<DriveController>> controllers_;
+    DriveControllers controller_names_;
     std::vector<devices::Device*> all_;
 };
 
