@@ -182,7 +182,7 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-device", "isa-debugcon,iobase=0x402"}, "chardev"},
         {{"-device", "isa-serial"}, "chardev"},
         {{"-display", "gtk"}, "'gtk' does not exist here"},
-        {{"-vga", "std"}, "-vga std"},
+        {{"-vga", "qxl"}, "-vga qxl"},
         {{"-nic", "vde"}, "vde"},
         {{"-nic", "user,model=ne2k_pci"}, "ne2k_pci"},
         {{"-nic", "user,hostfwd=tcp:22"}, "tcp:22"},

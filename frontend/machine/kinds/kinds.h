@@ -3,7 +3,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/bus.h"
 #include "devices/device.h"
+#include "devices/display.h"
 #include "devices/dma.h"
 #include "devices/pci/pci_bus.h"
 #include "frontend/machine/device_request.h"
@@ -22,11 +24,14 @@ struct DeviceContext {
     const ChipsetBackends& backends;
     std::string name; // Unique: the device's in saved states.
     unsigned cpus = 1;
+    devices::Bus& ports;
+    devices::Bus& memory_bus;
 };
 
 struct PluggedDevice {
     std::unique_ptr<devices::Device> device;
     devices::PciFunction* function = nullptr; // Part of the device; null for one that is not on the PCI bus.
+    devices::Display* display = nullptr;      // Likewise; null for one without a screen.
 };
 
 struct DeviceKind {
@@ -36,8 +41,10 @@ struct DeviceKind {
     std::span<const PropertyKind> properties;
     // Null: the command line itself acts on it.
     Result<PluggedDevice> (*make)(const DeviceContext&, const DeviceRequest&);
+    std::string_view rom{}; // The option ROM that it has when no romfile= is given, in the firmware's folders.
 };
 
+std::span<const DeviceKind> display_kinds();
 std::span<const DeviceKind> isa_kinds();
 std::span<const DeviceKind> net_kinds();
 std::span<const DeviceKind> virtio_kinds();
