@@ -66,33 +66,33 @@ bool BusMaster::next_descriptor() {
     return true;
 }
 
-BusMaster::Outcome BusMaster::transfer(std::span<u8> bytes, bool to_memory) {
+DmaOutcome BusMaster::transfer(std::span<u8> bytes, bool to_memory) {
     if (to_memory != this->to_memory()) {
         stop(STATUS_ERROR);
-        return Outcome::bad_address;
+        return DmaOutcome::bad_address;
     }
     while (!bytes.empty()) {
         if (state_.left == 0) {
             if (state_.last) {
                 stop(0);
-                return Outcome::table_ends;
+                return DmaOutcome::table_ends;
             }
             if (!next_descriptor()) {
                 stop(STATUS_ERROR);
-                return Outcome::bad_address;
+                return DmaOutcome::bad_address;
             }
         }
         const auto part = bytes.first(std::min<std::size_t>(bytes.size(), state_.left));
         const PhysicalAddress at(state_.address);
         if (!(to_memory ? dma_.dma_write(at, part) : dma_.dma_read(at, part))) {
             stop(STATUS_ERROR);
-            return Outcome::bad_address;
+            return DmaOutcome::bad_address;
         }
         state_.address += static_cast<u32>(part.size());
         state_.left -= static_cast<u32>(part.size());
         bytes = bytes.subspan(part.size());
     }
-    return Outcome::done;
+    return DmaOutcome::done;
 }
 
 // Table 3-4: still active after the drive's interrupt when the table described more than the drive transferred.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/archive.h"
+#include "devices/ata/ata_drive.h"
 #include "devices/dma.h"
 
 #include <functional>
@@ -26,13 +27,8 @@ class BusMaster {
     bool active() const { return state_.status & STATUS_ACTIVE; }
     bool to_memory() const { return state_.command & COMMAND_TO_MEMORY; }
 
-    enum class Outcome : u8 {
-        done,       // All of the bytes went.
-        table_ends, // The table described less: the bus master has stopped.
-        bad_address // A PRD or what it points to is no memory: stopped, with its error bit.
-    };
     // Moves the next bytes, in the direction that the drive goes; the guest's own choice must agree with it.
-    Outcome transfer(std::span<u8> bytes, bool to_memory);
+    DmaOutcome transfer(std::span<u8> bytes, bool to_memory);
     void interrupt(); // The drive interrupts: it has transferred what it had.
 
     void reset() { state_ = {}; }

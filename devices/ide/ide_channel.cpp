@@ -1,7 +1,7 @@
 #include "devices/ide/ide_channel.h"
 
-#include "devices/ide/ata_disk.h"
-#include "devices/ide/atapi_cd.h"
+#include "devices/ata/ata_disk.h"
+#include "devices/ata/atapi_cd.h"
 
 namespace calque::devices {
 
@@ -21,7 +21,7 @@ IdeChannel::IdeChannel(Log& log, DmaPort& dma, IrqLine irq, unsigned number, con
             drives_[i] = std::make_unique<AtapiCd>(log, *this, *slot.backend, name, slot.serial);
         else
             drives_[i] = std::make_unique<AtaDisk>(log, *this, *slot.backend, name, slot.serial);
-        IdeDrive* const drive = drives_[i].get();
+        AtaDrive* const drive = drives_[i].get();
         slot.backend->set_medium_observer([this, drive](bool wanted) {
             std::lock_guard lock(mutex_);
             drive->medium_event(wanted);
@@ -37,7 +37,7 @@ IdeChannel::~IdeChannel() {
 // --- Interrupt and bus master
 
 void IdeChannel::interrupt_changed() {
-    const IdeDrive* const drive = selected();
+    const AtaDrive* const drive = selected();
     const bool level = drive && drive->interrupt() && !(state_.control & CONTROL_NIEN);
     if (level == line_) return;
     line_ = level;
@@ -51,7 +51,7 @@ void IdeChannel::dma_wanted() { run_dma(); }
 void IdeChannel::run_dma() {
     if (running_) return;
     running_ = true;
-    for (IdeDrive* drive = selected(); drive && drive->wants_dma() && master_.active() && state_.mastering;)
+    for (AtaDrive* drive = selected(); drive && drive->wants_dma() && master_.active() && state_.mastering;)
         drive->dma_ready();
     running_ = false;
 }
@@ -83,7 +83,7 @@ void IdeChannel::set_mastering(bool allowed) {
 
 u8 IdeChannel::read_register(unsigned index) {
     if (empty()) return floating;
-    IdeDrive* const drive = selected();
+    AtaDrive* const drive = selected();
     if (!drive) return 0; // The other drive answers for the one that is not there.
     if (index == COMMAND) {
         const u8 status = drive->status();
@@ -103,7 +103,7 @@ void IdeChannel::write_register(unsigned index, u8 value) {
                 if (drives_[i]) drives_[i]->diagnose(i == 0);
             return interrupt_changed();
         }
-        if (IdeDrive* const drive = selected()) {
+        if (AtaDrive* const drive = selected()) {
             drive->command(value);
             run_dma();
         }
@@ -134,12 +134,12 @@ void IdeChannel::write_control(u8 value) {
 u64 IdeChannel::Command::read(u64 offset, unsigned size) {
     std::lock_guard lock(channel_.mutex_);
     if (offset == DATA && size > 1) {
-        IdeDrive* const drive = channel_.selected();
+        AtaDrive* const drive = channel_.selected();
         return drive ? drive->read_data(size) : 0xFFFFFFFF;
     }
     u64 value = 0;
     for (unsigned i = 0; i < size; ++i) {
-        IdeDrive* const drive = channel_.selected();
+        AtaDrive* const drive = channel_.selected();
         const u64 byte = offset + i == DATA ? (drive ? drive->read_data(1) : 0xFF)
                                             : channel_.read_register(static_cast<unsigned>(offset) + i);
         value |= byte << (8 * i);
@@ -150,7 +150,7 @@ u64 IdeChannel::Command::read(u64 offset, unsigned size) {
 void IdeChannel::Command::write(u64 offset, u64 value, unsigned size) {
     std::lock_guard lock(channel_.mutex_);
     if (offset == DATA) {
-        if (IdeDrive* const drive = channel_.selected()) {
+        if (AtaDrive* const drive = channel_.selected()) {
             drive->write_data(value, size);
             channel_.run_dma();
         }
@@ -164,7 +164,7 @@ void IdeChannel::Command::write(u64 offset, u64 value, unsigned size) {
 u64 IdeChannel::Control::read(u64, unsigned) {
     std::lock_guard lock(channel_.mutex_);
     if (channel_.empty()) return floating;
-    IdeDrive* const drive = channel_.selected();
+    AtaDrive* const drive = channel_.selected();
     return drive ? drive->status() : 0;
 }
 
@@ -195,7 +195,7 @@ void IdeChannel::serialize(Archive& archive) {
             if (drive) drive->serialize(archive);
     });
     if (!archive.loading() || !archive.ok()) return;
-    const IdeDrive* const drive = selected();
+    const AtaDrive* const drive = selected();
     line_ = drive && drive->interrupt() && !(state_.control & CONTROL_NIEN);
     irq_.set(line_);
 }

@@ -2,8 +2,9 @@
 // the bus master.
 #pragma once
 
+#include "devices/ata/ata_drive.h"
 #include "devices/device.h"
-#include "devices/ide/ide_drive.h"
+#include "devices/ide/bus_master.h"
 #include "devices/irq_line.h"
 
 #include <array>
@@ -20,7 +21,7 @@ struct IdeSlot {
     std::string serial; // Where the backend has none.
 };
 
-class IdeChannel final : public IdeCable {
+class IdeChannel final : public AtaCable {
   public:
     IdeChannel(Log& log, DmaPort& dma, IrqLine irq, unsigned number, const std::array<IdeSlot, 2>& drives);
     ~IdeChannel();
@@ -35,7 +36,7 @@ class IdeChannel final : public IdeCable {
     void serialize(Archive& archive);
 
     std::mutex& mutex() override { return mutex_; }
-    BusMaster& bus_master() override { return master_; }
+    DmaOutcome transfer(std::span<u8> bytes, bool to_memory) override { return master_.transfer(bytes, to_memory); }
     void interrupt_changed() override;
     void dma_wanted() override;
 
@@ -59,7 +60,7 @@ class IdeChannel final : public IdeCable {
         IdeChannel& channel_;
     };
 
-    IdeDrive* selected() { return drives_[state_.device >> 4 & 1].get(); }
+    AtaDrive* selected() { return drives_[state_.device >> 4 & 1].get(); }
     bool empty() const { return !drives_[0] && !drives_[1]; }
     u8 read_register(unsigned index);
     void write_register(unsigned index, u8 value);
@@ -72,7 +73,7 @@ class IdeChannel final : public IdeCable {
     const std::string name_;
     Command command_{*this};
     Control control_{*this};
-    std::array<std::unique_ptr<IdeDrive>, 2> drives_;
+    std::array<std::unique_ptr<AtaDrive>, 2> drives_;
     struct State {
         u8 device = 0;  // As written last: bit 4 selects.
         u8 control = 0; // Device control.

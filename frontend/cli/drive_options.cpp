@@ -1,6 +1,7 @@
 #include "frontend/cli/drive_options.h"
 
 #include "frontend/cli/keyval.h"
+#include "frontend/machine/kinds/kinds.h"
 
 #include <algorithm>
 #include <set>
@@ -138,6 +139,37 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
             if (!ids.insert(drive.id).second) return error("two drives have id={}; give each its own", drive.id);
             drive.snapshot |= snapshot;
         }
+    }
+    return {};
+}
+
+Result<void> place_ide_devices(std::vector<DriveOptions>& drives, std::vector<machine::DeviceRequest>& devices) {
+    bool elsewhere = false; // A controller came that takes them too.
+    for (auto device = devices.begin(); device != devices.end();) {
+        elsewhere |= device->driver == "ahci" || device->driver == "ich9-ahci";
+        const std::string bus = device->get("bus");
+        const bool named = bus == "ide.0" || bus == "ide.1";
+        if ((device->driver != "ide-hd" && device->driver != "ide-cd") || (bus.empty() ? elsewhere : !named)) {
+            ++device;
+            continue;
+        }
+        if (auto good = machine::check_device(*device); !good) return good;
+        const std::string id = device->get("drive");
+        const auto drive = std::find_if(drives.begin(), drives.end(), [&](const auto& d) { return d.id == id; });
+        if (id.empty() || drive == drives.end())
+            return error("-device {}: there is no -drive with id={}", device->driver, id);
+        if (drive->interface != Interface::none)
+            return error("-device {}: the -drive {} has a controller already; give it if=none", device->driver, id);
+        drive->interface = Interface::ide;
+        drive->index.reset();
+        drive->cdrom |= device->driver == "ide-cd";
+        if (device->has("serial")) drive->serial = device->get("serial");
+        if (named || device->has("unit")) {
+            const u64 unit = device->get_number("unit", 0);
+            if (unit > 1) return error("-device {}: unit={}: an IDE cable has units 0 and 1", device->driver, unit);
+            drive->index = static_cast<unsigned>((bus == "ide.1" ? 2 : 0) + unit);
+        }
+        device = devices.erase(device);
     }
     return {};
 }

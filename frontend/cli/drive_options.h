@@ -17,6 +17,10 @@ backends::DriveOptions short_drive(const std::string& file, unsigned index, bool
 // Every drive gets its index and, where it has none, an id as QEMU's monitor would show it ("ide0-hd0"). Errors: two in
 // one place, a place that there is not, an id used twice. `snapshot` is the option for all.
 Result<void> assign_drives(std::vector<backends::DriveOptions>& drives, bool snapshot);
+// -device ide-hd and ide-cd that name no other controller's bus become places on the PC's own IDE cables. Before
+// assign_drives().
+Result<void> place_ide_devices(std::vector<backends::DriveOptions>& drives,
+                               std::vector<machine::DeviceRequest>& devices);
 // Each -drive with if=virtio becomes a -device; each drive= of a -device names a drive that nobody else has. What no
 // device takes is an error.
 Result<void> connect_drives(const std::vector<backends::DriveOptions>& drives,

@@ -534,6 +534,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     }
     if (options.print.empty())
         if (auto settled = settle_networks(options); !settled) return settled.error();
+    if (auto placed = place_ide_devices(options.drives, options.machine.devices); !placed) return placed.error();
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
     settle_display(options);
     if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();

@@ -155,6 +155,8 @@ class Chipset {
     std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.
     std::vector<std::unique_ptr<devices::Device>> plugged_;
     std::vector<devices::Display*> displays_;
+    std::vector<std::unique_ptr<DriveController>> controllers_;
+    DriveControllers controller_names_;
     std::vector<devices::Device*> all_;
 };
 

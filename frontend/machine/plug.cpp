@@ -21,7 +21,8 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     for (const devices::Device* other : all_)
         if (other->name() == name)
             return error("-device {}: there is another device called '{}'", request.driver, name);
-    auto made = kind->make({log, clock, memory, backends, name, cpus_, ports_, memory_bus_}, request);
+    auto made =
+        kind->make({log, clock, memory, backends, name, cpus_, ports_, memory_bus_, controller_names_}, request);
     if (!made) return made.error();
     if (made->display && !displays_.empty())
         return error(
@@ -31,6 +32,11 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
         if (auto added = add_option_rom(*made->function, request, kind->rom); !added) return added;
         if (auto attached = attach(*made->function, request); !attached) return attached;
     }
+    if (made->drives) {
+        controller_names_.emplace_back(name, made->drives.get());
+        controllers_.push_back(std::move(made->drives));
+    }
+    if (!made->device) return {};
     // Before who samples its lines.
     const auto samplers = std::find(all_.begin(), all_.end(), static_cast<devices::Device*>(&router_));
     all_.insert(samplers, made->device.get());

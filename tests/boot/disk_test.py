@@ -152,6 +152,8 @@ TESTS = {
     "rescue_cd": rescue_cd,
     "ide": lambda args, folder: system(args, folder, "{image}"),
     "virtio": lambda args, folder: system(args, folder, "-drive", "file={image},if=virtio,cache=none"),
+    "ahci": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "ahci,id=a", "-device", "ide-hd,bus=a.3,drive=d"),
+    "nvme": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "nvme,serial=CALQUE1,drive=d"),
     "ide.kill": lambda args, folder: kill(args, folder, "-hda", "{image}"),
     "virtio.kill": lambda args, folder: kill(args, folder, "-drive", "file={image},if=virtio"),
     "snapshot": snapshot,

@@ -34,7 +34,7 @@ Result<PluggedDevice> make_vga(const DeviceContext& context, const DeviceRequest
         context.log, context.clock, options, [&bus = context.memory_bus] { bus.tell_changed(); }, context.name);
     device->map_legacy(context.ports, context.memory_bus);
     devices::Vga& vga = *device;
-    return PluggedDevice{std::move(device), &vga.function(), &vga};
+    return PluggedDevice{std::move(device), &vga.function(), {}, &vga};
 }
 
 constexpr std::array kinds{

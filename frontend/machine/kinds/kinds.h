@@ -8,6 +8,7 @@
 #include "devices/display.h"
 #include "devices/dma.h"
 #include "devices/pci/pci_bus.h"
+#include "frontend/backends/block/disk.h"
 #include "frontend/machine/device_request.h"
 
 #include <memory>
@@ -15,6 +16,20 @@
 namespace calque::machine {
 
 struct ChipsetBackends;
+
+// A controller as drives are put on it with -device ide-hd, scsi-hd and so on. Bus "ahci0.2" is place 2 of the
+// controller called "ahci0".
+class DriveController {
+  public:
+    virtual ~DriveController() = default;
+    virtual std::string_view kind() const = 0; // "IDE", "SCSI": the bus of the kinds that go there.
+    virtual bool full() const = 0;
+    // `place` is the number behind the controller's name, if there was one. Errors: there is no such place, or it is
+    // taken.
+    virtual Result<void> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
+                                bool cd) = 0;
+};
+using DriveControllers = std::vector<std::pair<std::string, DriveController*>>; // In the order of -device.
 
 // What a device can be wired to.
 struct DeviceContext {
@@ -26,17 +41,19 @@ struct DeviceContext {
     unsigned cpus = 1;
     devices::Bus& ports;
     devices::Bus& memory_bus;
+    const DriveControllers& controllers; // Those before it.
 };
 
 struct PluggedDevice {
-    std::unique_ptr<devices::Device> device;
-    devices::PciFunction* function = nullptr; // Part of the device; null for one that is not on the PCI bus.
-    devices::Display* display = nullptr;      // Likewise; null for one without a screen.
+    std::unique_ptr<devices::Device> device;   // Null: it became part of another one.
+    devices::PciFunction* function = nullptr;  // Part of the device; null for one that is not on the PCI bus.
+    std::unique_ptr<DriveController> drives{}; // Null: takes none.
+    devices::Display* display = nullptr;       // Part of the device; null for one without a screen.
 };
 
 struct DeviceKind {
     std::string_view name;
-    std::string_view bus;     // "PCI", "ISA".
+    std::string_view bus;     // "PCI", "ISA", "IDE", "SCSI".
     std::string_view summary; // For -device help.
     std::span<const PropertyKind> properties;
     // Null: the command line itself acts on it.
@@ -45,9 +62,13 @@ struct DeviceKind {
 };
 
 std::span<const DeviceKind> display_kinds();
+std::span<const DeviceKind> disk_kinds();
 std::span<const DeviceKind> isa_kinds();
 std::span<const DeviceKind> net_kinds();
 std::span<const DeviceKind> virtio_kinds();
+
+// The drive that a request names. Errors: none named, none there.
+Result<backends::Disk*> disk_of(const DeviceContext& context, const DeviceRequest& request);
 
 // Null when there is none of that name.
 const DeviceKind* find_device_kind(std::string_view name);

@@ -80,11 +80,8 @@ constexpr std::array blk_properties{
     virtio_disable_modern};
 
 Result<PluggedDevice> make_blk(const DeviceContext& context, const DeviceRequest& request) {
-    const std::string id = request.get("drive");
-    if (id.empty()) return error("-device {} needs drive=ID, the id of a -drive with if=none", request.driver);
-    const auto& disks = context.backends.disks;
-    const auto disk = std::find_if(disks.begin(), disks.end(), [&](auto* d) { return d->options().id == id; });
-    if (disk == disks.end()) return error("-device {}: there is no -drive with id={}", request.driver, id);
+    const auto disk = disk_of(context, request);
+    if (!disk) return disk.error();
     if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
     devices::VirtioBlkOptions options;
     options.serial = request.get("serial", (*disk)->serial());

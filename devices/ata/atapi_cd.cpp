@@ -1,6 +1,6 @@
-#include "devices/ide/atapi_cd.h"
+#include "devices/ata/atapi_cd.h"
 
-#include "devices/ide/identity.h"
+#include "devices/ata/identity.h"
 
 #include <algorithm>
 
@@ -8,8 +8,8 @@ namespace calque::devices {
 
 using namespace ata;
 
-AtapiCd::AtapiCd(Log& log, IdeCable& cable, BlockBackend& backend, std::string name, std::string serial)
-    : IdeDrive(log, cable, backend, std::move(name)), serial_(std::move(serial)) {
+AtapiCd::AtapiCd(Log& log, AtaCable& cable, BlockBackend& backend, std::string name, std::string serial)
+    : AtaDrive(log, cable, backend, std::move(name)), serial_(std::move(serial)), drive_(backend, true, serial_) {
     hardware_reset();
 }
 
@@ -25,11 +25,8 @@ void AtapiCd::reset_kind(bool hardware) {
     s_.receiving = false;
     s_.left = s_.sent = 0;
     if (!hardware) return;
-    const bool tray_open = s_.tray_open;
     s_ = {};
-    s_.tray_open = tray_open; // A reset moves no tray.
-    s_.medium_seen = backend_.medium_changes();
-    backend_.lock_medium(false);
+    drive_.reset();
 }
 
 void AtapiCd::execute(u8 code) {
@@ -40,8 +37,8 @@ void AtapiCd::execute(u8 code) {
         s_.limit = static_cast<u16>(regs_.lba_high.now << 8 | regs_.lba_mid.now);
         s_.receiving = false;
         regs_.count.now = REASON_CD;
-        make_buffer(12);
-        return ask(0, 12, false);
+        make_buffer(packet_size);
+        return ask(0, packet_size, false);
     case IDENTIFY_PACKET_DEVICE: return identify();
     case DEVICE_RESET: software_reset(); return;
     case IDENTIFY_DEVICE:
@@ -71,9 +68,9 @@ void AtapiCd::good() {
     complete();
 }
 
-void AtapiCd::check(Sense sense) {
+void AtapiCd::check(scsi::Sense sense) {
     log_.trace(Channel::disk, "{}: sense {:x}/{:02x}/{:02x}", name(), sense.key, sense.code, sense.qualifier);
-    s_.sense = sense;
+    drive_.remember(sense);
     s_.receiving = false;
     s_.left = 0;
     regs_.count.now = REASON_CD | REASON_IO;
@@ -82,9 +79,7 @@ void AtapiCd::check(Sense sense) {
 
 // --- Data to the host
 
-void AtapiCd::reply(std::vector<u8> bytes, u64 at_most) {
-    bytes.resize(std::min<u64>({bytes.size(), at_most, buffer_limit}));
-    if (bytes.empty()) return good();
+void AtapiCd::reply(std::vector<u8> bytes) {
     make_buffer(0);
     buffer() = std::move(bytes);
     s_.left = s_.sent = 0;
@@ -126,22 +121,12 @@ void AtapiCd::dma_step() {
     took();
 }
 
-void AtapiCd::read_blocks(u64 first, u32 count) {
-    if (first > blocks() || count > blocks() - first) return check({5, 0x21, 0}); // Address out of range.
-    if (count == 0) return good();
-    s_.next = first;
-    s_.left = count;
-    fetch();
-}
-
 void AtapiCd::fetch() {
     const u32 count = std::min<u32>(s_.left, buffer_limit / block);
     make_buffer(std::size_t{count} * block);
     BlockRequest request{.kind = BlockRequest::Kind::read, .offset = s_.next * block, .buffers = {buffer()}};
     submit(std::move(request), [this, count](BlockStatus status) {
-        if (status == BlockStatus::no_medium) return check({2, 0x3A, 0});
-        if (status == BlockStatus::out_of_range) return check({5, 0x21, 0});
-        if (status != BlockStatus::ok) return check({3, 0x11, 0}); // Unrecovered read error.
+        if (status != BlockStatus::ok) return check(sense_of(status, true));
         s_.next += count;
         s_.left -= count;
         s_.sent = 0;
@@ -151,44 +136,35 @@ void AtapiCd::fetch() {
 
 void AtapiCd::block_written() { good(); }
 
-// --- The medium
-
-void AtapiCd::notice_medium() {
-    const u32 changes = backend_.medium_changes();
-    if (changes == s_.medium_seen) return;
-    s_.medium_seen = changes;
-    s_.tray_open = false;
-    s_.locked = false;
-    s_.event = backend_.has_medium() ? Event::new_medium : Event::removal;
-    if (backend_.has_medium()) {
-        s_.attention = true;
-        s_.attention_code = 0x28; // Not ready to ready: the medium may have changed.
-    }
-}
-
-void AtapiCd::medium_event(bool wanted) {
-    if (wanted) s_.event = Event::eject_request;
-    notice_medium();
-}
+// --- Packets
 
 void AtapiCd::packet_received() {
-    Packet packet;
-    std::copy_n(buffer().begin(), packet.size(), packet.begin());
-    notice_medium();
+    std::array<u8, 16> cdb{};
+    std::copy_n(buffer().begin(), packet_size, cdb.begin());
     log_.trace(Channel::disk, "{}: packet {:02x} {:02x} {:02x}{:02x}{:02x}{:02x} {:02x}{:02x}{:02x}{:02x}", name(),
-               packet[0], packet[1], packet[2], packet[3], packet[4], packet[5], packet[6], packet[7], packet[8],
-               packet[9]);
-    const Row* row = rows;
-    while (row->run && row->code != packet[0])
-        ++row;
-    if (!row->run) return check({5, 0x20, 0}); // Invalid operation code.
-    if (s_.attention && !row->always) {
-        s_.attention = false;
-        return check({6, s_.attention_code, 0});
+               cdb[0], cdb[1], cdb[2], cdb[3], cdb[4], cdb[5], cdb[6], cdb[7], cdb[8], cdb[9]);
+    scsi::Step step = drive_.execute(cdb);
+    switch (step.kind) {
+    case scsi::Step::Kind::check: return check(step.sense);
+    case scsi::Step::Kind::data: return reply(std::move(step.bytes));
+    case scsi::Step::Kind::receive: return receive(static_cast<u32>(step.count));
+    case scsi::Step::Kind::read:
+        s_.next = step.first;
+        s_.left = static_cast<u32>(step.count);
+        return fetch();
+    default: return good();
     }
-    if (row->medium && !ready()) return check({2, 0x3A, static_cast<u8>(s_.tray_open ? 2 : 1)}); // No medium.
-    if (packet[0] != 0x03) s_.sense = {};
-    (this->*row->run)(packet);
+}
+
+void AtapiCd::receive(u32 length) {
+    make_buffer(length);
+    s_.receiving = true;
+    s_.left = s_.sent = 0;
+    if (s_.by_dma) return await_dma();
+    regs_.count.now = 0; // Data, to the drive.
+    regs_.lba_mid.now = static_cast<u8>(length);
+    regs_.lba_high.now = static_cast<u8>(length >> 8);
+    ask(0, length, true);
 }
 
 // IDENTIFY PACKET DEVICE, ATA/ATAPI-7 volume 1, 6.18.
@@ -211,6 +187,7 @@ void AtapiCd::identify() {
     w[85] = 0x4210;
     w[87] = 0x4000;
     put_identify_modes(w, s_.transfer_mode);
+    if (cable_.serial_ata()) w[76] = 0x0006; // 1.5 and 3 Gb/s.
     make_buffer(512);
     for (unsigned i = 0; i < 256; ++i) {
         buffer()[2 * i] = static_cast<u8>(w[i]);
@@ -220,14 +197,7 @@ void AtapiCd::identify() {
 }
 
 void AtapiCd::serialize_kind(Archive& archive) {
-    archive.field("key", s_.sense.key);
-    archive.field("code", s_.sense.code);
-    archive.field("qualifier", s_.sense.qualifier);
-    archive.field("attention", s_.attention);
-    archive.field("attention_code", s_.attention_code);
-    archive.field("tray_open", s_.tray_open);
-    archive.field("locked", s_.locked);
-    archive.field("event", s_.event);
+    drive_.serialize(archive);
     archive.field("transfer_mode", s_.transfer_mode);
     archive.field("limit", s_.limit);
     archive.field("packet_by_dma", s_.by_dma);
@@ -238,10 +208,8 @@ void AtapiCd::serialize_kind(Archive& archive) {
     if (!archive.loading() || !archive.ok()) return;
     const bool short_packet = regs_.transfer == Transfer::from_host && regs_.code == PACKET
                               && (regs_.count.now & REASON_CD) && buffer().size() < 12;
-    if (s_.event > Event::removal || s_.sent > buffer().size() || s_.next > u64{1} << 32 || short_packet)
+    if (s_.sent > buffer().size() || s_.next > u64{1} << 32 || short_packet)
         return archive.fail("a command that no guest can have given");
-    s_.medium_seen = backend_.medium_changes();
-    backend_.lock_medium(s_.locked);
 }
 
 } // namespace calque::devices

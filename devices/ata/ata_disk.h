@@ -1,18 +1,27 @@
 // A hard disk on an IDE cable: ATA/ATAPI-7, with the 48-bit address, power management and SMART feature sets.
 #pragma once
 
-#include "devices/ide/ide_drive.h"
+#include "devices/ata/ata_drive.h"
 
 #include <array>
 
 namespace calque::devices {
 
-class AtaDisk final : public IdeDrive {
+class AtaDisk final : public AtaDrive {
   public:
     // `serial`: what IDENTIFY DEVICE says when the backend has none.
-    AtaDisk(Log& log, IdeCable& cable, BlockBackend& backend, std::string name, std::string serial);
+    AtaDisk(Log& log, AtaCable& cable, BlockBackend& backend, std::string name, std::string serial);
+
+    // --- Native command queueing, which its port does: the error that ended it, kept for READ LOG EXT.
+    void note_queue_error(u8 tag, u8 status, u8 error, u64 sector);
+    bool queue_failed() const { return s_.queue_error.valid; } // And not read since: no more is taken.
 
   private:
+    struct QueueError {
+        bool valid = false;
+        u8 tag = 0, status = 0, error = 0;
+        u64 sector = 0;
+    };
     struct Span {
         u64 first = 0; // Sector.
         u32 count = 0;
@@ -49,6 +58,7 @@ class AtaDisk final : public IdeDrive {
     void set_features();
     void smart();
     void smart_data();
+    void read_log();
     void identify();
     void send(Way way); // 512 bytes of the buffer.
     std::array<u16, 256> identity() const;
@@ -68,6 +78,7 @@ class AtaDisk final : public IdeDrive {
         u8 transfer_mode = 0x22; // As SET FEATURES has it: multiword DMA 2.
         bool smart = true;
         bool write_cache = true;
+        QueueError queue_error;
     } s_;
 };
 

@@ -1,12 +1,11 @@
-// What a disk and a CD drive on an IDE cable have in common: the task file, data transfer through the data port or by
-// the bus master, interrupts, resets. ATA/ATAPI-7 volumes 1 and 2.
+// What a disk and a CD drive on an ATA cable have in common: the task file, data transfer through the data port or by
+// DMA, interrupts, resets. ATA/ATAPI-7 volumes 1 and 2.
 #pragma once
 
 #include "base/archive.h"
 #include "base/log.h"
+#include "devices/ata/registers.h"
 #include "devices/block_backend.h"
-#include "devices/ide/ata.h"
-#include "devices/ide/bus_master.h"
 
 #include <memory>
 #include <mutex>
@@ -16,23 +15,32 @@
 
 namespace calque::devices {
 
-// The cable: what a drive asks of its channel. All of a drive runs under the channel's mutex.
-class IdeCable {
-  public:
-    virtual std::mutex& mutex() = 0;
-    virtual BusMaster& bus_master() = 0;
-    virtual void interrupt_changed() = 0;
-    // The drive waits for the bus master; its dma_ready() is called, now or later, once that one runs.
-    virtual void dma_wanted() = 0;
-
-  protected:
-    ~IdeCable() = default;
+enum class DmaOutcome : u8 {
+    done,       // All of the bytes went.
+    table_ends, // The host described less: DMA has stopped, and the drive waits.
+    bad_address // What the host described is no memory: stopped, with an error.
 };
 
-class IdeDrive {
+// The cable: what a drive asks of its channel or port. All of a drive runs under the cable's mutex.
+class AtaCable {
   public:
-    IdeDrive(Log& log, IdeCable& cable, BlockBackend& backend, std::string name);
-    virtual ~IdeDrive() = default;
+    virtual std::mutex& mutex() = 0;
+    // Moves the next bytes of the command by DMA, in the direction that the drive goes.
+    virtual DmaOutcome transfer(std::span<u8> bytes, bool to_memory) = 0;
+    virtual void interrupt_changed() = 0;
+    // The drive waits for DMA; its dma_ready() is called, now or later, once that can run.
+    virtual void dma_wanted() = 0;
+    virtual void settled() {}                         // What the backend answered has been taken notice of.
+    virtual bool serial_ata() const { return false; } // With native command queueing and the general purpose log.
+
+  protected:
+    ~AtaCable() = default;
+};
+
+class AtaDrive {
+  public:
+    AtaDrive(Log& log, AtaCable& cable, BlockBackend& backend, std::string name);
+    virtual ~AtaDrive() = default;
 
     // The command block but for DATA. `high_order` reads what was written before the last value (HOB).
     u8 read_register(unsigned index, bool high_order);
@@ -50,9 +58,19 @@ class IdeDrive {
 
     bool interrupt() const { return regs_.interrupt; }
     bool wants_dma() const { return regs_.wants_dma; }
-    void dma_ready(); // The bus master runs.
+    void dma_ready(); // DMA can go.
     void dma_stopped();
+    virtual bool packet() const { return false; } // Takes packets, not sectors.
     virtual void medium_event(bool /*wanted*/) {}
+
+    // --- For who has no data port: the block that is to go through it as a whole, and that it went.
+    bool block_to_host() const { return regs_.transfer == Transfer::to_host; }
+    std::span<u8> block() { return std::span(*buffer_).subspan(regs_.at, regs_.end - regs_.at); }
+    void block_moved() { advance(regs_.end - regs_.at); }
+    bool awaits_packet() const { // The block is the packet of a command.
+        return regs_.transfer == Transfer::from_host && regs_.code == ata::PACKET && (regs_.count.now & ata::REASON_CD);
+    }
+    void fail_transfer() { abort(); } // It cannot go.
 
     const std::string& name() const { return name_; }
     BlockBackend& backend() { return backend_; }
@@ -64,7 +82,7 @@ class IdeDrive {
     virtual void packet_received() {}
     virtual void block_read() = 0;    // The host has taken all of the block that was offered.
     virtual void block_written() = 0; // It has filled the block that was asked for.
-    virtual void dma_step() = 0;      // Bytes can go by the bus master.
+    virtual void dma_step() = 0;      // Bytes can go by DMA.
     virtual void set_signature() = 0;
     virtual void reset_kind(bool hardware) = 0;
     virtual void serialize_kind(Archive& archive) = 0;
@@ -82,7 +100,7 @@ class IdeDrive {
     void offer(std::size_t from, std::size_t length, bool interrupt);
     void ask(std::size_t from, std::size_t length, bool interrupt);
     void await_dma();
-    // Moves part of the buffer by the bus master. False: it could not, and the command is at its end or hangs.
+    // Moves part of the buffer by DMA. False: it could not, and the command is at its end or hangs.
     bool move_by_dma(std::size_t from, std::size_t length, bool to_memory);
     // The request goes to the backend; `then` runs under the cable's mutex, unless the command ended meanwhile.
     void submit(BlockRequest request, std::function<void(BlockStatus)> then);
@@ -94,7 +112,7 @@ class IdeDrive {
     void forget() { ++epoch_; }
 
     Log& log_;
-    IdeCable& cable_;
+    AtaCable& cable_;
     BlockBackend& backend_;
 
     // A register as written last, and before.
@@ -114,8 +132,8 @@ class IdeDrive {
         u8 status = 0;
         u8 code = 0; // Of the command under way.
         bool interrupt = false;
-        bool wants_dma = false;             // Waits for the bus master.
-        bool by_dma = false;                // The command under way transfers by it.
+        bool wants_dma = false;             // Waits for DMA.
+        bool by_dma = false;                // The command under way transfers by DMA.
         Transfer transfer = Transfer::none; // Through the data port: bytes [at, end) of the buffer.
         u32 at = 0, end = 0;
     } regs_;

@@ -1,4 +1,4 @@
-#include "devices/ide/ide_drive.h"
+#include "devices/ata/ata_drive.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,11 +7,11 @@ namespace calque::devices {
 
 using namespace ata;
 
-IdeDrive::IdeDrive(Log& log, IdeCable& cable, BlockBackend& backend, std::string name)
+AtaDrive::AtaDrive(Log& log, AtaCable& cable, BlockBackend& backend, std::string name)
     : log_(log), cable_(cable), backend_(backend), name_(std::move(name)),
       buffer_(std::make_shared<std::vector<u8>>()) {}
 
-u8 IdeDrive::read_register(unsigned index, bool high_order) {
+u8 AtaDrive::read_register(unsigned index, bool high_order) {
     switch (index) {
     case FEATURES: return regs_.error;
     case SECTOR_COUNT: return regs_.count.get(high_order);
@@ -23,7 +23,7 @@ u8 IdeDrive::read_register(unsigned index, bool high_order) {
     }
 }
 
-void IdeDrive::write_register(unsigned index, u8 value) {
+void AtaDrive::write_register(unsigned index, u8 value) {
     if (regs_.status & (STATUS_BSY | STATUS_DRQ)) return; // Not the host's to write now.
     switch (index) {
     case FEATURES: return regs_.features.put(value);
@@ -35,16 +35,16 @@ void IdeDrive::write_register(unsigned index, u8 value) {
     }
 }
 
-void IdeDrive::set_interrupt(bool on) {
+void AtaDrive::set_interrupt(bool on) {
     if (regs_.interrupt == on && !on) return;
     if (on) regs_.interrupt = false, cable_.interrupt_changed(); // Each one is an edge of its own.
     regs_.interrupt = on;
     cable_.interrupt_changed();
 }
 
-void IdeDrive::acknowledge() { set_interrupt(false); }
+void AtaDrive::acknowledge() { set_interrupt(false); }
 
-void IdeDrive::command(u8 code) {
+void AtaDrive::command(u8 code) {
     set_interrupt(false);
     if ((regs_.status & (STATUS_BSY | STATUS_DRQ)) && code != DEVICE_RESET) return;
     forget();
@@ -59,7 +59,7 @@ void IdeDrive::command(u8 code) {
     execute(code);
 }
 
-void IdeDrive::diagnose(bool interrupt) {
+void AtaDrive::diagnose(bool interrupt) {
     forget();
     regs_.transfer = Transfer::none;
     regs_.wants_dma = regs_.by_dma = false;
@@ -69,7 +69,7 @@ void IdeDrive::diagnose(bool interrupt) {
     set_interrupt(interrupt);
 }
 
-void IdeDrive::hold_in_reset() {
+void AtaDrive::hold_in_reset() {
     forget();
     regs_.transfer = Transfer::none;
     regs_.wants_dma = regs_.by_dma = false;
@@ -77,43 +77,43 @@ void IdeDrive::hold_in_reset() {
     set_interrupt(false);
 }
 
-void IdeDrive::software_reset() {
+void AtaDrive::software_reset() {
     reset_kind(false);
     diagnose(false);
 }
 
-void IdeDrive::hardware_reset() {
+void AtaDrive::hardware_reset() {
     regs_ = {};
     reset_kind(true);
     diagnose(false);
 }
 
-void IdeDrive::complete_quietly() {
+void AtaDrive::complete_quietly() {
     regs_.transfer = Transfer::none;
     regs_.wants_dma = regs_.by_dma = false;
     regs_.status = STATUS_DRDY | STATUS_DSC;
 }
 
-void IdeDrive::complete() {
+void AtaDrive::complete() {
     complete_quietly();
     set_interrupt(true);
 }
 
-void IdeDrive::fail(u8 error) {
+void AtaDrive::fail(u8 error) {
     complete_quietly();
     regs_.status |= STATUS_ERR;
     regs_.error = error;
     set_interrupt(true);
 }
 
-void IdeDrive::make_buffer(std::size_t size) {
+void AtaDrive::make_buffer(std::size_t size) {
     if (buffer_.use_count() > 1) buffer_ = std::make_shared<std::vector<u8>>();
     buffer_->assign(size, 0);
 }
 
 // --- The data port
 
-void IdeDrive::offer(std::size_t from, std::size_t length, bool interrupt) {
+void AtaDrive::offer(std::size_t from, std::size_t length, bool interrupt) {
     regs_.transfer = Transfer::to_host;
     regs_.at = static_cast<u32>(from);
     regs_.end = static_cast<u32>(from + length);
@@ -121,25 +121,26 @@ void IdeDrive::offer(std::size_t from, std::size_t length, bool interrupt) {
     if (interrupt) set_interrupt(true);
 }
 
-void IdeDrive::ask(std::size_t from, std::size_t length, bool interrupt) {
+void AtaDrive::ask(std::size_t from, std::size_t length, bool interrupt) {
     offer(from, length, interrupt);
     regs_.transfer = Transfer::from_host;
 }
 
-void IdeDrive::advance(std::size_t bytes) {
+void AtaDrive::advance(std::size_t bytes) {
     regs_.at = static_cast<u32>(std::min<std::size_t>(regs_.at + bytes, regs_.end));
     if (regs_.at != regs_.end) return;
+    const bool packet_phase = awaits_packet();
     const Transfer was = std::exchange(regs_.transfer, Transfer::none);
     regs_.status = static_cast<u8>(regs_.status & ~STATUS_DRQ);
     if (was == Transfer::to_host)
         block_read();
-    else if (regs_.code == PACKET && (regs_.count.now & REASON_CD))
+    else if (packet_phase)
         packet_received();
     else
         block_written();
 }
 
-u64 IdeDrive::read_data(unsigned size) {
+u64 AtaDrive::read_data(unsigned size) {
     if (regs_.transfer != Transfer::to_host) return 0;
     u64 value = 0;
     for (unsigned i = 0; i < size && i < regs_.end - regs_.at; ++i)
@@ -148,51 +149,53 @@ u64 IdeDrive::read_data(unsigned size) {
     return value;
 }
 
-void IdeDrive::write_data(u64 value, unsigned size) {
+void AtaDrive::write_data(u64 value, unsigned size) {
     if (regs_.transfer != Transfer::from_host) return;
     for (unsigned i = 0; i < size && i < regs_.end - regs_.at; ++i)
         (*buffer_)[regs_.at + i] = static_cast<u8>(value >> (8 * i));
     advance(size);
 }
 
-// --- The bus master
+// --- DMA
 
-void IdeDrive::await_dma() {
+void AtaDrive::await_dma() {
     busy();
     regs_.wants_dma = regs_.by_dma = true;
     cable_.dma_wanted();
 }
 
-void IdeDrive::dma_ready() {
+void AtaDrive::dma_ready() {
     if (!regs_.wants_dma) return;
     regs_.wants_dma = false;
     dma_step();
 }
 
 // The host gave up: the drive hangs in its command until it is reset.
-void IdeDrive::dma_stopped() {
+void AtaDrive::dma_stopped() {
     if (regs_.by_dma && !regs_.wants_dma) forget();
 }
 
-bool IdeDrive::move_by_dma(std::size_t from, std::size_t length, bool to_memory) {
-    switch (cable_.bus_master().transfer(part(from, length), to_memory)) {
-    case BusMaster::Outcome::done: return true;
-    case BusMaster::Outcome::table_ends: return false; // And the drive waits for more.
+bool AtaDrive::move_by_dma(std::size_t from, std::size_t length, bool to_memory) {
+    switch (cable_.transfer(part(from, length), to_memory)) {
+    case DmaOutcome::done: return true;
+    case DmaOutcome::table_ends: return false; // And the drive waits for more.
     default: abort(); return false;
     }
 }
 
-void IdeDrive::submit(BlockRequest request, std::function<void(BlockStatus)> then) {
+void AtaDrive::submit(BlockRequest request, std::function<void(BlockStatus)> then) {
     busy();
     request.done = [this, epoch = epoch_, keep = buffer_, then = std::move(then)](BlockStatus status) mutable {
         std::lock_guard lock(cable_.mutex());
         keep.reset();
-        if (epoch == epoch_) then(status);
+        if (epoch != epoch_) return;
+        then(status);
+        cable_.settled();
     };
     backend_.submit(std::move(request));
 }
 
-void IdeDrive::serialize(Archive& archive) {
+void AtaDrive::serialize(Archive& archive) {
     archive.section(name_, 1, [&](u32) {
         const auto pair = [&](const char* name, Pair& p) {
             archive.field(name, p.now);

@@ -1,4 +1,4 @@
-#include "devices/ide/ata_disk.h"
+#include "devices/ata/ata_disk.h"
 
 #include <algorithm>
 
@@ -11,8 +11,8 @@ constexpr u32 sector = BlockBackend::sector;
 constexpr u8 default_heads = 16, default_sectors_per_track = 63;
 } // namespace
 
-AtaDisk::AtaDisk(Log& log, IdeCable& cable, BlockBackend& backend, std::string name, std::string serial)
-    : IdeDrive(log, cable, backend, std::move(name)), serial_(std::move(serial)),
+AtaDisk::AtaDisk(Log& log, AtaCable& cable, BlockBackend& backend, std::string name, std::string serial)
+    : AtaDrive(log, cable, backend, std::move(name)), serial_(std::move(serial)),
       write_cache_at_reset_(backend.write_cache()) {
     hardware_reset();
 }
@@ -30,6 +30,7 @@ void AtaDisk::reset_kind(bool hardware) {
         backend_.set_write_cache(s_.write_cache);
     }
     s_.way = Way::none;
+    s_.queue_error = {};
     s_.heads = default_heads;
     s_.sectors_per_track = default_sectors_per_track;
     s_.cylinders = static_cast<u16>(std::min<u64>(sectors() / (u64{s_.heads} * s_.sectors_per_track), 16383));
@@ -251,6 +252,13 @@ void AtaDisk::serialize_kind(Archive& archive) {
     archive.field("transfer_mode", s_.transfer_mode);
     archive.field("smart", s_.smart);
     archive.field("write_cache", s_.write_cache);
+    if (cable_.serial_ata()) {
+        archive.field("queue_error", s_.queue_error.valid);
+        archive.field("queue_tag", s_.queue_error.tag);
+        archive.field("queue_status", s_.queue_error.status);
+        archive.field("queue_code", s_.queue_error.error);
+        archive.field("queue_sector", s_.queue_error.sector);
+    }
     if (!archive.loading() || !archive.ok()) return;
     const bool pio = s_.way == Way::read_pio || s_.way == Way::write_pio;
     if (s_.way > Way::buffer_out || s_.left > 65536 || s_.block == 0 || s_.block > 65536 || s_.heads == 0

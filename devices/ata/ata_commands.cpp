@@ -1,7 +1,8 @@
 // The commands of a disk that do not move its sectors, and the choice among all.
-#include "devices/ide/ata_disk.h"
+#include "devices/ata/ata_disk.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace calque::devices {
 
@@ -95,6 +96,7 @@ void AtaDisk::execute_other(u8 code) {
         s_.way = Way::buffer_out;
         return ask(0, 512, false);
     case SMART: return smart();
+    case READ_LOG_EXT: return read_log();
     default:
         if ((code & 0xF0) == 0x10) return complete(); // RECALIBRATE, of ATA-1.
         return abort();
@@ -182,6 +184,44 @@ void AtaDisk::smart_data() {
     make_buffer(512);
     buffer()[0] = 1;      // Revision.
     buffer()[368] = 0x03; // SMART is saved before power modes and by itself.
+    close_with_checksum(buffer());
+    send(Way::buffer_in);
+}
+
+void AtaDisk::note_queue_error(u8 tag, u8 status, u8 error, u64 number) {
+    s_.queue_error = {true, tag, status, error, number};
+    regs_.status = status;
+    regs_.error = error;
+}
+
+// The general purpose log: its directory, and page 10h with the error of a queued command (ACS, annex A.14).
+void AtaDisk::read_log() {
+    constexpr u8 directory = 0x00, queue_error_log = 0x10;
+    const u8 log = regs_.lba_low.now;
+    const u32 page = u32{regs_.lba_mid.before} << 8 | regs_.lba_mid.now,
+              count = u32{regs_.count.before} << 8 | regs_.count.now;
+    if (!cable_.serial_ata() || (log != directory && log != queue_error_log)) return abort();
+    if (page != 0 || count != 1) return abort();
+    make_buffer(512);
+    if (log == directory) {
+        buffer()[0] = 1;                   // The version.
+        buffer()[2 * queue_error_log] = 1; // Of one page.
+        return send(Way::buffer_in);
+    }
+    const QueueError last = std::exchange(s_.queue_error, {});
+    const auto byte = [&](unsigned n) { return static_cast<u8>(last.sector >> (8 * n)); };
+    const std::array<u8, 11> fields{last.valid ? last.tag : u8{0x80},
+                                    0,
+                                    last.status,
+                                    last.error,
+                                    byte(0),
+                                    byte(1),
+                                    byte(2),
+                                    0x40,
+                                    byte(3),
+                                    byte(4),
+                                    byte(5)};
+    std::copy(fields.begin(), fields.end(), buffer().begin());
     close_with_checksum(buffer());
     send(Way::buffer_in);
 }

@@ -1,6 +1,6 @@
 // IDENTIFY DEVICE, ATA/ATAPI-7 volume 1, 6.17.
-#include "devices/ide/ata_disk.h"
-#include "devices/ide/identity.h"
+#include "devices/ata/ata_disk.h"
+#include "devices/ata/identity.h"
 
 #include <algorithm>
 
@@ -44,6 +44,13 @@ std::array<u16, 256> AtaDisk::identity() const {
     put_identify_modes(w, s_.transfer_mode);
     w[93] = static_cast<u16>(selected() ? 0x4B00 : 0x400B); // Passed diagnostics; 80-wire cable.
     w[93] |= 0x2000;
+    if (cable_.serial_ata()) {
+        w[75] = 31;      // Queue of 32.
+        w[76] = 0x0106;  // Native command queueing; 1.5 and 3 Gb/s.
+        w[84] |= 0x0020; // The general purpose log.
+        w[87] |= 0x0020;
+        w[93] = 0;
+    }
     for (unsigned i = 0; i < 4; ++i)
         w[100 + i] = static_cast<u16>(total >> (16 * i));
     w[106] = 0x4000;

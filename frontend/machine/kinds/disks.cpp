@@ -1,0 +1,145 @@
+// Controllers of disks, and the drives on them.
+#include "devices/ahci/ahci.h"
+#include "devices/nvme/nvme.h"
+#include "frontend/machine/chipset.h"
+#include "frontend/machine/kinds/kinds.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace calque::machine {
+
+using Type = PropertyKind::Type;
+
+Result<backends::Disk*> disk_of(const DeviceContext& context, const DeviceRequest& request) {
+    const std::string id = request.get("drive");
+    if (id.empty()) return error("-device {} needs drive=ID, the id of a -drive with if=none", request.driver);
+    const auto& disks = context.backends.disks;
+    const auto disk = std::find_if(disks.begin(), disks.end(), [&](auto* d) { return d->options().id == id; });
+    if (disk == disks.end()) return error("-device {}: there is no -drive with id={}", request.driver, id);
+    return *disk;
+}
+
+namespace {
+
+// --- Drives
+
+constexpr std::array ide_drive_properties{
+    PropertyKind{"drive", Type::text, "the id of a -drive with if=none"},
+    PropertyKind{"bus", Type::text, "a port such as ahci0.2 of -device ahci,id=ahci0, or ide.0 (the first with room)"},
+    PropertyKind{"unit", Type::number, "on ide.0 and ide.1: 0 or 1"},
+    PropertyKind{"serial", Type::text, "what the guest finds as serial number (the drive's)"},
+};
+
+struct Place {
+    std::string controller;
+    std::optional<unsigned> number;
+};
+
+// "ahci0.2" and "ahci0".
+Place split_place(const std::string& bus, const DriveControllers& controllers) {
+    const std::size_t point = bus.rfind('.');
+    const auto known = [&](const std::string& name) {
+        return std::any_of(controllers.begin(), controllers.end(), [&](const auto& c) { return c.first == name; });
+    };
+    unsigned number = 0;
+    if (point != bus.npos && known(bus.substr(0, point))) {
+        const char* const end = bus.data() + bus.size();
+        if (const auto parsed = std::from_chars(bus.data() + point + 1, end, number);
+            parsed.ec == std::errc() && parsed.ptr == end)
+            return {bus.substr(0, point), number};
+    }
+    return {bus, std::nullopt};
+}
+
+Result<PluggedDevice> make_drive(const DeviceContext& context, const DeviceRequest& request, std::string_view kind) {
+    const auto disk = disk_of(context, request);
+    if (!disk) return disk.error();
+    const bool cd = request.driver.ends_with("-cd");
+    const std::string bus = request.get("bus");
+    const Place place = split_place(bus, context.controllers);
+    for (const auto& [name, controller] : context.controllers) {
+        if (controller->kind() != kind || (bus.empty() ? controller->full() : name != place.controller)) continue;
+        if (auto attached = controller->attach(request, place.number, **disk, cd); !attached) return attached.error();
+        return PluggedDevice{};
+    }
+    if (bus.empty())
+        return error("-device {}: no controller before it has room; add -device {} before it", request.driver,
+                     kind == "IDE" ? "ahci" : "virtio-scsi-pci");
+    return error("-device {}: there is no {} controller '{}' before it on the command line", request.driver, kind, bus);
+}
+
+Result<PluggedDevice> make_ide_drive(const DeviceContext& context, const DeviceRequest& request) {
+    return make_drive(context, request, "IDE");
+}
+
+// --- AHCI
+
+class AhciPorts final : public DriveController {
+  public:
+    explicit AhciPorts(devices::Ahci& device) : device_(device) {}
+    std::string_view kind() const override { return "IDE"; }
+    bool full() const override { return first_free() == devices::Ahci::ports; }
+    Result<void> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
+                        bool cd) override {
+        const unsigned port = place.value_or(first_free());
+        if (port >= devices::Ahci::ports || request.get_number("unit", 0) != 0)
+            return error("-device {}: the ports of {} are {}.0 to {}.{}, without units", request.driver, device_.name(),
+                         device_.name(), device_.name(), devices::Ahci::ports - 1);
+        if (device_.attached(port))
+            return error("-device {}: there is a drive on {}.{} already", request.driver, device_.name(), port);
+        device_.attach(port, disk, cd, request.get("serial", fmt::format("CQS{:05}", port + 1)));
+        return {};
+    }
+
+  private:
+    unsigned first_free() const {
+        unsigned port = 0;
+        while (port < devices::Ahci::ports && device_.attached(port))
+            ++port;
+        return port;
+    }
+    devices::Ahci& device_;
+};
+
+Result<PluggedDevice> make_ahci(const DeviceContext& context, const DeviceRequest& request) {
+    if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
+    auto device = std::make_unique<devices::Ahci>(context.log, context.memory, *context.backends.worker, context.name);
+    devices::PciFunction& function = device->function();
+    auto ports = std::make_unique<AhciPorts>(*device);
+    return PluggedDevice{std::move(device), &function, std::move(ports)};
+}
+
+// --- NVMe
+
+constexpr std::array nvme_properties{
+    PropertyKind{"drive", Type::text, "the id of a -drive with if=none"},
+    PropertyKind{"serial", Type::text, "what the guest finds as serial number; needed"},
+};
+
+Result<PluggedDevice> make_nvme(const DeviceContext& context, const DeviceRequest& request) {
+    const auto disk = disk_of(context, request);
+    if (!disk) return disk.error();
+    const std::string serial = request.get("serial", (*disk)->serial());
+    if (serial.empty() || serial.size() > 20)
+        return error("-device {} needs serial=, a text of 1 to 20 characters", request.driver);
+    if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
+    auto device = std::make_unique<devices::Nvme>(context.log, context.memory, *context.backends.worker, **disk, serial,
+                                                  context.name);
+    devices::PciFunction& function = device->function();
+    return PluggedDevice{std::move(device), &function};
+}
+
+constexpr std::array kinds{
+    DeviceKind{"nvme", "PCI", "an NVMe controller with one disk", nvme_properties, make_nvme},
+    DeviceKind{"ahci", "PCI", "Intel ICH9 SATA controller, six ports", {}, make_ahci},
+    DeviceKind{"ich9-ahci", "PCI", "the same", {}, make_ahci},
+    DeviceKind{"ide-hd", "IDE", "a disk on a SATA or IDE controller", ide_drive_properties, make_ide_drive},
+    DeviceKind{"ide-cd", "IDE", "a CD/DVD drive on a SATA or IDE controller", ide_drive_properties, make_ide_drive},
+};
+
+} // namespace
+
+std::span<const DeviceKind> disk_kinds() { return kinds; }
+
+} // namespace calque::machine
