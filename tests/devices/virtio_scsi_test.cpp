@@ -316,6 +316,7 @@ TEST_F(VirtioScsiTest, BrokenRequestsStopTheDevice) {
     driver->notify(2);
     worker.run();
     EXPECT_TRUE(driver->status() & virtio::STATUS_NEEDS_RESET);
+    driver->poke<u32>(test::VirtioDriver::base(2) + 0x1000, 0); // An empty ring.
     start();
     take_attention();
 }
