@@ -50,10 +50,13 @@ struct JitContext {
     // Of the TLB tables of the current address space, by RightsMode (mmu::TlbView).
     u32 index_masks[mmu::rights_modes] = {};
     u32 mirror_masks[mmu::rights_modes] = {}; // The same for their TlbMirrored.
-    u32 exit_site = 0; // Number of the site that calls out or, with `exit_bit`, of the exit that left.
+    u32 exit_site = 0;            // Number of the site that calls out or, with `exit_bit`, of the exit that left.
+    const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
+    // Host addresses, counted from `mirror` where code uses that (ir::Window). What is addressed with one byte is
+    // short.
+    u64 windows[ir::windows] = {};
     cpu::CpuState* state = nullptr;
     const void* mirror = nullptr; // GS's base: where the mirror of the current address space begins (mmu/mirror.h).
-    const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     u64 fs_base = 0, gs_base = 0; // Copies of the guest's segment bases.
     u64 host_rsp = 0;             // The caller's stack, while translated code runs.
     u64 scratch = 0;              // A code pointer that outlives a memory check.
@@ -65,7 +68,6 @@ struct JitContext {
     u32 until_mirrored = 1; // Accesses to pages outside the mirror until one of them is put there.
     const CurrentScale* timestamp_scale = nullptr; // Null, or what it holds is null: by a C++ function.
     Engine* engine = nullptr;
-    u64 windows[ir::windows] = {}; // Host addresses (ir::Window).
     struct MovingWindow {
         u64 limit = 0;    // What the register or address that is compared has to be below.
         u64 distance = 0; // From guest-linear to host addresses.

@@ -372,6 +372,22 @@ Result<void> only_none(std::string_view option, const std::string& text) {
     return error("{} {} does not exist here; there is: none", option, text);
 }
 
+Result<void> vga_option(Options& o, const std::string& text) {
+    if (text != "std" && text != "none")
+        return error("-vga {} does not exist here; there are: std, none (and what -device help lists)", text);
+    o.vga = text;
+    return {};
+}
+
+// A machine has a VGA unless it was asked for without, or with another; it has the first slot, as in QEMU.
+void settle_display(Options& o) {
+    const bool own = std::any_of(o.machine.devices.begin(), o.machine.devices.end(),
+                                 [](const auto& device) { return device.driver == "VGA"; });
+    if (o.vga.empty()) o.vga = o.no_defaults || own ? "none" : "std";
+    if (o.vga == "std") o.machine.devices.insert(o.machine.devices.begin(), machine::DeviceRequest{"VGA", "", {}});
+    o.machine.serial_console = o.no_graphic;
+}
+
 Result<void> append_channels(Options& o, const std::string& text) {
     if (text == "help") {
         o.print = fmt::format("Log channels (--trace a,b,c, or all):\n{}", Log::channel_help());
@@ -423,7 +439,7 @@ const std::array options_table{
     Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
     Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
     Option{"display", "none", "no window", display_option},
-    Option{"vga", "none", "the display adapter: none", SET(return only_none("-vga", v))},
+    Option{"vga", "std|none", "the display adapter (std)", vga_option},
     Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
     Option{"nic", "user|socket|tap|none,..", "a network card with its network (user; -nic user,model=help)",
            nic_option},
@@ -520,6 +536,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
         if (auto settled = settle_networks(options); !settled) return settled.error();
     if (auto placed = place_ide_devices(options.drives, options.machine.devices); !placed) return placed.error();
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
+    settle_display(options);
     if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();
     return options;
 }

@@ -54,7 +54,7 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
           },
           [this] { events_.init(); }),
       reset_control_(log, [this](bool hard) { hard ? events_.reset() : events_.init(); }), post_(log),
-      cpus_(config.cpus) {
+      cpus_(config.cpus), firmware_folders_(config.firmware_folders) {
     if (backends.debugcon) debugcon_ = std::make_unique<devices::Debugcon>(*backends.debugcon);
     if (config.debug_exit)
         debug_exit_ = std::make_unique<devices::IsaDebugExit>([this](u32 status) { events_.debug_exit(status); });

@@ -18,6 +18,7 @@
 #include "devices/mc146818/mc146818.h"
 #include "devices/pc_router/pc_router.h"
 #include "devices/pci/i440fx.h"
+#include "devices/pci/option_rom.h"
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
@@ -90,6 +91,9 @@ class Chipset {
     Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, devices::DmaPort& memory,
                       const ChipsetBackends& backends);
 
+    // The screens, the first one first.
+    const std::vector<devices::Display*>& displays() const { return displays_; }
+
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
     void serialize(Archive& archive);
@@ -114,6 +118,7 @@ class Chipset {
 
     void map_ports(const MachineConfig& config);
     Result<void> attach(devices::PciFunction& function, const DeviceRequest& request);
+    Result<void> add_option_rom(devices::PciFunction& function, const DeviceRequest& request, std::string_view own);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
     void describe_drives(const devices::Piix3Ide::Drives& drives);
@@ -146,7 +151,10 @@ class Chipset {
     std::unique_ptr<devices::IsaDebugExit> debug_exit_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     const unsigned cpus_;
+    const std::vector<std::string> firmware_folders_;       // Where option ROMs are looked for first.
+    std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.
     std::vector<std::unique_ptr<devices::Device>> plugged_;
+    std::vector<devices::Display*> displays_;
     std::vector<std::unique_ptr<DriveController>> controllers_;
     DriveControllers controller_names_;
     std::vector<devices::Device*> all_;

@@ -82,9 +82,10 @@ void CodeCache::link(u32 number, u32 target_number, u32 page_id) {
     if (exit.in_page) {
         patch_jump(from.at(exit.jump), entry);
     } else {
-        arena_.patch(from.at(exit.guard_id), 0u - page_id);
+        const bool in_line = exit.jump == exit.guard_jump;
+        arena_.patch(from.at(exit.guard_id), in_line ? page_id : 0u - page_id);
         patch_jump(from.at(exit.guard_jump), entry);
-        patch_jump(from.at(exit.jump), from.at(exit.guard));
+        if (!in_line) patch_jump(from.at(exit.jump), from.at(exit.guard));
     }
     exit.linked_to = target_number + 1;
     target.incoming.push_back(number);

@@ -70,7 +70,7 @@ struct Exit {
     u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
     u32 stub = 0;       // Offset of the stub, which leaves to the engine.
     u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.
-    u32 guard_id = 0;   // Offset of the 32-bit (negated) id in it.
+    u32 guard_id = 0;   // Offset of the 32-bit id in it, negated where EFLAGS are kept.
     u32 guard_jump = 0; // Offset of its displacement to the target.
     u32 linked_to = 0;  // Unit number plus one, or 0.
     u32 page_id = 0;    // The number that it is linked for, unless `in_page`.

@@ -45,6 +45,7 @@ void UnitEmitter::emit_interpret(const ir::Op& op) {
     a_.jmp(thunk(request_.thunks.interpret));
     out_.sites[number - request_.first_site].resumes = true;
     out_.sites[number - request_.first_site].resume = here();
+    a_.touched();
     flags_ = FlagsIn::packed;
     recipe_.kind = FlagRecipe::Kind::none;
     vectors_here_ = false;
@@ -65,7 +66,7 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         if (exit.flags == FlagsIn::host) pack_flags(a_);
         set_site(exit_bit | (request_.first_exit + static_cast<u32>(number)));
         a_.jmp(thunk(request_.thunks.resolve));
-        if (exit.in_page) return;
+        if (exit.in_page || exit.guard != 0) return;
         // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
         const Label gone = a_.newLabel();
         exit.guard = here();
@@ -76,6 +77,25 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         a_.mov(x86::rcx, t1);
         a_.jmp(stub);
     });
+}
+
+// To another page, with packed flags: the guard comes first. Until the exit is linked it is for no page.
+void UnitEmitter::guarded_exit(Exit& exit, Label stub) {
+    const u64 slot = (exit.target >> page_shift) & (mmu::tlb_execute_id_count - 1);
+    const u64 ids = table_of(exit.rights) + mmu::tlb_execute_ids_offset + slot * sizeof(mmu::ExecuteId);
+    exit.guard = here();
+    if (movable()) {
+        a_.mov(t1, CALQUE_CONTEXT(shift_slot));
+        a_.mov(t0, jit::table_at(t1, ids, 8));
+        a_.add(t0, CALQUE_CONTEXT(shift_id));
+        a_.cmp(t0, static_cast<i32>(any_id));
+    } else {
+        a_.cmp(jit::table_at(ids, 8), static_cast<i32>(any_id));
+    }
+    exit.guard_id = here() - 4;
+    a_.long_().jne(stub);
+    a_.long_().jmp(stub);
+    exit.jump = exit.guard_jump = here() - 4;
 }
 
 // Goes on where the page of `linear` has this execute id, less the unit's shift, in the TLB table at offset `table`,
@@ -142,6 +162,8 @@ void UnitEmitter::poll_backward(Label leave) {
 
 // `from`: the address of the instruction that leaves; a way back is where loops are interrupted.
 void UnitEmitter::leave_to(u64 target, u64 from) {
+    const bool in_page = (target ^ request_.unit.linear) < page_size;
+    if (!in_page && flags_ == FlagsIn::recipe) flags_to_packed(); // What the guard needs.
     if (flags_ != FlagsIn::packed) flags_to_host();
     const std::size_t number = out_.exits.size();
     Exit& exit = out_.exits.emplace_back();
@@ -149,11 +171,15 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
     exit.flags = flags_;
     exit.unit = request_.unit_index;
     exit.rights = request_.mode.rights();
-    exit.in_page = (target ^ request_.unit.linear) < page_size;
+    exit.in_page = in_page;
     const Label stub = a_.newLabel();
     if (target <= from) poll_backward(stub);
-    a_.long_().jmp(stub);
-    exit.jump = here() - 4;
+    if (exit.in_page || flags_ != FlagsIn::packed) {
+        a_.long_().jmp(stub);
+        exit.jump = here() - 4;
+    } else {
+        guarded_exit(exit, stub);
+    }
     exit_stub(number, stub);
 }
 

@@ -38,6 +38,8 @@ void UnitEmitter::emit_encoded(const ParsedInstruction& parsed, const HostOperan
         return;
     }
     a_.embedded(length);
+    for (const u8 number : {operands.reg, operands.rm, operands.vvvv, operands.opcode_register})
+        if (number == t1.id()) a_.touched();
 }
 
 // The memory operand is checked: [T1 + T0]. Registers without a host register go through temporaries.

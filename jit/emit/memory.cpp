@@ -13,11 +13,11 @@ constexpr u64 mirrored_read_tag = mmu::tlb_mirrored_offset + offsetof(mmu::TlbMi
 constexpr u64 mirrored_write_tag = mmu::tlb_mirrored_offset + offsetof(mmu::TlbMirrored, write_tag);
 } // namespace
 
-// The offset of the memory operand in its segment, in T0. T1 is used where a register has no host register. Flags are
-// kept.
-void UnitEmitter::offset_to_t0(const ir::Op& op) {
+// The offset of the memory operand in its segment, less `back`, in T0. T1 is used where a register has no host
+// register. Flags are kept.
+void UnitEmitter::offset_to_t0(const ir::Op& op, i32 back) {
     const cpu::Instruction& i = op.guest;
-    const u64 displacement = static_cast<u64>(static_cast<i64>(i.displacement));
+    const u64 displacement = static_cast<u64>(i64{i.displacement} - back);
     const bool has_base = i.base < 16, has_index = i.index < 16;
     if (!has_base && !has_index) {
         if (i.base == cpu::rip_slot && movable()) {
@@ -47,11 +47,11 @@ void UnitEmitter::offset_to_t0(const ir::Op& op) {
     }
     if (!has_base) {
         // RIP-relative operands have no index; an address without a base has a 32-bit displacement.
-        lea(x86::ptr(u64{0}, index, i.scale()).cloneAdjusted(static_cast<i64>(i.displacement)));
+        lea(x86::ptr(u64{0}, index, i.scale()).cloneAdjusted(static_cast<i64>(displacement)));
     } else if (has_index) {
-        lea(x86::ptr(base, index, i.scale(), i.displacement));
-    } else if (i.displacement != 0) {
-        lea(x86::ptr(base, i.displacement));
+        lea(x86::ptr(base, index, i.scale(), static_cast<i32>(displacement)));
+    } else if (displacement != 0) {
+        lea(x86::ptr(base, static_cast<i32>(displacement)));
     } else if (i.address_bytes() == 2) {
         a_.movzx(t0d, base.r16());
     } else if (i.address_bytes() == 4) {
@@ -226,35 +226,57 @@ asmjit::Label UnitEmitter::leave_alone(const ir::Op& op) {
     return leave;
 }
 
-// T0: the address of this access. The whole range is checked, and found by the others in the context.
-void UnitEmitter::open_window(const ir::Op& op) {
-    if (op.window.distance != 0) {
-        if (op.guest.mode64())
-            a_.lea(t0, x86::ptr(t0, -op.window.distance));
-        else
-            a_.lea(t0d, x86::ptr(t0, -op.window.distance)); // Back over 0, where the check fails.
-    }
-    check_memory(op, op.window.write, op.window.span, false);
-    join_address();
+// T0: the address of the range, of which `sum` is as for check_memory(). The whole range is checked, and found by the
+// others in the context.
+void UnitEmitter::open_window(const ir::Op& op, const std::optional<x86::Mem>& sum) {
+    check_memory(op, op.window.write, op.window.span, false, sum);
+    if (!in_mirror_) join_address();
     a_.mov(context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8), t1);
+    keep_in_t1(op);
     distance_ = op.window.distance;
+}
+
+void UnitEmitter::keep_in_t1(const ir::Op& op) {
+    t1_window_ = op.window.slot;
+    t1_touches_ = a_.touches();
 }
 
 void UnitEmitter::use_window(const ir::Op& op) {
     count_range_hit();
-    a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
-    split_ = in_mirror_ = false;
+    if (t1_window_ != op.window.slot || t1_touches_ != a_.touches()) {
+        a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
+        keep_in_t1(op);
+    }
+    split_ = false;
+    in_mirror_ = request_.mirror;
     beside_ = no_register;
     distance_ = op.window.distance;
 }
 
-// The operand's address as a sum of registers that have host registers, good for its low half.
-std::optional<x86::Mem> UnitEmitter::low_sum(const ir::Op& op) const {
+// Whether an address that lies this much lower can be written with another displacement: the whole of it counts, and no
+// base is added.
+bool UnitEmitter::can_go_back(const ir::Op& op, i32 back) {
+    const i64 displacement = i64{op.guest.displacement} - back;
+    return op.guest.address_bytes() == 8 && op.segment >= cpu::Segment::flat
+           && displacement == static_cast<i32>(displacement);
+}
+
+// The address of an access in T0 becomes that of its range.
+void UnitEmitter::back_to_range(const ir::Op& op) {
+    if (op.window.distance == 0) return;
+    if (op.guest.mode64())
+        a_.lea(t0, x86::ptr(t0, -op.window.distance));
+    else
+        a_.lea(t0d, x86::ptr(t0, -op.window.distance)); // Back over 0, where the check fails.
+}
+
+// The operand's address, less `back`, as a sum of registers that have host registers, good for its low half.
+std::optional<x86::Mem> UnitEmitter::low_sum(const ir::Op& op, i32 back) const {
     const cpu::Instruction& i = op.guest;
     const bool has_base = i.base < 16, has_index = i.index < 16;
     if (op.segment < cpu::Segment::flat || i.address_bytes() == 2 || !has_base) return std::nullopt;
     if (!pinned(i.base) || (has_index && !pinned(i.index))) return std::nullopt;
-    const i32 displacement = static_cast<i32>(i.displacement);
+    const i32 displacement = static_cast<i32>(i64{i.displacement} - back);
     if (!has_index) return x86::ptr(host_gpq(i.base), displacement);
     return x86::ptr(host_gpq(i.base), host_gpq(i.index), i.scale(), displacement);
 }
@@ -268,13 +290,19 @@ void UnitEmitter::check_operand(const ir::Op& op) {
     if (op.window.moving) return op.window.first ? check_moving(op) : use_moving(op, false);
     const bool aligned = op.aligned && op.access_bytes != 1;
     if (op.window.first) {
+        const i32 distance = op.window.distance;
+        if (!aligned && can_go_back(op, distance)) {
+            offset_to_t0(op, distance);
+            return open_window(op, low_sum(op, distance));
+        }
         address_to_t0(op, write, op.access_bytes);
         if (aligned) check_alignment(op); // First: what faults sets no accessed or dirty bit.
-        return open_window(op);
+        back_to_range(op);
+        return open_window(op, {});
     }
     use_window(op);
     if (!aligned || op.window.aligned) return;
-    a_.lea(t0, operand(8)); // Pages are aligned as the guest's are.
+    a_.lea(t0, x86::ptr(t1, distance_)); // Pages are aligned as the guest's are.
     check_alignment(op);
 }
 
@@ -294,6 +322,9 @@ void UnitEmitter::check_alignment(const ir::Op& op) {
 void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write) {
     if (op.window.used() && !op.window.first) return use_window(op);
     const ir::Surroundings& around = request_.unit.around;
+    const bool plain = around.stack_address_bytes == 8 && around.stack_segment >= cpu::Segment::flat;
+    const bool range = op.window.used();
+    if (range && plain) offset -= op.window.distance;
     if (around.stack_address_bytes != 8)
         a_.lea(t0d, x86::ptr(pointer, offset));
     else if (offset != 0)
@@ -302,15 +333,19 @@ void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 off
         a_.mov(t0, pointer);
     if (around.stack_address_bytes == 2) a_.movzx(t0d, t0.r16());
     add_segment(op, around.stack_segment, write, stack_bytes(op));
-    if (op.window.used()) return open_window(op);
+    if (range && !plain) {
+        back_to_range(op);
+        return open_window(op, {});
+    }
     std::optional<x86::Mem> sum;
     if (around.stack_address_bytes != 2 && around.stack_segment >= cpu::Segment::flat) sum = x86::ptr(pointer, offset);
+    if (range) return open_window(op, sum);
     check_memory(op, write, stack_bytes(op), false, sum);
 }
 
 x86::Mem UnitEmitter::operand(u32 size) const {
     if (in_mirror_) {
-        x86::Mem m = x86::ptr(t1, 0, size);
+        x86::Mem m = x86::ptr(t1, distance_, size);
         m.setSegment(x86::gs);
         return m;
     }
@@ -331,7 +366,7 @@ void UnitEmitter::free_t0() {
 void UnitEmitter::join_address() {
     if (in_mirror_) {
         a_.mov(t0, CALQUE_CONTEXT(mirror));
-        a_.lea(t1, x86::ptr(t1, t0));
+        a_.lea(t1, x86::ptr(t1, t0, 0, distance_));
     } else if (beside_ != no_register)
         a_.lea(t1, operand(8));
     else if (split_)

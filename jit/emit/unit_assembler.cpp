@@ -126,6 +126,7 @@ void UnitAssembler::go_to(u8 opcode, const Imm& address) {
     complete_ &= distance == static_cast<i32>(distance);
     at_ = put_value(p, distance, 4);
     distance_ = Distance::any;
+    ++touches_;
 }
 
 // --- Fields (SDM volume 2, chapter 2)
@@ -142,11 +143,14 @@ u8* UnitAssembler::put_opcode(u8* to, u32 code, unsigned rex) {
 }
 
 void UnitAssembler::encode_rm(u32 code, unsigned reg, unsigned rm) {
+    name(reg);
+    name(rm);
     u8* const p = put_opcode(room(), code, (reg >> 3) << 2 | rm >> 3);
     at_ = put(p, 0xC0 | (reg & 7) << 3 | (rm & 7));
 }
 
 void UnitAssembler::encode(u32 code, unsigned reg, const Mem& m) {
+    name(reg);
     u8* p = room();
     if (m.hasSegment()) p = put(p, m.segmentId() == x86::SReg::kIdFs ? 0x64 : 0x65);
     const i32 displacement = m.offsetLo32();
@@ -175,12 +179,14 @@ void UnitAssembler::encode(u32 code, unsigned reg, const Mem& m) {
 }
 
 void UnitAssembler::encode_register(u8 opcode, const Gp& r) {
+    name(r.id());
     u8* p = room();
     if (r.id() >= 8) p = put(p, 0x41);
     at_ = put(p, opcode | (r.id() & 7));
 }
 
 void UnitAssembler::encode_vex(u8 map, u8 pp, u8 opcode, const Gp& reg, const Gp& vvvv, const Gp& rm) {
+    name(reg.id());
     u8* p = put(room(), 0xC4);
     p = put(p, (reg.id() >= 8 ? 0 : 0x80) | 0x40 | (rm.id() >= 8 ? 0 : 0x20) | map);
     p = put(p, (reg.size() == 8 ? 0x80 : 0) | (~vvvv.id() & 15) << 3 | pp);
@@ -198,6 +204,7 @@ void UnitAssembler::mov(const Gp& to, const Imm& value) {
         return append(v, 4);
     }
     complete_ &= size != 1 && (size == 8 || encodable(v, size));
+    name(to.id());
     u8* const p = put_opcode(room(), size_bits(size) | 0xB8 | (to.id() & 7), to.id() >> 3);
     at_ = put_value(p, v, size);
 }

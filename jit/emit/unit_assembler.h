@@ -39,7 +39,15 @@ class UnitAssembler {
         places_.push_back(unbound);
         return Label(static_cast<u32>(places_.size() - 1));
     }
-    void bind(const Label& label) { places_[label.id()] = here(); }
+    void bind(const Label& label) {
+        places_[label.id()] = here();
+        ++touches_;
+    }
+    // As long as this stays the same, one register is what it was: nothing that names it has been written, no label
+    // bound, nothing called. `touched()`: that something else has been, or somebody comes here from elsewhere.
+    void watch(const Gp& r) { watched_ = r.id(); }
+    u32 touches() const { return touches_; }
+    void touched() { ++touches_; }
     template <std::size_t count> void embed(const std::array<u8, count>& bytes) {
         static_assert(count <= 16);
         u8* const to = room();
@@ -222,6 +230,7 @@ class UnitAssembler {
         return to + 1;
     }
     static u8* put_value(u8* to, i64 value, u32 size);
+    void name(unsigned r) { touches_ += r == watched_ ? 1 : 0; }
     void append(i64 value, u32 size) { at_ = put_value(at_, value, size); } // To the instruction that was written last.
     void jump(u32 code, u8 short_opcode, const Label& to);
     void go_to(u8 opcode, const Imm& address);
@@ -245,6 +254,7 @@ class UnitAssembler {
     u8 *first_ = nullptr, *at_ = nullptr, *end_ = nullptr; // Of the part that is being written.
     Distance distance_ = Distance::any;
     bool complete_ = true;
+    u32 watched_ = 16, touches_ = 0;
     std::vector<u32> places_; // By label.
     std::vector<Fixup> fixups_;
 };

@@ -1,5 +1,7 @@
 #include "jit/emit/unit_emitter.h"
 
+#include <algorithm>
+
 namespace calque::jit {
 
 UnitEmitter::UnitEmitter(const EmitRequest& request, EmitMemory& memory)
@@ -60,6 +62,7 @@ void UnitEmitter::enter_unit() {
 }
 
 EmittedUnit& UnitEmitter::run() {
+    a_.watch(t1);
     if (request_.counting == Counting::bounded)
         enter_bounded();
     else
@@ -97,6 +100,9 @@ EmittedUnit& UnitEmitter::run() {
             || op.kind == Kind::gather;
         // Where windows stay open from round to round there is no end to what handlers may have changed meanwhile.
         if (!continues || request_.unit.loop_windows) continue;
+        const bool handled = std::any_of(out_.sites.begin() + static_cast<std::ptrdiff_t>(first_site), out_.sites.end(),
+                                         [](const Site& site) { return !site.window; });
+        if (!handled) continue;
         const Label back = a_.newLabel();
         a_.bind(back);
         t0_guest_ = nobody;

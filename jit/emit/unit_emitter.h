@@ -54,7 +54,7 @@ class UnitEmitter {
 
     // --- Memory (memory.cpp). After a check the operand is at operand(); T1, and T0 unless join_address() followed or
     // another operation had checked it, are in use.
-    void offset_to_t0(const ir::Op& op);
+    void offset_to_t0(const ir::Op& op, i32 back = 0);
     // The offset in T0, of a segment, to the linear address; flags are kept in 64-bit code only.
     void add_segment(const ir::Op& op, unsigned segment, bool write, u32 bytes);
     void address_to_t0(const ir::Op& op, bool write, u32 bytes);
@@ -63,7 +63,10 @@ class UnitEmitter {
     void check_operand(const ir::Op& op);
     void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // stack_bytes().
-    void open_window(const ir::Op& op);
+    void open_window(const ir::Op& op, const std::optional<x86::Mem>& sum);
+    void keep_in_t1(const ir::Op& op);
+    static bool can_go_back(const ir::Op& op, i32 back);
+    void back_to_range(const ir::Op& op);
     Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
     void use_window(const ir::Op& op);
     struct MovingWindow {
@@ -78,7 +81,7 @@ class UnitEmitter {
     void settle_moving(const ir::Op& op, bool by_register, Label settled);
     void find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum = {});
     void address_again(bool write, bool by_sum = false);
-    std::optional<x86::Mem> low_sum(const ir::Op& op) const;
+    std::optional<x86::Mem> low_sum(const ir::Op& op, i32 back = 0) const;
     void fill_page(bool write, u32 bytes, Label none);
     x86::Mem operand(u32 size) const;
     HostOperands::Memory encoded_operand() const;
@@ -150,6 +153,7 @@ class UnitEmitter {
     void to_interpreter(const ir::Op& op);
     void leave_to(u64 target, u64 from);
     void exit_stub(std::size_t exit, Label stub);
+    void guarded_exit(Exit& exit, Label stub);
     u32 guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone);
     void guard_second_page();
     void poll_backward(Label leave);
@@ -231,7 +235,7 @@ class UnitEmitter {
     UnitAssembler& a_;
     Deferred& cold_;
     bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
-    bool in_mirror_ = false; // The operand is at GS's base + T1.
+    bool in_mirror_ = false; // The operand is at GS's base + T1 + distance_.
     i32 distance_ = 0;
     u8 beside_ = no_register; // A host register: the operand is at T1 plus that plus distance_.
     FlagsIn flags_ = FlagsIn::packed;
@@ -240,6 +244,9 @@ class UnitEmitter {
     static constexpr unsigned nobody = 16;
     unsigned t0_guest_ = nobody;
     std::size_t t0_offset_ = 0;
+    // T1 is what that window's slot has, as long as the assembler has been touched so often.
+    u8 t1_window_ = ir::Window::none;
+    u32 t1_touches_ = 0;
     struct Rounds {         // How a round of the unit's loop finds things.
         bool known = false; // The loop is one.
         Label head;

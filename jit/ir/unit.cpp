@@ -80,7 +80,7 @@ u32 written_registers(const Op& op) {
     }
     case Kind::widen: return a | d;
     case Kind::x87_status: return a;
-    case Kind::load_address:
+    case Kind::load_address: return 1u << (op.guest.dest & 15);
     case Kind::pop_register: return sp | 1u << (op.guest.dest & 15);
     case Kind::push_register:
     case Kind::push_immediate:

@@ -40,7 +40,8 @@ def main():
         session.wait_for(PROMPT)
         # Ctrl-C reaches the guest, not the emulator.
         # (The line editor reads it as a character; once a command runs, the terminal makes a signal of it.)
-        session.type("echo begun; sleep 100000\r")
+        # In a process of its own: a shell that is about to start one may miss the signal.
+        session.type("sh -c 'echo begun; exec sleep 100000'\r")
         session.wait_for(r"^begun")
         session.type("\x03")
         session.wait_for(PROMPT)

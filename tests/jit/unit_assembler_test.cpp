@@ -215,6 +215,31 @@ TEST(UnitAssembler, TakesOperationsByNumber) {
     }
 }
 
+// As long as nobody names the register, comes from elsewhere or calls, what it holds is known.
+TEST(UnitAssembler, SeesWhenTheWatchedRegisterIsTouched) {
+    UnitAssembler a;
+    a.start(place(base));
+    a.watch(x86::r15);
+    const auto touches = [&](auto emit) {
+        const u32 before = a.touches();
+        emit();
+        return a.touches() != before;
+    };
+    EXPECT_FALSE(touches([&] { a.mov(x86::rax, x86::rcx); }));
+    EXPECT_FALSE(touches([&] { a.mov(x86::qword_ptr(x86::r15, 8), x86::rax); }));
+    EXPECT_FALSE(touches([&] { a.lea(x86::r14, x86::ptr(x86::r14, -8)); }));
+    EXPECT_TRUE(touches([&] { a.mov(x86::r15, x86::rax); }));
+    EXPECT_TRUE(touches([&] { a.mov(x86::r15, asmjit::Imm(1)); }));
+    EXPECT_TRUE(touches([&] { a.mov(x86::r15, asmjit::Imm(u64{1} << 40)); }));
+    EXPECT_TRUE(touches([&] { a.mov(x86::r15, x86::ptr(x86::rsp, 8)); }));
+    EXPECT_TRUE(touches([&] { a.add(x86::r15d, 5); }));
+    EXPECT_TRUE(touches([&] { a.pop(x86::r15); }));
+    EXPECT_TRUE(touches([&] { a.rorx(x86::r15, x86::rax, 3); }));
+    EXPECT_TRUE(touches([&] { a.movzx(x86::r15d, x86::al); }));
+    EXPECT_TRUE(touches([&] { a.bind(a.newLabel()); }));
+    EXPECT_TRUE(touches([&] { a.call(asmjit::Imm(base)); }));
+}
+
 TEST(UnitAssembler, JumpsToLabelsAndAddresses) {
     SAME(const auto there = a.newLabel(); a.long_().jmp(there); a.long_().ja(there); a.short_().jecxz(x86::rcx, there);
          a.short_().jecxz(x86::ecx, there); a.jne(there); a.bind(there); a.jmp(there); a.jz(there);
