@@ -154,6 +154,7 @@ TESTS = {
     "virtio": lambda args, folder: system(args, folder, "-drive", "file={image},if=virtio,cache=none"),
     "ahci": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "ahci,id=a", "-device", "ide-hd,bus=a.3,drive=d"),
     "nvme": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "nvme,serial=CALQUE1,drive=d"),
+    "scsi": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "virtio-scsi-pci,id=s", "-device", "scsi-hd,bus=s.0,drive=d"),
     "ide.kill": lambda args, folder: kill(args, folder, "-hda", "{image}"),
     "virtio.kill": lambda args, folder: kill(args, folder, "-drive", "file={image},if=virtio"),
     "snapshot": snapshot,
