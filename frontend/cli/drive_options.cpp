@@ -23,8 +23,10 @@ Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
         drive.interface = Interface::virtio;
     else if (interface == "none")
         drive.interface = Interface::none;
+    else if (interface == "pflash")
+        drive.interface = Interface::pflash;
     else
-        return error("-drive if={} does not exist here; there are: ide, virtio, none", interface);
+        return error("-drive if={} does not exist here; there are: ide, virtio, pflash, none", interface);
     if (kv.has("index")) {
         auto index = kv.take_number("index", 0);
         if (!index) return index.error();
@@ -35,10 +37,12 @@ Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
         auto bus = kv.take_number("bus", 0), unit = kv.take_number("unit", 0);
         if (!bus) return bus.error();
         if (!unit) return unit.error();
-        if (drive.interface != Interface::ide || *bus > 1 || *unit > 1)
+        if ((drive.interface != Interface::ide && drive.interface != Interface::pflash) || *bus > 1 || *unit > 1)
             return error("-drive bus={},unit={}: the IDE controller has buses 0 and 1 with units 0 and 1", *bus, *unit);
         drive.index = static_cast<unsigned>(*bus * 2 + *unit);
     }
+    if (drive.interface == Interface::pflash && drive.index.value_or(0) > 1)
+        return error("-drive if=pflash: there are two flash chips, unit 0 and unit 1");
     const std::string media = kv.take("media", "disk");
     if (media != "disk" && media != "cdrom")
         return error("-drive media={} does not exist; there are: disk, cdrom", media);
@@ -106,9 +110,16 @@ DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom) {
     return drive;
 }
 
+DriveOptions pflash_drive(const std::string& file) {
+    DriveOptions drive;
+    drive.file = file;
+    drive.interface = Interface::pflash;
+    return drive;
+}
+
 Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
     std::set<std::string> ids;
-    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::none}) {
+    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::pflash, Interface::none}) {
         std::set<unsigned> taken;
         for (const DriveOptions& drive : drives) {
             if (drive.interface != interface || !drive.index) continue;
@@ -125,6 +136,8 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                 unsigned next = 0;
                 while (taken.contains(next))
                     ++next;
+                if (interface == Interface::pflash && next > 1)
+                    return error("there are more than two flash chips; '{}' is one too many", drive.file);
                 if (interface == Interface::ide && next >= ide_places)
                     return error("there are more than {} IDE drives; use if=virtio for '{}'", ide_places, drive.file);
                 drive.index = next;
@@ -134,7 +147,11 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                 const unsigned at = *drive.index;
                 drive.id = interface == Interface::ide
                                ? fmt::format("ide{}-{}{}", at / 2, drive.cdrom ? "cd" : "hd", at % 2)
-                               : fmt::format("{}{}", interface == Interface::virtio ? "virtio" : "none", at);
+                               : fmt::format("{}{}",
+                                             interface == Interface::virtio   ? "virtio"
+                                             : interface == Interface::pflash ? "pflash"
+                                                                              : "none",
+                                             at);
             }
             if (!ids.insert(drive.id).second) return error("two drives have id={}; give each its own", drive.id);
             drive.snapshot |= snapshot;
