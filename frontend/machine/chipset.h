@@ -86,6 +86,8 @@ class Chipset {
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
     devices::I8042& keyboard() { return keyboard_; }
+    // Where the power management ports are, if they are decoded.
+    std::optional<u64> pm_base() const { return pm_function_.pm_base(); }
     // What firmware finds in CMOS: the letters of -boot order=.
     void set_boot_order(std::string_view letters);
 

@@ -189,9 +189,24 @@ Result<void> Machine::describe_to_firmware() {
     const bool no_screen = config_.serial_console || chipset_->displays().empty();
     if (no_screen && !serial_present_.empty() && serial_present_[0])
         if (auto added = add_number("etc/sercon-port", 0x3F8, 2); !added) return added;
-    for (auto& file : firmware::fw_cfg_files(platform()))
-        if (auto added = fw_cfg.add_file(file.name, std::move(file.bytes)); !added) return added.error();
+    for (auto& file : firmware::fw_cfg_files(platform())) {
+        devices::FwCfg::Item item{std::move(file.bytes), false, {}, {}};
+        // By the time that firmware asks for the tables it has put things where it wants them: OVMF's power management
+        // block is not where SeaBIOS has it.
+        if (file.name == "etc/acpi/tables") item.on_select = [this](std::vector<u8>& data) { refresh_acpi(data); };
+        if (auto added = fw_cfg.add_active_file(file.name, std::move(item)); !added) return added.error();
+    }
     return {};
+}
+
+void Machine::refresh_acpi(std::vector<u8>& tables) {
+    firmware::Platform platform = this->platform();
+    if (const auto base = chipset_->pm_base()) {
+        platform.pm_base = static_cast<u16>(*base);
+        platform.gpe0_base = static_cast<u16>(*base + devices::AcpiPm::gpe0);
+    }
+    for (auto& file : firmware::fw_cfg_files(platform))
+        if (file.name == "etc/acpi/tables" && file.bytes.size() == tables.size()) tables = std::move(file.bytes);
 }
 
 firmware::Platform Machine::platform() const {
