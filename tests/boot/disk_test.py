@@ -73,7 +73,8 @@ def floppy(args, folder: Path):
     """Debian's driver reads and writes a diskette with a file system on it."""
     tree, image = folder / "tree", folder / "floppy.img"
     tree.mkdir()
-    (tree / "marker").write_bytes(MARKER)
+    small = MARKER[:300000]
+    (tree / "marker").write_bytes(small)
     image.write_bytes(bytes(1440 << 10))
     disk_image.run("/sbin/mke2fs", "-q", "-F", "-t", "ext2", "-d", tree, image)
     script = ("mkdir -p /mnt; modprobe floppy; mount -t ext4 /dev/fd0 /mnt || exit 1; echo CALQUE-MARKER $(sha256sum </mnt/marker);"
@@ -85,7 +86,7 @@ def floppy(args, folder: Path):
         written = session.wait_for(r"CALQUE-WRITTEN (\w{64})").group(1)
         session.wait_for(r"CALQUE-TEST run PASS")
         session.expect_end(0)
-        if marker != hashlib.sha256(MARKER).hexdigest():
+        if marker != hashlib.sha256(small).hexdigest():
             session.fail("the guest read something else than what is on the diskette")
         expect_kept(session, image, folder, written)
         if disk_image.check(image, "-n") != 0:
