@@ -48,6 +48,7 @@ class Disk final : public devices::BlockBackend {
     ~Disk() override; // Waits for what is under way, then flushes.
 
     void submit(devices::BlockRequest request) override;
+    std::optional<devices::BlockStatus> try_now(const devices::BlockRequest& request) override;
     bool has_medium() const override;
     u64 size() const override;
     bool read_only() const override;
