@@ -13,7 +13,21 @@ using Interface = DriveOptions::Interface;
 
 namespace {
 
-constexpr unsigned ide_places = 4;
+constexpr unsigned ide_places = 4, floppy_places = 2;
+
+// How many drives of an interface there can be; 0: any number.
+unsigned places_of(Interface interface) {
+    return interface == Interface::ide ? ide_places : interface == Interface::floppy ? floppy_places : 0;
+}
+
+std::string_view name_of(Interface interface) {
+    switch (interface) {
+    case Interface::virtio: return "virtio";
+    case Interface::floppy: return "floppy";
+    case Interface::pflash: return "pflash";
+    default: return "none";
+    }
+}
 
 Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
     const std::string interface = kv.take("if", "ide");
@@ -21,12 +35,14 @@ Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
         drive.interface = Interface::ide;
     else if (interface == "virtio")
         drive.interface = Interface::virtio;
+    else if (interface == "floppy")
+        drive.interface = Interface::floppy;
     else if (interface == "none")
         drive.interface = Interface::none;
     else if (interface == "pflash")
         drive.interface = Interface::pflash;
     else
-        return error("-drive if={} does not exist here; there are: ide, virtio, pflash, none", interface);
+        return error("-drive if={} does not exist here; there are: ide, virtio, floppy, pflash, none", interface);
     if (kv.has("index")) {
         auto index = kv.take_number("index", 0);
         if (!index) return index.error();
@@ -97,8 +113,8 @@ Result<DriveOptions> parse_drive(const std::string& text) {
                      "rerror, discard, file.locking");
         !rest)
         return rest.error();
-    if (drive.file.empty() && !drive.cdrom)
-        return error("-drive '{}' has no file=; only CD drives (media=cdrom) may be empty", text);
+    if (drive.file.empty() && !drive.removable())
+        return error("-drive '{}' has no file=; only CD (media=cdrom) and floppy drives may be empty", text);
     return drive;
 }
 
@@ -117,15 +133,26 @@ DriveOptions pflash_drive(const std::string& file) {
     return drive;
 }
 
+DriveOptions short_floppy(const std::string& file, unsigned index) {
+    DriveOptions drive;
+    drive.interface = Interface::floppy;
+    drive.file = file;
+    drive.index = index;
+    return drive;
+}
+
 Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
     std::set<std::string> ids;
-    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::pflash, Interface::none}) {
+    for (const Interface interface :
+         {Interface::ide, Interface::virtio, Interface::floppy, Interface::pflash, Interface::none}) {
+        const unsigned places = places_of(interface);
+        const std::string_view kind = interface == Interface::ide ? "IDE" : "floppy";
         std::set<unsigned> taken;
         for (const DriveOptions& drive : drives) {
             if (drive.interface != interface || !drive.index) continue;
-            if (interface == Interface::ide && *drive.index >= ide_places)
-                return error("there is no IDE drive with index {}: the PC has {} (0 to {})", *drive.index, ide_places,
-                             ide_places - 1);
+            if (places != 0 && *drive.index >= places)
+                return error("there is no {} drive with index {}: the PC has {} (0 to {})", kind, *drive.index, places,
+                             places - 1);
             if (!taken.insert(*drive.index).second)
                 return error("two drives have index {} ('{}' is one): give them different ones, or no index",
                              *drive.index, drive.file);
@@ -138,8 +165,8 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                     ++next;
                 if (interface == Interface::pflash && next > 1)
                     return error("there are more than two flash chips; '{}' is one too many", drive.file);
-                if (interface == Interface::ide && next >= ide_places)
-                    return error("there are more than {} IDE drives; use if=virtio for '{}'", ide_places, drive.file);
+                if (places != 0 && next >= places)
+                    return error("there are more than {} {} drives; use if=virtio for '{}'", places, kind, drive.file);
                 drive.index = next;
                 taken.insert(next);
             }
@@ -147,11 +174,7 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                 const unsigned at = *drive.index;
                 drive.id = interface == Interface::ide
                                ? fmt::format("ide{}-{}{}", at / 2, drive.cdrom ? "cd" : "hd", at % 2)
-                               : fmt::format("{}{}",
-                                             interface == Interface::virtio   ? "virtio"
-                                             : interface == Interface::pflash ? "pflash"
-                                                                              : "none",
-                                             at);
+                               : fmt::format("{}{}", name_of(interface), at);
             }
             if (!ids.insert(drive.id).second) return error("two drives have id={}; give each its own", drive.id);
             drive.snapshot |= snapshot;
