@@ -54,7 +54,7 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
           },
           [this] { events_.init(); }),
       reset_control_(log, [this](bool hard) { hard ? events_.reset() : events_.init(); }), post_(log),
-      cpus_(config.cpus), firmware_folders_(config.firmware_folders) {
+      cpus_(config.cpus), firmware_folders_(config.firmware_folders), network_boot_(config.boot.from_network()) {
     if (backends.floppies[0] || backends.floppies[1])
         floppy_ = std::make_unique<devices::Floppy>(log, IrqLine(router_, PcRouter::isa + 6), dma_, backends.floppies);
     if (backends.debugcon) debugcon_ = std::make_unique<devices::Debugcon>(*backends.debugcon);

@@ -165,7 +165,8 @@ class Chipset {
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     std::vector<std::unique_ptr<devices::Pflash>> flash_;
     const unsigned cpus_;
-    const std::vector<std::string> firmware_folders_;       // Where option ROMs are looked for first.
+    const std::vector<std::string> firmware_folders_; // Where option ROMs are looked for first.
+    const bool network_boot_;
     std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.
     std::vector<std::unique_ptr<devices::Device>> plugged_;
     std::vector<devices::Display*> displays_;

@@ -33,6 +33,7 @@ struct MachineConfig {
         std::string once; // The order until the first reset.
         bool menu = false;
         u16 menu_milliseconds = 0; // 0: as the firmware has it.
+        bool from_network() const { return (order + once).find('n') != std::string::npos; }
     };
     Boot boot;
 

@@ -142,7 +142,8 @@ Result<void> Machine::read_images() {
 // A machine with disks and without a kernel or a -bios gets Debian's SeaBIOS; a name without a folder is looked for
 // where firmware lies.
 Result<void> Machine::find_firmware() {
-    if (config_.bios.empty() && (!config_.kernel.empty() || disks_.empty())) return {};
+    if (config_.bios.empty() && (!config_.kernel.empty() || (disks_.empty() && !config_.boot.from_network())))
+        return {};
     const std::string name = config_.bios.empty() ? "bios-256k.bin" : config_.bios;
     const std::string path = machine::find_firmware(name, config_.firmware_folders);
     if (!path.empty() || !config_.bios.empty()) {

@@ -30,7 +30,10 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
             "-device {}: there is a display adapter already; with -vga none there is none but those of -device",
             request.driver);
     if (made->function) {
-        if (auto added = add_option_rom(*made->function, request, kind->rom); !added) return added;
+        if (auto added = add_option_rom(*made->function, request,
+                                        !kind->rom_boots_network || network_boot_ ? kind->rom : std::string_view());
+            !added)
+            return added;
         if (auto attached = attach(*made->function, request); !attached) return attached;
     }
     if (made->drives) {

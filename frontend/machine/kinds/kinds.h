@@ -58,7 +58,8 @@ struct DeviceKind {
     std::span<const PropertyKind> properties;
     // Null: the command line itself acts on it.
     Result<PluggedDevice> (*make)(const DeviceContext&, const DeviceRequest&);
-    std::string_view rom{}; // The option ROM that it has when no romfile= is given, in the firmware's folders.
+    std::string_view rom{};         // The option ROM that it has when no romfile= is given, in the firmware's folders.
+    bool rom_boots_network = false; // Only where one may boot from the network: looking for a server takes its time.
 };
 
 std::span<const DeviceKind> display_kinds();

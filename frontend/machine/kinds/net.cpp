@@ -135,10 +135,13 @@ Result<PluggedDevice> make_rtl8139(const DeviceContext& context, const DeviceReq
 }
 
 constexpr std::array kinds{
-    DeviceKind{"e1000", "PCI", "Intel 82540EM gigabit network card", card_properties, make_e1000},
-    DeviceKind{"rtl8139", "PCI", "Realtek RTL8139C+ 100 Mb/s network card", rtl8139_properties, make_rtl8139},
-    DeviceKind{"virtio-net-pci", "PCI", "the fast network card", virtio_net_properties, make_virtio_net},
-    DeviceKind{"virtio-net", "PCI", "the same", virtio_net_properties, make_virtio_net},
+    DeviceKind{"e1000", "PCI", "Intel 82540EM gigabit network card", card_properties, make_e1000, "efi-e1000.rom",
+               true},
+    DeviceKind{"rtl8139", "PCI", "Realtek RTL8139C+ 100 Mb/s network card", rtl8139_properties, make_rtl8139,
+               "efi-rtl8139.rom", true},
+    DeviceKind{"virtio-net-pci", "PCI", "the fast network card", virtio_net_properties, make_virtio_net,
+               "efi-virtio.rom", true},
+    DeviceKind{"virtio-net", "PCI", "the same", virtio_net_properties, make_virtio_net, "efi-virtio.rom", true},
 };
 
 } // namespace

@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""A PC boots from the network: SeaBIOS, a card's iPXE, a script by TFTP, Debian's kernel by HTTP.
+
+    network_boot_test.py --emulator "PATH [options]" --test CARD
+"""
+
+import argparse
+import functools
+import http.server
+import shlex
+import shutil
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from guest_session import Session, guest_file, run_test  # noqa: E402
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def boot(args, folder: Path):
+    for name in ("vmlinuz-cloud", "mini.cpio.gz"):
+        shutil.copy(guest_file(name), folder / name)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    place = f"http://10.0.2.2:{server.server_address[1]}"
+    (folder / "boot.ipxe").write_text(
+        "#!ipxe\n"
+        "echo CALQUE-IPXE ${net0/ip} ${net0/mac}\n"
+        f"kernel {place}/vmlinuz-cloud console=ttyS0 calque.test=boot initrd=mini.cpio.gz\n"
+        f"initrd {place}/mini.cpio.gz\n"
+        "boot\n"
+    )
+    options = ["-nographic", "-no-reboot", "-m", "512M", "-boot", "n", "-netdev", f"user,id=net,tftp={folder},bootfile=boot.ipxe",
+               "-device", f"{args.test},netdev=net,mac=52:54:00:ca:11:9e"]
+    with Session(shlex.split(args.emulator) + options) as session:
+        session.wait_for(r"iPXE")
+        session.wait_for(r"CALQUE-IPXE 10\.0\.2\.15 52:54:00:ca:11:9e")
+        session.wait_for(r"^CALQUE-GUEST-READY")
+        session.wait_for(r"CALQUE-TEST boot PASS")
+        session.expect_end(0)
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--emulator", required=True)
+    parser.add_argument("--test", required=True, choices=["e1000", "rtl8139", "virtio-net-pci"])
+    arguments = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="calque-pxe-"))
+    try:
+        status = run_test(lambda: boot(arguments, directory))
+    finally:
+        shutil.rmtree(directory)
+    sys.exit(status)
