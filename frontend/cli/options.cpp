@@ -429,6 +429,9 @@ const std::array options_table{
     Option{"hdc", "FILE", "", SET(o.drives.push_back(short_drive(v, 2, false)))},
     Option{"hdd", "FILE", "", SET(o.drives.push_back(short_drive(v, 3, false)))},
     Option{"cdrom", "FILE", "the disc in the CD drive", SET(o.drives.push_back(short_drive(v, 2, true)))},
+    Option{"fda", "FILE", "the diskette in the first floppy drive (-fdb: the second)",
+           SET(o.drives.push_back(short_floppy(v, 0)))},
+    Option{"fdb", "FILE", "", SET(o.drives.push_back(short_floppy(v, 1)))},
     Option{"snapshot", "", "changes to disks are gone at the end", SET(o.snapshot = true)},
     Option{"serial", "DEV", "a serial port: stdio, mon:stdio, file:F, unix:P[,server][,nowait], pty, null, none",
            SET(o.serials.push_back(v))},
@@ -486,8 +489,6 @@ struct Missing {
     std::string_view instead;
 };
 constexpr std::array missing{
-    Missing{"fda", "use -hda or -cdrom"},
-    Missing{"fdb", "use -hda or -cdrom"},
     Missing{"blockdev", "use -drive"},
     Missing{"vnc", "use -nographic"},
     Missing{"qmp", "use -monitor unix:PATH,server,nowait"},

@@ -6,6 +6,7 @@
 #include "devices/debugcon/debugcon.h"
 #include "devices/entropy_source.h"
 #include "devices/file_server.h"
+#include "devices/floppy/floppy.h"
 #include "devices/fw_cfg/fw_cfg.h"
 #include "devices/hpet/hpet.h"
 #include "devices/i8042/i8042.h"
@@ -58,6 +59,7 @@ struct ChipsetBackends {
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
     devices::Piix3Ide::Drives ide;                          // In the order of -hda to -hdd.
+    devices::Floppy::Drives floppies{};                     // -fda and -fdb.
     std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
     std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
     std::map<std::string, backends::NetPort*> nets;         // By the id of their -netdev.
@@ -127,6 +129,7 @@ class Chipset {
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
     void describe_drives(const devices::Piix3Ide::Drives& drives);
+    void describe_floppies(const devices::Floppy::Drives& drives);
 
     ChipsetEvents events_;
     devices::Bus ports_, memory_bus_;
@@ -147,6 +150,7 @@ class Chipset {
     devices::Piix4Pm pm_function_;
     PirqFanout pirq_;
     devices::I8237 dma_;
+    std::unique_ptr<devices::Floppy> floppy_; // Null without drives.
     std::atomic<bool> a20_keyboard_{false}, a20_fast_{false};
     devices::I8042 keyboard_;
     devices::Port92 port92_;

@@ -271,7 +271,7 @@ std::string HumanMonitor::change_medium(const std::string& command, std::string 
         if (!file.empty()) {
             backends::DriveOptions options;
             options.file = file;
-            options.cdrom = true;
+            options.cdrom = disk->options().disc;
             auto opened = backends::open_drive_image(machine_.log(), options);
             if (!opened) return opened.error().message + "\n";
             image = std::move(*opened);

@@ -218,7 +218,8 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-hda", "a", "-hdb", "b", "-hdc", "c", "-hdd", "d", "-drive", "file=e"}, "more than 4 IDE drives"},
         {{"-boot", "order=xyz"}, "order=xyz"},
         {{"-boot", "colour=red"}, "'colour'"},
-        {{"-fda", "x"}, "-fda does not exist here yet"},
+        {{"-drive", "file=x,if=floppy,index=2"}, "no floppy drive with index 2"},
+        {{"-fda", "x", "-drive", "file=y,if=floppy,index=0"}, "two drives have index 0"},
         {{"-gdb", "tcp::1"}, "-gdb does not exist here yet"},
         {{"-daemonize"}, "-daemonize does not exist here yet"},
     };

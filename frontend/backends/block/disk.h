@@ -32,6 +32,7 @@ struct DiskOptions {
     std::string id;     // For people: -drive id=, or "ide0-hd0".
     std::string serial; // What the drive tells the guest; empty: the device chooses.
     bool removable = false;
+    bool disc = false;       // Its media are only read.
     bool write_cache = true; // What the guest finds at power-on.
     bool discards = true;    // Pass discards on.
     ErrorAction on_write_error = ErrorAction::enospc;
