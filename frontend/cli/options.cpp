@@ -109,8 +109,9 @@ Result<void> accel_option(Options& o, const std::string& text) {
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
-          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror}, std::pair{"x87", &t.x87},
-          std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
+          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
+          std::pair{"return-stack", &t.return_stack}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
+          std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
@@ -118,7 +119,7 @@ Result<void> accel_option(Options& o, const std::string& text) {
     t.counting = count ? jit::Counting::all : jit::Counting::none;
     return kv->rest(
         "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
-        "patch-fields, mirror, x87, verify, perf-map, count");
+        "patch-fields, mirror, return-stack, x87, verify, perf-map, count");
 }
 
 Result<void> dump_option(Options& o, const std::string& text) {
