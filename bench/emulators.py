@@ -102,8 +102,11 @@ class Guest(Runner):
                 if not data and self.process.poll() is not None:
                     raise SystemExit(f"{self.name} ended with status {self.process.returncode}; last came: {self.output[-2000:]}")
 
+    def type(self, text: str):
+        os.write(self.serial, text.encode())
+
     def once(self, workload: str, scale: int = 1000, copies: int = 0) -> Sample | None:
-        os.write(self.serial, f"bench --scale {scale} --copies {copies} {workload}\r".encode())
+        self.type(f"bench --scale {scale} --copies {copies} {workload}\r")
         begin = self.wait_for(rf"^BENCH-(BEGIN {workload} (\d+)|SKIP .*|FAIL .*)\n")
         word = self.match.group(1)
         if word.startswith("SKIP"):
@@ -209,8 +212,8 @@ class Emulators:
     def kernel_file(self, kernel: str) -> Path:
         return self.guest / {"stock": "vmlinuz", "cloud": "vmlinuz-cloud"}[kernel]
 
-    def start(self, name: str, image: str = "bench.cpio.gz", memory: int = 512, smp: int = 1, kernel: str = "", words: str = WORDS):
-        """Memory in MiB."""
+    def start(self, name: str, image: str = "bench.cpio.gz", memory: int = 512, smp: int = 1, kernel: str = "", words: str = WORDS, devices=None):
+        """Memory in MiB. Devices: a function that gives the further words of the emulator of this name."""
         if name == "native":
             as_root = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
             in_tree = [*as_root, "chroot", self.guest / "programs", "bench"]
@@ -221,12 +224,12 @@ class Emulators:
             return Guest(name, lambda serial: self.bochs(serial, memory), memory << 20, serial_apart=True)
         direct = [
             "-m", str(memory), "-smp", str(smp), "-kernel", self.kernel_file(kernel or self.kernel), "-initrd", self.guest / image,
-            "-append", words, "-nographic", "-no-reboot",
+            "-append", words, "-nographic", "-no-reboot", *(devices(name) if devices else []),
         ]
         if name in self.variants:
             return Guest(name, [self.calque, *direct, *self.variants[name]], memory << 20)
         if name in self.QEMU_CPUS:
-            cpu = ["-cpu", self.QEMU_CPUS[name], "-nic", "none", "-vga", "none"]
+            cpu = ["-cpu", self.QEMU_CPUS[name], *([] if devices else ["-nic", "none"]), "-vga", "none"]
             return Guest(name, ["qemu-system-x86_64", "-accel", "tcg", *cpu, *direct], memory << 20)
         raise SystemExit(f"no emulator is called {name}: native, {', '.join([*self.variants, *self.QEMU_CPUS])}, bochs")
 

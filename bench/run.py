@@ -5,6 +5,7 @@
     bench/run.py smp  [--workloads sha256,sort,dispatch]
     bench/run.py boot
     bench/run.py idle [--seconds 30]
+    bench/run.py io   [--workloads "virtio-blk read,e1000 get"]
     bench/run.py all                        work, smp and boot, with the whole table of targets
 
 work  Each guest waits at its shell; the runner has one after the other do the same workload, the others stopped, and
@@ -12,6 +13,7 @@ work  Each guest waits at its shell; the runner has one after the other do the s
 smp   Guests with two processors: a program alone, and two of it at once, each on its own processor.
 boot  From the emulator's start to the line that the guest's init prints, both kernels.
 idle  The share of one host core that a guest at its prompt takes.
+io    Reads and writes of a virtio and an IDE disk, HTTP by user networking on virtio-net and e1000; stock kernel.
 
 --repeat N        rounds, the emulators taking turns within each (3); --take min|median is what counts of them (min)
 --scale P         thousandths of the full work (1000, which takes one to three seconds in QEMU)
@@ -34,6 +36,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from emulators import PROMPT, Emulators  # noqa: E402
 from report import Report  # noqa: E402
+import transfers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = {"programs": ("programs.cpio", 1024)}
@@ -141,6 +144,26 @@ def idle(args, emulators: Emulators, report: Report):
         print(f"{name:12}{100 * share:8.2f} % of a host core while the guest idles")
 
 
+def io(args, emulators: Emulators, report: Report):
+    wanted = [name for name in transfers.TRANSFERS if not args.workloads or name in args.workloads]
+    server, machine = transfers.Server(), transfers.Machine()
+
+    def measure_transfers(guests: list):
+        for guest in guests:
+            transfers.prepare(guest, PROMPT)
+        for round_number in range(args.repeat):
+            for name in wanted:
+                turn = round_number % len(guests)
+                for guest in guests[turn:] + guests[:turn]:
+                    wall, used, checksum = transfers.run(guest, name, server, PROMPT)
+                    size = report.units[name]
+                    report.add(name, guest.name, (used if args.clock == "cpu" else wall) / size, checksum)
+                    log(f"round {round_number + 1}/{args.repeat}: {name} on {guest.name}: {wall:.3f} s, {size / wall:.0f} MiB/s, CPU {used:.3f} s")
+
+    names = [name for name in args.emulators if name not in ("native", "bochs")]
+    with_guests(emulators, names, measure_transfers, image="io.cpio.gz", kernel="stock", devices=machine.options)
+
+
 def guest_files(*items: str) -> Path:
     done = subprocess.run([ROOT / "scripts/guest.sh", *items], check=True, stdout=subprocess.PIPE, text=True)
     return Path(done.stdout.split()[0]).parent
@@ -154,7 +177,7 @@ def list_workloads(guest: Path) -> dict:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["work", "smp", "boot", "idle", "all"])
+    parser.add_argument("what", choices=["work", "smp", "boot", "idle", "io", "all"])
     words = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("--emulators", type=words, default=["native", "calque", "qemu-max", "qemu64"])
     parser.add_argument("--groups", type=words, default=["integer", "fp", "system", "jit", "programs"])
@@ -186,6 +209,10 @@ def main():
     subprocess.run([ROOT / "scripts/setup.sh", "build", "bench"], check=True)
     guest = guest_files("bench", "mini", "kernel", "cloud")
     workloads = list_workloads(guest)
+    if args.what == "io":
+        guest_files("io")
+        workloads = transfers.SIZES
+        args.groups = ["virtio", "chips"]
     for kind, given, known in (("workload", args.workloads, workloads), ("group", args.groups, {group for group, _ in workloads.values()})):
         unknown = [name for name in given or [] if name not in known]
         if unknown:
@@ -200,7 +227,7 @@ def main():
     # Whatever ends the run, guests are ended too and what was measured is printed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit("stopped: what follows is what was measured until then"))
-    actions = {"all": [work, smp, boot]}.get(args.what) or [{"work": work, "smp": smp, "boot": boot, "idle": idle}[args.what]]
+    actions = {"all": [work, smp, boot]}.get(args.what) or [{"work": work, "smp": smp, "boot": boot, "idle": idle, "io": io}[args.what]]
     try:
         for action in actions:
             action(args, emulators, report)

@@ -4,6 +4,7 @@
 #include "base/types.h"
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +41,11 @@ class BlockBackend {
 
     virtual ~BlockBackend() = default;
     virtual void submit(BlockRequest request) = 0; // Any thread; never waits for the host.
+    // Does a read here and now when its bytes are at hand, which saves the way to another thread and back; `done` is
+    // not called. Null: nothing was done, submit() it. Any thread; never waits for the host.
+    virtual std::optional<BlockStatus> try_now(const BlockRequest& request) {
+        return static_cast<void>(request), std::nullopt;
+    }
 
     // --- The medium. All but write_cache() can change while the machine runs, where the drive is removable.
     virtual bool has_medium() const = 0;

@@ -14,6 +14,7 @@
 #include "base/types.h"
 
 #include <string_view>
+#include <vector>
 
 namespace calque::devices {
 
@@ -26,6 +27,14 @@ class Device {
     virtual void serialize(Archive& archive) = 0;
 };
 
+// Memory behind a part of a region. The device owns it, for as long as the region is mapped.
+struct DirectMemory {
+    u64 offset = 0; // In the region; a multiple of the page size, as is the length.
+    u64 length = 0;
+    u8* data = nullptr;
+    bool writable = false; // False: writes come to write().
+};
+
 // A range of ports or of physical addresses that a device decodes. `offset` counts from the range's start; size is 1,
 // 2, 4 or (memory only) 8; the bus has checked that the whole access lies in the range. Values are little-endian.
 class IoRegion {
@@ -33,6 +42,9 @@ class IoRegion {
     virtual ~IoRegion() = default;
     virtual u64 read(u64 offset, unsigned size) = 0;
     virtual void write(u64 offset, u64 value, unsigned size) = 0;
+    // What processors may reach of a range of physical addresses without asking the device. When it changes, the device
+    // has to have the bus say so (Bus::tell_changed()), without a lock that this takes.
+    virtual std::vector<DirectMemory> direct_memory() const { return {}; }
 };
 
 } // namespace calque::devices

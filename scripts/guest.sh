@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|devices|tools|all|bench|cd|programs ...
+#   scripts/guest.sh kernel|cloud|mini|devices|tools|all|bench|cd|io|programs ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
@@ -11,6 +11,7 @@
 #   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
 #   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
 #   cd      the same with the stock kernel on a CD, for Bochs  $CALQUE_CACHE/guest/bench.iso
+#   io      initramfs: devices and what bench/run.py io times  $CALQUE_CACHE/guest/io.cpio.gz
 #   programs  initramfs: tools and what the benches' programs work on  $CALQUE_CACHE/guest/programs.cpio
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -197,7 +198,7 @@ tools_image() {
 # The benches' images are made anew when the content of what goes into them changes: another checkout on this machine may
 # have made them from other sources, later.
 bench_inputs() {
-    find "$CALQUE_ROOT"/bench/{workloads,programs} "$CALQUE_ROOT/tests/guest" "$CALQUE_ROOT/scripts/guest.sh" -type f -print0 |
+    find "$CALQUE_ROOT"/bench/{workloads,programs,io} "$CALQUE_ROOT/tests/guest" "$CALQUE_ROOT/scripts/guest.sh" -type f -print0 |
         LC_ALL=C sort -z | xargs -0 cat | sha256sum
 }
 
@@ -220,6 +221,21 @@ bench_image() {
     ln -s calque/bin "$tree/sbin"
     install -m 755 "$GUEST/bench" "$tree/calque/bin/bench"
     pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
+    mv "$output.$$" "$output"
+    bench_inputs >"$output.inputs"
+    rm -rf "$tree"
+}
+
+# The devices' guest and the program that reads, writes and transfers.
+io_image() {
+    local output=$GUEST/io.cpio.gz tree=$GUEST/io-tree.$$
+    devices_image
+    ! bench_fresh "$output" || [ "$GUEST/devices.cpio.gz" -nt "$output" ] || return 0
+    say "Building the guest of the I/O benches $output"
+    mkdir -p "$tree/calque/bin"
+    gcc -O2 -static -Wall -Wextra -Werror -o "$tree/calque/bin/io" "$CALQUE_ROOT/bench/io/io.c"
+    # The kernel unpacks one archive after the other.
+    { cat "$GUEST/devices.cpio.gz" && (cd "$tree" && find calque | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet | gzip -n -9); } >"$output.$$"
     mv "$output.$$" "$output"
     bench_inputs >"$output.inputs"
     rm -rf "$tree"
@@ -275,7 +291,7 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, tools, bench, cd, programs or all"
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, tools, bench, cd, io, programs or all"
 [ "$*" != all ] || set -- kernel cloud mini devices tools bench programs
 for item in "$@"; do
     case $item in
@@ -285,8 +301,9 @@ for item in "$@"; do
         devices) devices_image && echo "$GUEST/devices.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
+        io) io_image && echo "$GUEST/io.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, devices, tools, bench, cd, programs or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, tools, bench, cd, io, programs or all" ;;
     esac
 done

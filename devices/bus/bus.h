@@ -56,6 +56,10 @@ class Bus {
     // Called after every change of the map, outside the lock (the machine rebuilds the memory map from pieces()). Set
     // before the machine runs.
     void set_change_observer(std::function<void()> observer) { changed_ = std::move(observer); }
+    // A region's direct_memory() is another now.
+    void tell_changed() {
+        if (changed_) changed_();
+    }
 
   private:
     struct Flat {

@@ -87,6 +87,12 @@ void PciFunction::build_bars() {
     }
 }
 
+void PciFunction::set_option_rom(IoRegion& rom, u64 size) {
+    descriptor_.rom = {PciBar::Kind::memory32, size, false, &rom};
+    build_bars();
+    state_.config = reset_;
+}
+
 // The list starts at 40h or above, doubleword-aligned, clear of the function's own registers.
 void PciFunction::build_capabilities() {
     if (descriptor_.capabilities.empty()) return;

@@ -99,6 +99,9 @@ class PciFunction {
 
     const PciDescriptor& descriptor() const { return descriptor_; }
 
+    // An expansion ROM, which must outlive the function. Set before the function is attached.
+    void set_option_rom(IoRegion& rom, u64 size);
+
     // Runs after software wrote [offset, offset + size) and BARs have moved. Set before the machine runs.
     using WriteHook = std::function<void(unsigned offset, unsigned size)>;
     void set_write_hook(WriteHook hook) { hook_ = std::move(hook); }

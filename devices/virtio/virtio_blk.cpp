@@ -20,7 +20,9 @@ constexpr unsigned writeback_offset = 32;
 constexpr u64 sector = BlockBackend::sector;
 constexpr u64 header_size = 16, range_size = 16, id_size = 20;
 constexpr u64 largest_request = 32 << 20; // Bytes of data; drivers stay far below.
+constexpr u64 largest_at_once = 64 << 10; // Bytes that a read copies on the thread that found it.
 constexpr u64 most_under_way = 64 << 20;  // More waits in the queue.
+constexpr unsigned most_a_turn = 64;      // Requests; then the vCPU that kicked goes on.
 constexpr u32 most_ranges = 256;          // In one discard or write zeroes.
 constexpr u32 most_sectors = 1 << 22;     // Of one range: 2 GiB.
 
@@ -44,7 +46,8 @@ VirtioBlk::VirtioBlk(Log& log, DmaPort& memory, Worker& worker, BlockBackend& ba
       owner_(std::make_shared<Owner>()) {
     owner_->device = this;
     for (unsigned i = 0; i < options_.queues; ++i)
-        add_queue(worker, options_.queue_size, [this, i] { serve(i); });
+        add_queue(
+            worker, options_.queue_size, [this, i] { serve(i); }, true);
     backend_.set_medium_observer([owner = owner_](bool) {
         std::lock_guard alive(owner->mutex);
         if (!owner->device) return;
@@ -65,7 +68,11 @@ VirtioBlk::~VirtioBlk() {
 // --- Requests
 
 void VirtioBlk::serve(unsigned queue) {
-    while (under_way_ < most_under_way) {
+    for (unsigned taken = 0; under_way_ < most_under_way; ++taken) {
+        if (taken == most_a_turn) {
+            schedule(queue);
+            break;
+        }
         auto request = std::make_shared<Request>();
         if (!pop(queue, request->chain)) break;
         request->queue = queue;
@@ -115,13 +122,17 @@ void VirtioBlk::read(const RequestPtr& request, u64 first) {
     if (length % sector || length > largest_request || first > ~u64{0} / sector) return finish(*request, S_IOERR);
     request->data.resize(length);
     BlockRequest block{.kind = BlockRequest::Kind::read, .offset = first * sector, .buffers = {request->data}};
-    submit(std::move(block), request, [this, request](BlockStatus status) {
-        if (status == BlockStatus::ok) {
-            if (!request->chain.write(memory(), 0, request->data)) return needs_reset("a buffer is not in memory");
-            request->written = request->data.size();
-        }
-        finish(*request, status_of(status));
-    });
+    if (length <= largest_at_once)
+        if (const auto status = backend_.try_now(block)) return read_done(request, *status);
+    submit(std::move(block), request, [this, request](BlockStatus status) { read_done(request, status); });
+}
+
+void VirtioBlk::read_done(const RequestPtr& request, BlockStatus status) {
+    if (status == BlockStatus::ok) {
+        if (!request->chain.write(memory(), 0, request->data)) return needs_reset("a buffer is not in memory");
+        request->written = request->data.size();
+    }
+    finish(*request, status_of(status));
 }
 
 void VirtioBlk::write(const RequestPtr& request, u64 first) {

@@ -45,6 +45,7 @@ class VirtioBlk final : public VirtioDevice {
     void serve(unsigned queue);
     void start(RequestPtr request);
     void read(const RequestPtr& request, u64 sector);
+    void read_done(const RequestPtr& request, BlockStatus status);
     void write(const RequestPtr& request, u64 sector);
     void forget_ranges(const RequestPtr& request, u32 type);
     void next_range(const RequestPtr& request, u32 type, u64 at);

@@ -10,26 +10,42 @@ VirtioDevice::VirtioDevice(Log& log, DmaPort& memory, Id id, std::string name, u
     : log_(log), id_(id), name_(std::move(name)), memory_(memory),
       features_(features | u64{1} << F_INDIRECT_DESC | u64{1} << F_EVENT_IDX | u64{1} << F_VERSION_1) {}
 
-unsigned VirtioDevice::add_queue(Worker& worker, u16 size, std::function<void()> handler) {
+unsigned VirtioDevice::add_queue(Worker& worker, u16 size, std::function<void()> handler, bool by_driver) {
     const unsigned index = queue_count();
     queues_.emplace_back(memory_, size);
-    tasks_.push_back(worker.make_task([this, index, handler = std::move(handler)] { run(index, handler); }));
+    handlers_.push_back({std::move(handler), by_driver});
+    tasks_.push_back(worker.make_task([this, index] { run(index); }));
     return index;
 }
 
 // Notifications are off while the queue is worked on; what comes just before they are on again is found by the second
 // look. What the handler left on purpose is not new.
-void VirtioDevice::run(unsigned index, const std::function<void()>& handler) {
+void VirtioDevice::run(unsigned index) {
     std::lock_guard lock(mutex_);
-    Virtqueue& queue = queues_[index];
-    while (running() && queue.usable()) {
-        const auto made_available = [&] { return static_cast<u16>(queue.taken() + queue.waiting()); };
-        const u16 before = made_available();
-        queue.set_notifications(false);
-        handler();
-        queue.set_notifications(true);
-        if (queue.waiting() == 0 || made_available() == before) break;
+    while (more_after(index)) {
     }
+}
+
+// Calls the handler; true when more came meanwhile.
+bool VirtioDevice::more_after(unsigned index) {
+    Virtqueue& queue = queues_[index];
+    if (!running() || !queue.usable()) return false;
+    const auto made_available = [&] { return static_cast<u16>(queue.taken() + queue.waiting()); };
+    const u16 before = made_available();
+    queue.set_notifications(false);
+    handlers_[index].function();
+    queue.set_notifications(true);
+    return queue.waiting() != 0 && made_available() != before;
+}
+
+// The worker has the lock while it works, and will see what is new; the vCPU does not wait for it.
+void VirtioDevice::kick(unsigned index) {
+    if (index >= tasks_.size()) return;
+    if (handlers_[index].by_driver) {
+        const std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock && !more_after(index)) return;
+    }
+    tasks_[index]->schedule();
 }
 
 u64 VirtioDevice::driver_features() const {

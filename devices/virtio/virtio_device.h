@@ -22,8 +22,8 @@ enum class Id : u16 { net = 1, block = 2, console = 3, entropy = 4, balloon = 5,
 } // namespace virtio
 
 // A device of one kind derives from it. The transport (virtio_pci.h) calls the upper half for the driver's register
-// accesses; the kind overrides the hooks, and handles its queues on the worker's thread under mutex(). Queues are never
-// looked at on a vCPU's thread.
+// accesses; the kind overrides the hooks, and handles its queues on the worker's thread under mutex(). A vCPU's thread
+// looks at a queue only where the kind says that this takes less than waking the worker.
 class VirtioDevice {
   public:
     struct Interrupts {
@@ -63,8 +63,10 @@ class VirtioDevice {
     u64 read_config(u64 offset, unsigned size);
     void write_config(u64 offset, u64 value, unsigned size);
     std::size_t config_size();
-    // The driver's notification: any thread, takes no lock.
+    // The driver's notification. Any thread; takes no lock: the queue is looked at by the worker.
     void notify(unsigned index);
+    // The same by a register write of a vCPU, which holds no lock.
+    void kick(unsigned index);
 
     void reset();
     void serialize(Archive& archive);
@@ -72,7 +74,9 @@ class VirtioDevice {
   protected:
     // --- For the kind.
     // Adds a queue whose chains `handler` takes, on the worker's thread and under the lock, after each notification.
-    unsigned add_queue(Worker& worker, u16 size, std::function<void()> handler);
+    // `by_driver`: kick() may call the handler too, once, so that it never waits for the host, and does little at a
+    // time.
+    unsigned add_queue(Worker& worker, u16 size, std::function<void()> handler, bool by_driver = false);
     std::mutex& mutex() const { return mutex_; }
     // The rest under the lock.
     Virtqueue& virtqueue(unsigned index) { return queues_[index]; }
@@ -103,7 +107,12 @@ class VirtioDevice {
 
   private:
     void reset_locked();
-    void run(unsigned index, const std::function<void()>& handler);
+    struct Handler {
+        std::function<void()> function;
+        bool by_driver;
+    };
+    void run(unsigned index);
+    bool more_after(unsigned index);
 
     virtio::Id id_;
     std::string name_;
@@ -117,6 +126,7 @@ class VirtioDevice {
     u16 config_vector_ = virtio::NO_VECTOR;
     u8 generation_ = 0;
     std::vector<Virtqueue> queues_;
+    std::vector<Handler> handlers_;            // By queue.
     std::vector<std::unique_ptr<Task>> tasks_; // By queue. Last: no task runs when the rest goes.
 };
 

@@ -166,7 +166,7 @@ void VirtioPci::Modern::write(u64 offset, u64 value, unsigned size) {
     const u64 inside = offset % structure_size;
     switch (offset - inside) {
     case device_offset: return device_.kind_->write_config(inside, value, size);
-    case notify_offset: return device_.kind_->notify(static_cast<unsigned>(inside / notify_multiplier));
+    case notify_offset: return device_.kind_->kick(static_cast<unsigned>(inside / notify_multiplier));
     case common_offset: break;
     default: return;
     }
@@ -275,6 +275,8 @@ void VirtioPci::config_access(unsigned offset, unsigned size) {
                        && (length == 1 || length == 2 || length == 4) && at % length == 0
                        && u64{at} + length <= 4 * structure_size;
     if (!sound) return;
+    if (at >= notify_offset && at < notify_offset + structure_size) // The bus's configuration lock is held here.
+        return kind_->notify(static_cast<unsigned>((at - notify_offset) / notify_multiplier));
     if (offset + size > access_at_ + ACCESS_DATA)
         modern_.write(at, pci_.get(access_at_ + ACCESS_DATA, 4) & low_mask(8 * length), length);
     else if (offset + size > access_at_ + ACCESS_OFFSET) // Read when the address is complete: the length comes last.

@@ -47,7 +47,7 @@ void VirtioPci::legacy_write(u64 offset, u64 value, unsigned size) {
     case DRIVER_FEATURES: return kind_->set_driver_features(static_cast<u32>(value));
     case QUEUE_ADDRESS: return legacy_place_queue(static_cast<u32>(value));
     case QUEUE_SELECT: selected_ = static_cast<u16>(value); return;
-    case QUEUE_NOTIFY: return kind_->notify(static_cast<u16>(value));
+    case QUEUE_NOTIFY: return kind_->kick(static_cast<u16>(value));
     case DEVICE_STATUS:
         kind_->set_status(static_cast<u8>(value));
         if (static_cast<u8>(value) == 0) read_isr();

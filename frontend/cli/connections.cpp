@@ -109,6 +109,8 @@ Result<void> Connections::open_drives(const Options& options) {
         chipset_.disks.push_back(disks_.back().get());
         if (drive.interface == backends::DriveOptions::Interface::ide)
             chipset_.ide[*drive.index] = {disks_.back().get(), drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
+        if (drive.interface == backends::DriveOptions::Interface::floppy)
+            chipset_.floppies[*drive.index] = disks_.back().get();
     }
     return {};
 }

@@ -13,7 +13,16 @@ using Interface = DriveOptions::Interface;
 
 namespace {
 
-constexpr unsigned ide_places = 4;
+constexpr unsigned ide_places = 4, floppy_places = 2;
+
+// How many drives of an interface there can be; 0: any number.
+unsigned places_of(Interface interface) {
+    return interface == Interface::ide ? ide_places : interface == Interface::floppy ? floppy_places : 0;
+}
+
+std::string_view name_of(Interface interface) {
+    return interface == Interface::virtio ? "virtio" : interface == Interface::floppy ? "floppy" : "none";
+}
 
 Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
     const std::string interface = kv.take("if", "ide");
@@ -21,10 +30,12 @@ Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
         drive.interface = Interface::ide;
     else if (interface == "virtio")
         drive.interface = Interface::virtio;
+    else if (interface == "floppy")
+        drive.interface = Interface::floppy;
     else if (interface == "none")
         drive.interface = Interface::none;
     else
-        return error("-drive if={} does not exist here; there are: ide, virtio, none", interface);
+        return error("-drive if={} does not exist here; there are: ide, virtio, floppy, none", interface);
     if (kv.has("index")) {
         auto index = kv.take_number("index", 0);
         if (!index) return index.error();
@@ -93,8 +104,8 @@ Result<DriveOptions> parse_drive(const std::string& text) {
                      "rerror, discard, file.locking");
         !rest)
         return rest.error();
-    if (drive.file.empty() && !drive.cdrom)
-        return error("-drive '{}' has no file=; only CD drives (media=cdrom) may be empty", text);
+    if (drive.file.empty() && !drive.removable())
+        return error("-drive '{}' has no file=; only CD (media=cdrom) and floppy drives may be empty", text);
     return drive;
 }
 
@@ -106,15 +117,25 @@ DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom) {
     return drive;
 }
 
+DriveOptions short_floppy(const std::string& file, unsigned index) {
+    DriveOptions drive;
+    drive.interface = Interface::floppy;
+    drive.file = file;
+    drive.index = index;
+    return drive;
+}
+
 Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
     std::set<std::string> ids;
-    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::none}) {
+    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::floppy, Interface::none}) {
+        const unsigned places = places_of(interface);
+        const std::string_view kind = interface == Interface::ide ? "IDE" : "floppy";
         std::set<unsigned> taken;
         for (const DriveOptions& drive : drives) {
             if (drive.interface != interface || !drive.index) continue;
-            if (interface == Interface::ide && *drive.index >= ide_places)
-                return error("there is no IDE drive with index {}: the PC has {} (0 to {})", *drive.index, ide_places,
-                             ide_places - 1);
+            if (places != 0 && *drive.index >= places)
+                return error("there is no {} drive with index {}: the PC has {} (0 to {})", kind, *drive.index, places,
+                             places - 1);
             if (!taken.insert(*drive.index).second)
                 return error("two drives have index {} ('{}' is one): give them different ones, or no index",
                              *drive.index, drive.file);
@@ -125,8 +146,8 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                 unsigned next = 0;
                 while (taken.contains(next))
                     ++next;
-                if (interface == Interface::ide && next >= ide_places)
-                    return error("there are more than {} IDE drives; use if=virtio for '{}'", ide_places, drive.file);
+                if (places != 0 && next >= places)
+                    return error("there are more than {} {} drives; use if=virtio for '{}'", places, kind, drive.file);
                 drive.index = next;
                 taken.insert(next);
             }
@@ -134,7 +155,7 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                 const unsigned at = *drive.index;
                 drive.id = interface == Interface::ide
                                ? fmt::format("ide{}-{}{}", at / 2, drive.cdrom ? "cd" : "hd", at % 2)
-                               : fmt::format("{}{}", interface == Interface::virtio ? "virtio" : "none", at);
+                               : fmt::format("{}{}", name_of(interface), at);
             }
             if (!ids.insert(drive.id).second) return error("two drives have id={}; give each its own", drive.id);
             drive.snapshot |= snapshot;

@@ -14,6 +14,8 @@ namespace calque::cli {
 Result<backends::DriveOptions> parse_drive(const std::string& text);
 // -hda to -hdd (0 to 3), -cdrom.
 backends::DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom);
+// -fda and -fdb (0 and 1).
+backends::DriveOptions short_floppy(const std::string& file, unsigned index);
 // Every drive gets its index and, where it has none, an id as QEMU's monitor would show it ("ide0-hd0"). Errors: two in
 // one place, a place that there is not, an id used twice. `snapshot` is the option for all.
 Result<void> assign_drives(std::vector<backends::DriveOptions>& drives, bool snapshot);

@@ -16,7 +16,7 @@ struct Model {
     std::string_view name, driver;
 };
 constexpr std::array models{Model{"virtio-net-pci", "virtio-net-pci"}, Model{"virtio", "virtio-net-pci"},
-                            Model{"e1000", "e1000"}};
+                            Model{"e1000", "e1000"}, Model{"rtl8139", "rtl8139"}};
 constexpr std::string_view default_model = "virtio-net-pci";
 
 bool is_card(const machine::DeviceRequest& device) {

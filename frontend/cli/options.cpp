@@ -373,6 +373,22 @@ Result<void> only_none(std::string_view option, const std::string& text) {
     return error("{} {} does not exist here; there is: none", option, text);
 }
 
+Result<void> vga_option(Options& o, const std::string& text) {
+    if (text != "std" && text != "none")
+        return error("-vga {} does not exist here; there are: std, none (and what -device help lists)", text);
+    o.vga = text;
+    return {};
+}
+
+// A machine has a VGA unless it was asked for without, or with another; it has the first slot, as in QEMU.
+void settle_display(Options& o) {
+    const bool own = std::any_of(o.machine.devices.begin(), o.machine.devices.end(),
+                                 [](const auto& device) { return device.driver == "VGA"; });
+    if (o.vga.empty()) o.vga = o.no_defaults || own ? "none" : "std";
+    if (o.vga == "std") o.machine.devices.insert(o.machine.devices.begin(), machine::DeviceRequest{"VGA", "", {}});
+    o.machine.serial_console = o.no_graphic;
+}
+
 Result<void> append_channels(Options& o, const std::string& text) {
     if (text == "help") {
         o.print = fmt::format("Log channels (--trace a,b,c, or all):\n{}", Log::channel_help());
@@ -413,6 +429,9 @@ const std::array options_table{
     Option{"hdc", "FILE", "", SET(o.drives.push_back(short_drive(v, 2, false)))},
     Option{"hdd", "FILE", "", SET(o.drives.push_back(short_drive(v, 3, false)))},
     Option{"cdrom", "FILE", "the disc in the CD drive", SET(o.drives.push_back(short_drive(v, 2, true)))},
+    Option{"fda", "FILE", "the diskette in the first floppy drive (-fdb: the second)",
+           SET(o.drives.push_back(short_floppy(v, 0)))},
+    Option{"fdb", "FILE", "", SET(o.drives.push_back(short_floppy(v, 1)))},
     Option{"snapshot", "", "changes to disks are gone at the end", SET(o.snapshot = true)},
     Option{"serial", "DEV", "a serial port: stdio, mon:stdio, file:F, unix:P[,server][,nowait], pty, null, none",
            SET(o.serials.push_back(v))},
@@ -424,7 +443,7 @@ const std::array options_table{
     Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
     Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
     Option{"display", "none", "no window", display_option},
-    Option{"vga", "none", "the display adapter: none", SET(return only_none("-vga", v))},
+    Option{"vga", "std|none", "the display adapter (std)", vga_option},
     Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
     Option{"nic", "user|socket|tap|none,..", "a network card with its network (user; -nic user,model=help)",
            nic_option},
@@ -467,8 +486,6 @@ struct Missing {
     std::string_view instead;
 };
 constexpr std::array missing{
-    Missing{"fda", "use -hda or -cdrom"},
-    Missing{"fdb", "use -hda or -cdrom"},
     Missing{"blockdev", "use -drive"},
     Missing{"vnc", "use -nographic"},
     Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
@@ -521,6 +538,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
         if (auto settled = settle_networks(options); !settled) return settled.error();
     if (auto placed = place_ide_devices(options.drives, options.machine.devices); !placed) return placed.error();
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
+    settle_display(options);
     if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();
     return options;
 }

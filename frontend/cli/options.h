@@ -29,6 +29,7 @@ struct Options {
     bool no_graphic = false;
     bool no_defaults = false;
     bool display_none = false;
+    std::string vga;      // -vga; empty: none was given.
     std::string log_file; // -D
     std::string channels; // --trace, -d
     bool stats = false;   // --stats

@@ -54,7 +54,9 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
           },
           [this] { events_.init(); }),
       reset_control_(log, [this](bool hard) { hard ? events_.reset() : events_.init(); }), post_(log),
-      cpus_(config.cpus) {
+      cpus_(config.cpus), firmware_folders_(config.firmware_folders) {
+    if (backends.floppies[0] || backends.floppies[1])
+        floppy_ = std::make_unique<devices::Floppy>(log, IrqLine(router_, PcRouter::isa + 6), dma_, backends.floppies);
     if (backends.debugcon) debugcon_ = std::make_unique<devices::Debugcon>(*backends.debugcon);
     if (config.debug_exit)
         debug_exit_ = std::make_unique<devices::IsaDebugExit>([this](u32 status) { events_.debug_exit(status); });
@@ -77,8 +79,10 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     map_ports(config);
     fill_cmos(config, memory);
     describe_drives(backends.ide);
+    describe_floppies(backends.floppies);
     all_ = {&pit_, &rtc_,         &pm_,  &fw_cfg_,   &pci_,    &host_bridge_,   &isa_bridge_,
             &ide_, &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
+    if (floppy_) all_.push_back(floppy_.get());
     if (debugcon_) all_.push_back(debugcon_.get());
     if (debug_exit_) all_.push_back(debug_exit_.get());
     if (hpet_) all_.push_back(hpet_.get());
@@ -111,6 +115,10 @@ void Chipset::map_ports(const MachineConfig& config) {
     ports_.map(0x92, 1, port92_, "port92");
     pci_.map_config_ports();
     ports_.map(0xCF9, 1, reset_control_, "reset-control");
+    if (floppy_) {
+        ports_.map(0x3F0, 6, floppy_->ports(), "floppy");
+        ports_.map(0x3F7, 1, floppy_->port_7(), "floppy-dir");
+    }
     if (debugcon_) ports_.map(config.debugcon_port, 1, *debugcon_, "debugcon");
     if (debug_exit_) ports_.map(config.debug_exit->base, config.debug_exit->size, *debug_exit_, "isa-debug-exit");
     memory_bus_.map(devices::IoApic::default_base, devices::IoApic::mmio_size, ioapic_.mmio(), "ioapic");
@@ -135,7 +143,6 @@ void Chipset::fill_cmos(const MachineConfig& config, const Memory& memory) {
     rtc_.set_cmos(0x5C, static_cast<u8>(high / 65536 >> 8));
     rtc_.set_cmos(0x5D, static_cast<u8>(high / 65536 >> 16));
     rtc_.set_cmos(0x5F, static_cast<u8>(config.cpus - 1));
-    rtc_.set_cmos(0x14, 0x06); // Equipment: FPU and pointing device present.
 }
 
 // How SeaBIOS is to translate cylinders and heads, two bits a drive: as they are while they fit into INT 13h, by LBA
@@ -146,6 +153,14 @@ void Chipset::describe_drives(const devices::Piix3Ide::Drives& drives) {
     for (unsigned i = 0; i < drives.size(); ++i)
         if (drives[i].backend && !drives[i].cd && drives[i].backend->size() > addressable) translation |= 1u << (2 * i);
     rtc_.set_cmos(0x39, translation);
+}
+
+// Their types in 10h; in the equipment byte whether there are any, and how many less one.
+void Chipset::describe_floppies(const devices::Floppy::Drives& drives) {
+    const u8 first = devices::Floppy::drive_type(drives[0]), second = devices::Floppy::drive_type(drives[1]);
+    rtc_.set_cmos(0x10, static_cast<u8>(first << 4 | second));
+    constexpr u8 fpu_and_mouse = 0x06;
+    rtc_.set_cmos(0x14, static_cast<u8>(fpu_and_mouse | (first || second ? 1 : 0) | (first && second ? 0x40 : 0)));
 }
 
 // Three nibbles: the first two in 3Dh, the third in the high half of 38h.

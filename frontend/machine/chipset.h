@@ -5,6 +5,7 @@
 #include "devices/bus/bus.h"
 #include "devices/debugcon/debugcon.h"
 #include "devices/entropy_source.h"
+#include "devices/floppy/floppy.h"
 #include "devices/fw_cfg/fw_cfg.h"
 #include "devices/hpet/hpet.h"
 #include "devices/i8042/i8042.h"
@@ -18,6 +19,7 @@
 #include "devices/mc146818/mc146818.h"
 #include "devices/pc_router/pc_router.h"
 #include "devices/pci/i440fx.h"
+#include "devices/pci/option_rom.h"
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
@@ -56,6 +58,7 @@ struct ChipsetBackends {
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
     devices::Piix3Ide::Drives ide;                          // In the order of -hda to -hdd.
+    devices::Floppy::Drives floppies{};                     // -fda and -fdb.
     std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
     std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
     std::map<std::string, backends::NetPort*> nets;         // By the id of their -netdev.
@@ -90,6 +93,9 @@ class Chipset {
     Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, devices::DmaPort& memory,
                       const ChipsetBackends& backends);
 
+    // The screens, the first one first.
+    const std::vector<devices::Display*>& displays() const { return displays_; }
+
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
     void serialize(Archive& archive);
@@ -114,9 +120,11 @@ class Chipset {
 
     void map_ports(const MachineConfig& config);
     Result<void> attach(devices::PciFunction& function, const DeviceRequest& request);
+    Result<void> add_option_rom(devices::PciFunction& function, const DeviceRequest& request, std::string_view own);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
     void describe_drives(const devices::Piix3Ide::Drives& drives);
+    void describe_floppies(const devices::Floppy::Drives& drives);
 
     ChipsetEvents events_;
     devices::Bus ports_, memory_bus_;
@@ -137,6 +145,7 @@ class Chipset {
     devices::Piix4Pm pm_function_;
     PirqFanout pirq_;
     devices::I8237 dma_;
+    std::unique_ptr<devices::Floppy> floppy_; // Null without drives.
     std::atomic<bool> a20_keyboard_{false}, a20_fast_{false};
     devices::I8042 keyboard_;
     devices::Port92 port92_;
@@ -146,7 +155,10 @@ class Chipset {
     std::unique_ptr<devices::IsaDebugExit> debug_exit_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
     const unsigned cpus_;
+    const std::vector<std::string> firmware_folders_;       // Where option ROMs are looked for first.
+    std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.
     std::vector<std::unique_ptr<devices::Device>> plugged_;
+    std::vector<devices::Display*> displays_;
     std::vector<std::unique_ptr<DriveController>> controllers_;
     DriveControllers controller_names_;
     std::vector<devices::Device*> all_;

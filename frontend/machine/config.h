@@ -54,6 +54,7 @@ struct MachineConfig {
     };
     std::vector<FwCfgFile> fw_cfg;
     std::vector<DeviceRequest> devices; // In the order of their slots.
+    bool serial_console = false;        // Firmware shows its text on the first serial port, even if there is a screen.
 
     enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
     Engine engine = Engine::translator;

@@ -1,9 +1,11 @@
 #include "frontend/machine/machine.h"
 
+#include "base/bits.h"
 #include "devices/lapic/lapic_registers.h"
 #include "firmware/direct_boot.h"
 #include "firmware/fw_cfg/files.h"
 #include "firmware/post/post.h"
+#include "frontend/machine/firmware_files.h"
 #include "frontend/machine/host_file.h"
 #include "frontend/machine/registers.h"
 
@@ -61,6 +63,7 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     for (const DeviceRequest& device : config_.devices)
         if (auto plugged = chipset_->plug(device, log_, time_, *memory_, backends); !plugged) return plugged.error();
     memory_->set_io_target(io_space_);
+    chipset_->memory_bus().set_change_observer([this] { place_device_memory(); });
     add_vcpus();
     if (auto described = describe_to_firmware(); !described) return described.error();
     if (auto added = add_fw_cfg_files(); !added) return added.error();
@@ -135,20 +138,13 @@ Result<void> Machine::read_images() {
 Result<void> Machine::find_firmware() {
     if (config_.bios.empty() && (!config_.kernel.empty() || disks_.empty())) return {};
     const std::string name = config_.bios.empty() ? "bios-256k.bin" : config_.bios;
-    std::error_code ignored;
-    if (!config_.bios.empty() && std::filesystem::exists(name, ignored)) return {};
-    std::vector<std::string> folders = config_.firmware_folders;
-    folders.push_back("/usr/share/seabios");
-    for (const std::string& folder : folders) {
-        const std::string path = folder + "/" + name;
-        if (name.find('/') == std::string::npos && std::filesystem::exists(path, ignored)) {
-            config_.bios = path;
-            return {};
-        }
+    const std::string path = machine::find_firmware(name, config_.firmware_folders);
+    if (!path.empty() || !config_.bios.empty()) {
+        if (!path.empty()) config_.bios = path; // Else opening it says what is wrong.
+        return {};
     }
-    if (!config_.bios.empty()) return {}; // Opening it says what is wrong.
     return error("there is no BIOS: {} is not in {}; install Debian's package seabios, or name an image with -bios",
-                 name, folders.front());
+                 name, firmware_places(config_.firmware_folders));
 }
 
 Result<void> Machine::add_fw_cfg_files() {
@@ -183,8 +179,9 @@ Result<void> Machine::describe_to_firmware() {
     };
     if (config_.boot.menu_milliseconds != 0)
         if (auto added = add_number("etc/boot-menu-wait", config_.boot.menu_milliseconds, 2); !added) return added;
-    // SeaBIOS shows its text, and that of whoever calls INT 10h, on a serial port where there is no screen.
-    if (!serial_present_.empty() && serial_present_[0])
+    // SeaBIOS shows its text, and that of whoever calls INT 10h, on a serial port where nobody sees a screen.
+    const bool no_screen = config_.serial_console || chipset_->displays().empty();
+    if (no_screen && !serial_present_.empty() && serial_present_[0])
         if (auto added = add_number("etc/sercon-port", 0x3F8, 2); !added) return added;
     for (auto& file : firmware::fw_cfg_files(platform()))
         if (auto added = fw_cfg.add_file(file.name, std::move(file.bytes)); !added) return added.error();
@@ -211,6 +208,7 @@ firmware::Platform Machine::platform() const {
     platform.com2 = serial_present_.size() > 1 && serial_present_[1];
     platform.pirq_gsi = 16;
     platform.identity = config_.identity;
+    platform.vga = kernel_.empty() && !chipset_->displays().empty(); // Its BIOS has not run where there is no firmware.
     return platform;
 }
 
@@ -449,6 +447,25 @@ void Machine::move_apics() {
     for (auto& vcpu : vcpus_)
         if (vcpu->lapic().mmio_enabled()) pages.push_back(vcpu->lapic().base());
     memory_->set_apic_pages(std::move(pages));
+}
+
+// Of each piece of the bus, the whole pages that have memory behind them.
+void Machine::place_device_memory() {
+    std::lock_guard lock(device_memory_mutex_);
+    std::vector<Memory::DeviceMemory> ranges;
+    for (const auto& piece : chipset_->memory_bus().pieces()) {
+        const u64 length = piece.last - piece.first + 1, end = piece.offset + length;
+        for (const auto& memory : piece.region->direct_memory()) {
+            const u64 from = std::max(piece.offset, memory.offset), to = std::min(end, memory.offset + memory.length);
+            const u64 first = align_up(piece.first + (from - piece.offset), page_size);
+            const u64 last = (piece.first + (to - piece.offset)) & ~u64{page_size - 1};
+            if (from >= to || first >= last) continue;
+            const u64 offset = piece.offset + (first - piece.first);
+            ranges.push_back(
+                {PhysicalAddress(first), last - first, memory.data + (offset - memory.offset), memory.writable});
+        }
+    }
+    memory_->set_device_memory(std::move(ranges));
 }
 
 // --- Saving and loading

@@ -107,6 +107,7 @@ class Machine {
     void serialize(Archive& archive);
     void serialize_identity(Archive& archive);
     void move_apics();
+    void place_device_memory(); // The memory bus or a device's memory on it has changed.
 
     MachineConfig config_;
     Log& log_;
@@ -123,6 +124,7 @@ class Machine {
     std::function<std::shared_ptr<void>()> hold_input_;
     std::map<std::string, backends::NetPort*> networks_;
 
+    std::mutex device_memory_mutex_; // Held from reading the bus to changing the map.
     std::mutex mutex_;
     std::condition_variable posted_;
     std::deque<std::function<void()>> requests_;

@@ -13,7 +13,13 @@ namespace calque::machine {
 namespace {
 constexpr u64 vga_window = 0xA0000, vga_window_size = 0x20000;
 constexpr u64 four_gib = u64{1} << 32;
-enum Priority : int { base_priority = 0, hole_priority = 1, shape_priority = 2, apic_priority = 3 };
+enum Priority : int {
+    device_priority = -1,
+    base_priority = 0,
+    hole_priority = 1,
+    shape_priority = 2,
+    apic_priority = 3
+};
 } // namespace
 
 Result<std::unique_ptr<Memory>> Memory::create(u64 ram_bytes, Log& log) {
@@ -54,6 +60,13 @@ void Memory::set_apic_pages(std::vector<PhysicalAddress> pages) {
     std::erase_if(pages, [&](PhysicalAddress page) { return !host(page, page_size); });
     if (pages == apic_pages_) return;
     apic_pages_ = std::move(pages);
+    rebuild();
+}
+
+void Memory::set_device_memory(std::vector<DeviceMemory> ranges) {
+    std::lock_guard lock(mutex_);
+    if (ranges == device_memory_) return;
+    device_memory_ = std::move(ranges);
     rebuild();
 }
 
@@ -124,6 +137,13 @@ void Memory::rebuild() {
     };
     add(0, layout_.low, mmu::RegionKind::ram, ram_.data(), base_priority, "ram-low");
     add(four_gib, layout_.high, mmu::RegionKind::ram, ram_.data() + layout_.low, base_priority, "ram-high");
+    for (const DeviceMemory& device : device_memory_) {
+        add(device.base.value, device.length, device.writable ? mmu::RegionKind::ram : mmu::RegionKind::rom,
+            device.data, device_priority, "device-memory");
+        if (device.writable) continue;
+        regions.back().write_kind = mmu::RegionKind::io;
+        regions.back().target = io_target_;
+    }
     const bool smram = shape_.smram_enabled && shape_.smram_open;
     smram_hidden_ = shape_.smram_enabled && !shape_.smram_open && !shape_.smram_closed;
     if (!smram && io_target_)

@@ -36,6 +36,15 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     void set_io_target(mmu::IoTarget& target);
     // A page of RAM that a local APIC covers (IA32_APIC_BASE moved there). Zero length of the list: none.
     void set_apic_pages(std::vector<PhysicalAddress> pages);
+    // Memory of devices, which lies below everything else: whole pages.
+    struct DeviceMemory {
+        PhysicalAddress base;
+        u64 length = 0;
+        u8* data = nullptr;    // Not owned.
+        bool writable = false; // False: writes go to the I/O target.
+        bool operator==(const DeviceMemory&) const = default;
+    };
+    void set_device_memory(std::vector<DeviceMemory> ranges);
     // A0000-BFFFF. While it is hidden, only processors in SMM reach it, by these; the map has the VGA's window there.
     static bool in_smram(PhysicalAddress address);
     bool smram_hidden() const { return smram_hidden_; }
@@ -66,6 +75,7 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     devices::MemoryShape shape_{};
     std::atomic<bool> smram_hidden_{false};
     std::vector<PhysicalAddress> apic_pages_;
+    std::vector<DeviceMemory> device_memory_;
     mmu::IoTarget* io_target_ = nullptr;
 };
 

@@ -1,5 +1,7 @@
 // The part of the chipset that takes devices by name.
 #include "frontend/machine/chipset.h"
+#include "frontend/machine/firmware_files.h"
+#include "frontend/machine/host_file.h"
 
 #include <algorithm>
 
@@ -19,9 +21,15 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     for (const devices::Device* other : all_)
         if (other->name() == name)
             return error("-device {}: there is another device called '{}'", request.driver, name);
-    auto made = kind->make({log, clock, memory, backends, name, cpus_, controller_names_}, request);
+    auto made =
+        kind->make({log, clock, memory, backends, name, cpus_, ports_, memory_bus_, controller_names_}, request);
     if (!made) return made.error();
+    if (made->display && !displays_.empty())
+        return error(
+            "-device {}: there is a display adapter already; with -vga none there is none but those of -device",
+            request.driver);
     if (made->function) {
+        if (auto added = add_option_rom(*made->function, request, kind->rom); !added) return added;
         if (auto attached = attach(*made->function, request); !attached) return attached;
     }
     if (made->drives) {
@@ -33,6 +41,24 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     const auto samplers = std::find(all_.begin(), all_.end(), static_cast<devices::Device*>(&router_));
     all_.insert(samplers, made->device.get());
     plugged_.push_back(std::move(made->device));
+    if (made->display) displays_.push_back(made->display);
+    return {};
+}
+
+// The device's own ROM may be missing: then it has none. One that was asked for may not.
+Result<void> Chipset::add_option_rom(devices::PciFunction& function, const DeviceRequest& request,
+                                     std::string_view own) {
+    const bool asked = request.has("romfile");
+    const std::string name = asked ? request.get("romfile") : std::string(own);
+    if (name.empty()) return {};
+    const std::string path = find_firmware(name, firmware_folders_);
+    if (path.empty() && !asked) return {};
+    if (path.empty())
+        return error("-device {}: romfile={} is not in {}", request.driver, name, firmware_places(firmware_folders_));
+    auto image = read_host_file(path, "romfile=", devices::OptionRom::largest);
+    if (!image) return error("-device {}: {}", request.driver, image.error().message);
+    roms_.push_back(std::make_unique<devices::OptionRom>(std::move(*image)));
+    function.set_option_rom(*roms_.back(), roms_.back()->size());
     return {};
 }
 

@@ -3,6 +3,7 @@
 #include "frontend/backends/block/drive.h"
 #include "frontend/backends/net/open.h"
 #include "frontend/monitor/examine.h"
+#include "frontend/monitor/screen.h"
 
 #include <algorithm>
 #include <charconv>
@@ -29,6 +30,9 @@ constexpr std::string_view help_text =
     "info block           disks and CD drives\n"
     "eject [-f] DRIVE     take the medium out (-f: although the guest has locked it)\n"
     "change DRIVE FILE    put another medium in\n"
+    "screendump [-f ppm|png] FILE   a picture of the screen\n"
+    "screentext           the characters on the screen, in a text mode\n"
+    "sendkey KEYS         press keys together, such as ctrl-alt-delete\n"
     "info stats           counters, and what was asked for and is not implemented\n"
     "cpu N                the processor that x looks through from now on\n"
     "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
@@ -155,6 +159,12 @@ void HumanMonitor::execute(const std::string& line) {
         print(forward(argument, command == "hostfwd_add"));
     } else if (command == "eject" || command == "change") {
         print(change_medium(command, argument));
+    } else if (command == "screendump") {
+        print(screendump(machine_, argument));
+    } else if (command == "screentext") {
+        print(screen_text(machine_));
+    } else if (command == "sendkey") {
+        print(send_keys(machine_, argument));
     } else if (command == "cpu") {
         unsigned index = 0;
         const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), index);
@@ -249,7 +259,7 @@ std::string HumanMonitor::change_medium(const std::string& command, std::string 
         if (!file.empty()) {
             backends::DriveOptions options;
             options.file = file;
-            options.cdrom = true;
+            options.cdrom = disk->options().disc;
             auto opened = backends::open_drive_image(machine_.log(), options);
             if (!opened) return opened.error().message + "\n";
             image = std::move(*opened);

@@ -39,6 +39,20 @@ class RawImageTest : public testing::Test {
     TemporaryFolder folder_;
 };
 
+TEST_F(RawImageTest, WhatIsReadAtOnceIsWhatTheFileHas) {
+    const auto image = open(make("now", pattern(1 << 20)));
+    ASSERT_TRUE(image);
+    const auto written = std::vector<u8>(4096, 0x5A);
+    ASSERT_EQ(image->write(8192, written), 0);
+    std::vector<u8> read(4096);
+    // Not every file system can say what is in memory.
+    EXPECT_TRUE(!image->read_now(8192, read) || read == written);
+    EXPECT_FALSE(image->read_now((1 << 20) - 2048, read)) << "beyond the end";
+    const auto direct = open(make("direct", pattern(1 << 20)), {.cache = *parse_cache_mode("none")});
+    ASSERT_TRUE(direct);
+    EXPECT_FALSE(direct->read_now(0, read)) << "past the host's memory";
+}
+
 TEST_F(RawImageTest, EveryCacheModeReadsAndWritesTheFile) {
     for (const char* mode : {"writeback", "none", "writethrough", "directsync", "unsafe"}) {
         SCOPED_TRACE(mode);

@@ -109,7 +109,7 @@ def lease(session: Session, card: str):
     command(session, f"udhcpc -i {card} -n -q -s /etc/udhcpc", r"^LEASE 10\.0\.2\.15/24 router 10\.0\.2\.2 dns 10\.0\.2\.3")
 
 
-def transfers(args, card: str, megabytes: int, *options: str):
+def transfers(args, card: str, megabytes: int, *options: str, driver: str = ""):
     """A lease by DHCP; a file by HTTP from the host's loopback, one to it, and one through a forwarded port, unchanged."""
     contents = random.Random(1).randbytes(megabytes << 20)
     digest = hashlib.md5(contents).hexdigest()
@@ -117,6 +117,8 @@ def transfers(args, card: str, megabytes: int, *options: str):
     port = free_port()
     with boot(args, *(option.replace("FORWARD", f"hostfwd=tcp:127.0.0.1:{port}-:7777") for option in options)) as session:
         lease(session, card)
+        if driver:
+            command(session, f"basename $(readlink /sys/class/net/{card}/device/driver)", rf"^{driver}$")
         command(session, f"wget -q -O /tmp/down http://10.0.2.2:{host.http_port}/; md5sum /tmp/down", rf"^{digest}  /tmp/down")
         session.wait_for(PROMPT)
         session.type(f"nc 10.0.2.2 {host.sink_port} </tmp/down; echo sent\r")
@@ -158,6 +160,13 @@ def net_e1000(args):
     transfers(args, "eth0", 16, "-nic", "user,model=e1000,FORWARD")
 
 
+def net_rtl8139(args):
+    """By its rings of descriptors, and by its four buffers and ring of bytes."""
+    args.kernel = "vmlinuz"
+    transfers(args, "eth0", 16, "-nic", "user,model=rtl8139,FORWARD", driver="8139cp")
+    transfers(args, "eth0", 16, "-netdev", "user,id=n,FORWARD", "-device", "rtl8139,netdev=n,cplus=off", driver="8139too")
+
+
 def net_joined(args):
     """Two machines joined by a socket."""
     port = free_port()
@@ -181,6 +190,7 @@ TESTS = {
     "net.virtio.plain": net_virtio_plain,
     "net.virtio.queues": net_virtio_queues,
     "net.e1000": net_e1000,
+    "net.rtl8139": net_rtl8139,
     "net.joined": net_joined,
 }
 

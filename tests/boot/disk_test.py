@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
 from guest_session import Session, guest_file, run_test  # noqa: E402
 
+RESCUE_FLOPPY = "/usr/lib/grub-rescue/grub-rescue-floppy.img"
 RESCUE_CD = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
 COMMON = ["-nographic", "-m", "512M", "-no-reboot"]
 MARKER = b"calque's marker\n" * 100_000
@@ -52,6 +53,44 @@ def rescue_cd(args, folder: Path):
         session.wait_for(r"\(cd\)")
         session.process.terminate()
         session.expect_end(0)
+
+
+def rescue_floppy(args, folder: Path):
+    """GRUB's rescue diskette, which takes its modules from the diskette too."""
+    floppy = folder / "floppy.img"
+    floppy.write_bytes(Path(RESCUE_FLOPPY).read_bytes())
+    with start(args, "-fda", floppy, "-boot", "a") as session:
+        session.wait_for(r"for a command-line")
+        session.type("c")
+        session.wait_for(r"grub>")
+        session.type("ls\r") # Short: SeaBIOS's console looks for keys by its timer.
+        session.wait_for(r"\(fd0\)")
+        session.process.terminate()
+        session.expect_end(0)
+
+
+def floppy(args, folder: Path):
+    """Debian's driver reads and writes a diskette with a file system on it."""
+    tree, image = folder / "tree", folder / "floppy.img"
+    tree.mkdir()
+    small = MARKER[:300000]
+    (tree / "marker").write_bytes(small)
+    image.write_bytes(bytes(1440 << 10))
+    disk_image.run("/sbin/mke2fs", "-q", "-F", "-t", "ext2", "-d", tree, image)
+    script = ("mkdir -p /mnt; modprobe floppy; mount -t ext4 /dev/fd0 /mnt || exit 1; echo CALQUE-MARKER $(sha256sum </mnt/marker);"
+              "dd if=/dev/urandom of=/mnt/written bs=1024 count=500; umount /mnt; mount -t ext4 /dev/fd0 /mnt;"
+              "echo CALQUE-WRITTEN $(sha256sum </mnt/written); umount /mnt").replace(" ", "+")
+    with start(args, "-kernel", guest_file("vmlinuz"), "-initrd", guest_file("devices.cpio.gz"), "-fda", image,
+               "-append", f"console=ttyS0 quiet calque.run={script}") as session:
+        marker = session.wait_for(r"CALQUE-MARKER (\w{64})").group(1)
+        written = session.wait_for(r"CALQUE-WRITTEN (\w{64})").group(1)
+        session.wait_for(r"CALQUE-TEST run PASS")
+        session.expect_end(0)
+        if marker != hashlib.sha256(small).hexdigest():
+            session.fail("the guest read something else than what is on the diskette")
+        expect_kept(session, image, folder, written)
+        if disk_image.check(image, "-n") != 0:
+            session.fail("the file system has errors")
 
 
 def make_image(folder: Path, words: str = "") -> Path:
@@ -150,10 +189,13 @@ def snapshot(args, folder: Path):
 TESTS = {
     "isolinux": isolinux,
     "rescue_cd": rescue_cd,
+    "rescue_floppy": rescue_floppy,
+    "floppy": floppy,
     "ide": lambda args, folder: system(args, folder, "{image}"),
     "virtio": lambda args, folder: system(args, folder, "-drive", "file={image},if=virtio,cache=none"),
     "ahci": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "ahci,id=a", "-device", "ide-hd,bus=a.3,drive=d"),
     "nvme": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "nvme,serial=CALQUE1,drive=d"),
+    "scsi": lambda args, folder: system(args, folder, "-drive", "file={image},if=none,id=d", "-device", "virtio-scsi-pci,id=s", "-device", "scsi-hd,bus=s.0,drive=d"),
     "ide.kill": lambda args, folder: kill(args, folder, "-hda", "{image}"),
     "virtio.kill": lambda args, folder: kill(args, folder, "-drive", "file={image},if=virtio"),
     "snapshot": snapshot,

@@ -182,7 +182,7 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-device", "isa-debugcon,iobase=0x402"}, "chardev"},
         {{"-device", "isa-serial"}, "chardev"},
         {{"-display", "gtk"}, "'gtk' does not exist here"},
-        {{"-vga", "std"}, "-vga std"},
+        {{"-vga", "qxl"}, "-vga qxl"},
         {{"-nic", "vde"}, "vde"},
         {{"-nic", "user,model=ne2k_pci"}, "ne2k_pci"},
         {{"-nic", "user,hostfwd=tcp:22"}, "tcp:22"},
@@ -218,7 +218,8 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-hda", "a", "-hdb", "b", "-hdc", "c", "-hdd", "d", "-drive", "file=e"}, "more than 4 IDE drives"},
         {{"-boot", "order=xyz"}, "order=xyz"},
         {{"-boot", "colour=red"}, "'colour'"},
-        {{"-fda", "x"}, "-fda does not exist here yet"},
+        {{"-drive", "file=x,if=floppy,index=2"}, "no floppy drive with index 2"},
+        {{"-fda", "x", "-drive", "file=y,if=floppy,index=0"}, "two drives have index 0"},
         {{"-gdb", "tcp::1"}, "-gdb does not exist here yet"},
         {{"-daemonize"}, "-daemonize does not exist here yet"},
     };
@@ -241,7 +242,8 @@ TEST(Options, ACardOfItsOwnUnlessThereIsAWord) {
         EXPECT_TRUE(options.ok());
         std::vector<std::string> found;
         for (const auto& device : options->machine.devices)
-            found.push_back(device.driver + " " + device.get("netdev") + " " + device.get("mac"));
+            if (device.has("netdev"))
+                found.push_back(device.driver + " " + device.get("netdev") + " " + device.get("mac"));
         return found;
     };
     using Cards = std::vector<std::string>;
@@ -253,6 +255,24 @@ TEST(Options, ACardOfItsOwnUnlessThereIsAWord) {
               Cards{"virtio-net-pci n 52:54:00:00:00:01"});
     EXPECT_EQ(cards({"-nic", "user,model=virtio", "-nic", "user,id=second,model=virtio"}),
               (Cards{"virtio-net-pci nic0 52:54:00:12:34:56", "virtio-net-pci second 52:54:00:12:34:57"}));
+}
+
+TEST(Options, AVgaInTheFirstSlotUnlessThereIsAWord) {
+    const auto adapters = [](std::vector<std::string> arguments) {
+        const auto options = parse_options(arguments);
+        EXPECT_TRUE(options.ok());
+        std::vector<std::string> found;
+        for (const auto& device : options->machine.devices)
+            if (device.driver == "VGA") found.push_back(&device == &options->machine.devices[0] ? "first" : "later");
+        return found;
+    };
+    using Adapters = std::vector<std::string>;
+    EXPECT_EQ(adapters({"-device", "virtio-rng-pci"}), Adapters{"first"});
+    EXPECT_EQ(adapters({"-vga", "none"}), Adapters{});
+    EXPECT_EQ(adapters({"-nodefaults"}), Adapters{});
+    EXPECT_EQ(adapters({"-nodefaults", "-vga", "std"}), Adapters{"first"});
+    EXPECT_EQ(adapters({"-nic", "none", "-device", "virtio-rng-pci", "-device", "VGA,vgamem_mb=32"}),
+              Adapters{"later"});
 }
 
 } // namespace

@@ -187,6 +187,23 @@ TEST_F(E1000Test, Filters) {
     EXPECT_TRUE(taken({2, 0, 0, 0, 0, 1}));
 }
 
+// The sender's address stands behind the six bytes that the filters look at.
+TEST_F(E1000Test, WhoSentAFrameDoesNotMatterToTheFilters) {
+    start();
+    const auto taken = [&](const std::array<u8, 6>& to) {
+        auto frame = frame_to(to);
+        std::fill_n(frame.begin() + 6, 6, u8{0xFF});
+        const u32 before = read(RDH);
+        net.client->receive(frame, {});
+        return read(RDH) != before;
+    };
+    EXPECT_TRUE(taken(own));
+    const u32 hash = 0x0100u >> 4; // Bits 47-36 of 01:00:5E:00:00:01.
+    write(MTA + hash / 32 * 4, 1u << (hash % 32));
+    EXPECT_TRUE(taken({1, 0, 0x5E, 0, 0, 1}));
+    EXPECT_FALSE(taken({1, 0, 0x5E, 0, 0, 0x31}));
+}
+
 TEST_F(E1000Test, RingsThatMakeNoSense) {
     write(TDLEN, 0);
     write(TCTL, TCTL_EN);

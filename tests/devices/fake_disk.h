@@ -17,6 +17,10 @@ class FakeDisk final : public BlockBackend {
     }
 
     void submit(BlockRequest request) override { waiting.push_back(std::move(request)); }
+    std::optional<BlockStatus> try_now(const BlockRequest& request) override {
+        if (!at_hand || request.kind != BlockRequest::Kind::read) return std::nullopt;
+        return perform(request);
+    }
     bool has_medium() const override { return medium; }
     u64 size() const override { return medium ? bytes.size() : 0; }
     bool read_only() const override { return is_read_only; }
@@ -49,6 +53,7 @@ class FakeDisk final : public BlockBackend {
     std::vector<u8> bytes;
     std::deque<BlockRequest> waiting;
     BlockStatus failure = BlockStatus::ok; // What every request comes to, when it is not ok.
+    bool at_hand = false;                  // Reads need no waiting.
     bool medium = true, is_read_only = false, cache = true, locked = false;
     u32 changes = 0;
     unsigned flushes = 0, durable_writes = 0;

@@ -14,13 +14,15 @@ class ManualWorker final : public Worker {
     std::unique_ptr<Task> make_task(std::function<void()> callback) override {
         return std::make_unique<ManualTask>(*this, std::move(callback));
     }
-    // Runs what is scheduled, and what that schedules, for at most `rounds` rounds.
-    void run(unsigned rounds = 16) {
+    // Runs what is scheduled, and what that schedules, for at most `rounds` rounds. Returns how many tasks ran.
+    unsigned run(unsigned rounds = 16) {
+        unsigned count = 0;
         for (bool again = true; again && rounds != 0; --rounds) {
             again = false;
             for (std::size_t i = 0; i < tasks_.size(); ++i)
-                again |= tasks_[i]->run();
+                if (tasks_[i]->run()) ++count, again = true;
         }
+        return count;
     }
 
   private:

@@ -46,7 +46,7 @@ class VirtioBlkTest : public testing::Test {
         driver->descriptor(queue, 2, status, 1, D::WRITE);
         driver->make_available(queue, 0);
         driver->notify(queue);
-        worker.run();
+        worker_ran = worker.run();
     }
     u8 answer() { return driver->peek<u8>(status); }
     void put_range(unsigned n, u64 sector, u32 count, u32 flags) {
@@ -65,6 +65,7 @@ class VirtioBlkTest : public testing::Test {
 
     test::FakeDisk disk{4096};
     test::ManualWorker worker;
+    unsigned worker_ran = 0; // Tasks after the last ask().
     std::unique_ptr<test::PciBoard> board;
     std::unique_ptr<test::VirtioDriver> driver;
     std::unique_ptr<VirtioPci> device;
@@ -98,6 +99,21 @@ TEST_F(VirtioBlkTest, ReadsAndWritesSectors) {
     EXPECT_EQ(answer(), 0);
     EXPECT_EQ(driver->used_element(0, 1), (std::pair<u32, u32>(0, 1)));
     EXPECT_TRUE(sectors(100, 4) == in_memory(2048));
+}
+
+TEST_F(VirtioBlkTest, WhatIsAtHandIsReadWithinTheNotification) {
+    start();
+    disk.at_hand = true;
+    ask(0, 7, 2048, true);
+    EXPECT_TRUE(disk.waiting.empty());
+    EXPECT_EQ(driver->used_element(0, 0), (std::pair<u32, u32>(0, 2049)));
+    EXPECT_EQ(answer(), 0);
+    EXPECT_TRUE(in_memory(2048) == sectors(7, 4));
+    EXPECT_EQ(worker_ran, 0u) << "the worker is not woken";
+    ask(0, 4096, 512, true);
+    EXPECT_EQ(answer(), 1) << "beyond the end";
+    ask(1, 100, 2048, false);
+    EXPECT_EQ(disk.waiting.size(), 1u) << "writes wait for the host";
 }
 
 TEST_F(VirtioBlkTest, FlushesAndTellsItsSerial) {

@@ -41,7 +41,7 @@ CONFINED = [
     (r"(?i)zydis(/|\.h)|(?i:zycore)/", ["cpu/decode"]),
     (r"(?i)capstone(/|\.h)", ["jit/debug"]),
     (r"(?i)SDL2?(_\w+)?(/|\.h)", ["frontend/console"]),
-    (r"(slirp/)?libslirp|libnbd", ["frontend/backends"]),
+    (r"(slirp/)?libslirp|libnbd|png\.h", ["frontend/backends"]),
 ]
 
 INTRINSICS = r"(\w*intrin|arm_neon|arm_acle|cpuid|fenv|cfenv)(\.h)?$"

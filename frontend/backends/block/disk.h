@@ -32,6 +32,7 @@ struct DiskOptions {
     std::string id;     // For people: -drive id=, or "ide0-hd0".
     std::string serial; // What the drive tells the guest; empty: the device chooses.
     bool removable = false;
+    bool disc = false;       // Its media are only read.
     bool write_cache = true; // What the guest finds at power-on.
     bool discards = true;    // Pass discards on.
     ErrorAction on_write_error = ErrorAction::enospc;
@@ -47,6 +48,7 @@ class Disk final : public devices::BlockBackend {
     ~Disk() override; // Waits for what is under way, then flushes.
 
     void submit(devices::BlockRequest request) override;
+    std::optional<devices::BlockStatus> try_now(const devices::BlockRequest& request) override;
     bool has_medium() const override;
     u64 size() const override;
     bool read_only() const override;

@@ -22,19 +22,25 @@ Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOpti
     DiskOptions disk;
     disk.id = options.id;
     disk.serial = options.serial;
-    disk.removable = options.cdrom;
+    disk.removable = options.removable();
+    disk.disc = options.cdrom;
     disk.write_cache = !options.cache.writethrough;
     disk.discards = options.discard;
     disk.on_write_error = options.on_write_error;
     disk.on_read_error = options.on_read_error;
     if (options.file.empty()) {
-        if (!options.cdrom) return error("the drive {} has no file=; only CD drives may be empty", options.id);
+        if (!options.removable())
+            return error("the drive {} has no file=; only CD and floppy drives may be empty", options.id);
         return std::make_unique<Disk>(pool, log, std::move(disk), nullptr);
     }
     auto image = open_drive_image(log, options);
     if (!image) return image.error();
     if ((*image)->size() == 0)
         return error("'{}' is empty: a disk needs a size (truncate -s 10G makes one)", options.file);
+    constexpr u64 largest_diskette = 2880 << 10;
+    if (options.interface == DriveOptions::Interface::floppy && (*image)->size() > largest_diskette)
+        return error("'{}' is no diskette: it has {} bytes, and the largest diskette {}", options.file,
+                     (*image)->size(), largest_diskette);
     return std::make_unique<Disk>(pool, log, std::move(disk), std::move(*image));
 }
 

@@ -14,10 +14,10 @@ namespace calque::backends {
 
 // What -drive and its short forms ask for.
 struct DriveOptions {
-    enum class Interface : u8 { ide, virtio, none }; // none: a -device takes it by its id.
+    enum class Interface : u8 { ide, virtio, floppy, none }; // none: a -device takes it by its id.
     Interface interface = Interface::ide;
     std::optional<unsigned> index; // Its place among those of one interface; absent: the next that is free.
-    std::string file;              // Empty: a CD drive without a disc.
+    std::string file;              // Empty: a CD or floppy drive without a medium.
     std::string format;            // Empty: found out from the file's first bytes.
     std::string id, serial;
     bool cdrom = false;
@@ -26,6 +26,7 @@ struct DriveOptions {
     bool discard = false;  // The guest may give room back to the host.
     bool lock = true;
     CacheMode cache{};
+    bool removable() const { return cdrom || interface == Interface::floppy; }
     ErrorAction on_write_error = ErrorAction::enospc, on_read_error = ErrorAction::report;
 };
 

@@ -17,6 +17,7 @@ class GuardedImage final : public BlockImage {
     bool read_only() const override { return image_->read_only(); }
     const std::string& name() const override { return image_->name(); }
     int read(u64 offset, std::span<u8> data) override { return image_->read(offset, data); }
+    bool read_now(u64 offset, std::span<u8> data) override { return image_->read_now(offset, data); }
     int write(u64 offset, std::span<const u8> data) override;
     int flush() override { return image_->flush(); }
     int discard(u64 offset, u64 length) override { return image_->discard(offset, length); }

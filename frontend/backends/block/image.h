@@ -22,6 +22,10 @@ class BlockImage {
     virtual const std::string& name() const = 0;
 
     virtual int read(u64 offset, std::span<u8> data) = 0;
+    // Reads only what the host has in memory, without waiting. False: some of it may have to be waited for, or failed.
+    virtual bool read_now(u64 offset, std::span<u8> data) {
+        return static_cast<void>(offset), static_cast<void>(data), false;
+    }
     virtual int write(u64 offset, std::span<const u8> data) = 0;
     virtual int flush() = 0;
     // The range's contents may be forgotten; reads give zeros or what was there.

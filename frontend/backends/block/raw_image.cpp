@@ -10,6 +10,7 @@
 #include <limits>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <vector>
 
@@ -172,6 +173,14 @@ int RawImage::write(u64 offset, std::span<const u8> data) {
     if (read_only_) return EROFS;
     if (!in_range(offset, data.size())) return EINVAL;
     return written(fits_direct(offset, data.size()) ? write_direct(offset, data) : write_all(fd_.get(), offset, data));
+}
+
+bool RawImage::read_now(u64 offset, std::span<u8> data) {
+    if (direct_ || !reads_now_ || !in_range(offset, data.size())) return false;
+    iovec part{data.data(), data.size()};
+    const ssize_t got = ::preadv2(fd_.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+    if (got < 0 && errno == EOPNOTSUPP) reads_now_ = false; // Not this file system.
+    return got == static_cast<ssize_t>(data.size());
 }
 
 // What ends each change of the contents.

@@ -31,6 +31,7 @@ class RawImage final : public BlockImage {
     bool read_only() const override { return read_only_; }
     const std::string& name() const override { return name_; }
     int read(u64 offset, std::span<u8> data) override;
+    bool read_now(u64 offset, std::span<u8> data) override;
     int write(u64 offset, std::span<const u8> data) override;
     int flush() override;
     int discard(u64 offset, u64 length) override;
@@ -58,6 +59,7 @@ class RawImage final : public BlockImage {
     bool block_device_ = false;
     std::atomic<u64> size_{0};
     std::atomic<int> sync_error_{0};
+    std::atomic<bool> reads_now_{true}; // The file system can say what it has in memory.
 };
 
 } // namespace calque::backends

@@ -1,8 +1,12 @@
 // Controllers of disks, and the drives on them.
 #include "devices/ahci/ahci.h"
 #include "devices/nvme/nvme.h"
+#include "devices/scsi/mmc_drive.h"
+#include "devices/scsi/scsi_disk.h"
+#include "devices/virtio/virtio_scsi.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/kinds/kinds.h"
+#include "frontend/machine/kinds/virtio.h"
 
 #include <algorithm>
 #include <charconv>
@@ -130,7 +134,89 @@ Result<PluggedDevice> make_nvme(const DeviceContext& context, const DeviceReques
     return PluggedDevice{std::move(device), &function};
 }
 
+// --- virtio-scsi
+
+constexpr std::array scsi_drive_properties{
+    PropertyKind{"drive", Type::text, "the id of a -drive with if=none"},
+    PropertyKind{"bus", Type::text, "scsi0.0 of -device virtio-scsi-pci,id=scsi0 (the first)"},
+    PropertyKind{"channel", Type::number, "0, the only one"},
+    PropertyKind{"scsi-id", Type::number, "target, 0 to 255 (the next that is free)"},
+    PropertyKind{"lun", Type::number, "logical unit, 0 to 255 (0)"},
+    PropertyKind{"serial", Type::text, "what the guest finds as serial number (the drive's)"},
+};
+
+class ScsiTargets final : public DriveController {
+  public:
+    ScsiTargets(devices::VirtioScsi& device, std::string name) : device_(device), name_(std::move(name)) {}
+    std::string_view kind() const override { return "SCSI"; }
+    bool full() const override { return false; }
+    Result<void> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
+                        bool cd) override {
+        using devices::VirtioScsi;
+        if (place.value_or(0) != 0 || request.get_number("channel", 0) != 0)
+            return error("-device {}: {} has one bus, {}.0, with one channel, 0", request.driver, name_, name_);
+        const u64 lun = request.get_number("lun", 0);
+        u64 target = request.get_number("scsi-id", 0);
+        while (!request.has("scsi-id") && target < VirtioScsi::highest_target
+               && device_.attached(static_cast<unsigned>(target), static_cast<unsigned>(lun)))
+            ++target;
+        if (target > VirtioScsi::highest_target || lun > VirtioScsi::highest_lun)
+            return error("-device {}: scsi-id is 0 to {} and lun 0 to {}", request.driver, VirtioScsi::highest_target,
+                         VirtioScsi::highest_lun);
+        const std::string serial = request.get("serial", fmt::format("CQV{:03}-{:03}", target, lun));
+        std::unique_ptr<devices::ScsiUnit> unit;
+        if (cd)
+            unit = std::make_unique<devices::MmcDrive>(disk, false, serial);
+        else
+            unit = std::make_unique<devices::ScsiDisk>(disk, serial);
+        if (!device_.attach(static_cast<unsigned>(target), static_cast<unsigned>(lun), std::move(unit)))
+            return error("-device {}: target {} of {} has a lun {} already", request.driver, target, name_, lun);
+        return {};
+    }
+
+  private:
+    devices::VirtioScsi& device_;
+    const std::string name_;
+};
+
+Result<PluggedDevice> make_scsi_drive(const DeviceContext& context, const DeviceRequest& request) {
+    return make_drive(context, request, "SCSI");
+}
+
+constexpr std::array virtio_scsi_properties{
+    PropertyKind{"num_queues", Type::number, "request queues, 1 to 64 (1)"},
+    PropertyKind{"virtqueue_size", Type::number, "entries of each, a power of two, 4 to 1024 (256)"}, virtio_vectors,
+    virtio_disable_legacy, virtio_disable_modern};
+
+Result<PluggedDevice> make_virtio_scsi(const DeviceContext& context, const DeviceRequest& request) {
+    if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
+    const u64 queues = request.get_number("num_queues", 1), size = request.get_number("virtqueue_size", 256);
+    if (queues < 1 || queues > 64) return error("-device {}: num_queues is 1 to 64", request.driver);
+    if (size < 4 || size > devices::virtio::largest_queue || (size & (size - 1)))
+        return error("-device {}: virtqueue_size is a power of two from 4 to {}", request.driver,
+                     devices::virtio::largest_queue);
+    devices::VirtioScsiOptions options;
+    options.queues = static_cast<unsigned>(queues);
+    options.queue_size = static_cast<u16>(size);
+    constexpr u32 class_scsi = 0x010000;
+    devices::VirtioScsi* scsi = nullptr;
+    auto plugged = plug_virtio(context, virtio_options(context, request, class_scsi), devices::virtio::Id::scsi,
+                               devices::VirtioScsi::config_size, options.queues + 2, [&](devices::DmaPort& memory) {
+                                   auto device = std::make_unique<devices::VirtioScsi>(
+                                       context.log, memory, *context.backends.worker, options, context.name);
+                                   scsi = device.get();
+                                   return device;
+                               });
+    if (plugged) plugged->drives = std::make_unique<ScsiTargets>(*scsi, context.name);
+    return plugged;
+}
+
 constexpr std::array kinds{
+    DeviceKind{"virtio-scsi-pci", "PCI", "a SCSI host for disks and CD drives", virtio_scsi_properties,
+               make_virtio_scsi},
+    DeviceKind{"virtio-scsi", "PCI", "the same", virtio_scsi_properties, make_virtio_scsi},
+    DeviceKind{"scsi-hd", "SCSI", "a disk on a SCSI host", scsi_drive_properties, make_scsi_drive},
+    DeviceKind{"scsi-cd", "SCSI", "a CD/DVD drive on a SCSI host", scsi_drive_properties, make_scsi_drive},
     DeviceKind{"nvme", "PCI", "an NVMe controller with one disk", nvme_properties, make_nvme},
     DeviceKind{"ahci", "PCI", "Intel ICH9 SATA controller, six ports", {}, make_ahci},
     DeviceKind{"ich9-ahci", "PCI", "the same", {}, make_ahci},

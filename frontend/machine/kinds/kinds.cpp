@@ -11,12 +11,12 @@ using Type = PropertyKind::Type;
 constexpr std::array pci_properties{
     PropertyKind{"addr", Type::slot, "slot and function, such as 4 or 4.1 (the first free one)"},
     PropertyKind{"bus", Type::text, "pci.0, the only one"},
-    PropertyKind{"romfile", Type::text, "empty: no option ROM"},
+    PropertyKind{"romfile", Type::text, "a file with its option ROM, empty for none (its own, where it has one)"},
 };
 
 std::vector<const DeviceKind*> all_kinds() {
     std::vector<const DeviceKind*> kinds;
-    for (const auto& family : {disk_kinds(), isa_kinds(), net_kinds(), virtio_kinds()})
+    for (const auto& family : {disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds()})
         for (const DeviceKind& kind : family)
             kinds.push_back(&kind);
     return kinds;
@@ -50,8 +50,6 @@ Result<void> check_device(const DeviceRequest& request) {
         return error("-device {}", good.error().message);
     if (const std::string bus = request.get("bus", "pci.0"); kind->bus == "PCI" && bus != "pci.0" && bus != "pci")
         return error("-device {}: there is no bus '{}'; there is: pci.0", request.driver, bus);
-    if (const std::string rom = request.get("romfile"); !rom.empty())
-        return error("-device {}: option ROMs are not there yet; leave out romfile={}", request.driver, rom);
     return {};
 }
 

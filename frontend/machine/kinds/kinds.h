@@ -3,7 +3,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "devices/bus/bus.h"
 #include "devices/device.h"
+#include "devices/display.h"
 #include "devices/dma.h"
 #include "devices/pci/pci_bus.h"
 #include "frontend/backends/block/disk.h"
@@ -37,6 +39,8 @@ struct DeviceContext {
     const ChipsetBackends& backends;
     std::string name; // Unique: the device's in saved states.
     unsigned cpus = 1;
+    devices::Bus& ports;
+    devices::Bus& memory_bus;
     const DriveControllers& controllers; // Those before it.
 };
 
@@ -44,6 +48,7 @@ struct PluggedDevice {
     std::unique_ptr<devices::Device> device;   // Null: it became part of another one.
     devices::PciFunction* function = nullptr;  // Part of the device; null for one that is not on the PCI bus.
     std::unique_ptr<DriveController> drives{}; // Null: takes none.
+    devices::Display* display = nullptr;       // Part of the device; null for one without a screen.
 };
 
 struct DeviceKind {
@@ -53,8 +58,10 @@ struct DeviceKind {
     std::span<const PropertyKind> properties;
     // Null: the command line itself acts on it.
     Result<PluggedDevice> (*make)(const DeviceContext&, const DeviceRequest&);
+    std::string_view rom{}; // The option ROM that it has when no romfile= is given, in the firmware's folders.
 };
 
+std::span<const DeviceKind> display_kinds();
 std::span<const DeviceKind> disk_kinds();
 std::span<const DeviceKind> isa_kinds();
 std::span<const DeviceKind> net_kinds();

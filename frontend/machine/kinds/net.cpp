@@ -1,5 +1,6 @@
 // Network cards.
 #include "devices/e1000/e1000.h"
+#include "devices/rtl8139/rtl8139.h"
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_net_registers.h"
 #include "frontend/machine/chipset.h"
@@ -118,8 +119,24 @@ Result<PluggedDevice> make_e1000(const DeviceContext& context, const DeviceReque
     return PluggedDevice{std::move(device), &function};
 }
 
+constexpr std::array rtl8139_properties{
+    netdev, mac,
+    PropertyKind{"cplus", Type::boolean,
+                 "a C+ with rings of descriptors, or the plain RTL8139C that some drivers want (on)"}};
+
+Result<PluggedDevice> make_rtl8139(const DeviceContext& context, const DeviceRequest& request) {
+    auto backend = backend_of(context, request);
+    if (!backend) return backend.error();
+    const devices::Rtl8139Options options{mac_of(request), request.get_bool("cplus", true)};
+    auto device = std::make_unique<devices::Rtl8139>(context.log, context.clock, context.memory, **backend, options,
+                                                     context.name);
+    devices::PciFunction& function = device->function();
+    return PluggedDevice{std::move(device), &function};
+}
+
 constexpr std::array kinds{
     DeviceKind{"e1000", "PCI", "Intel 82540EM gigabit network card", card_properties, make_e1000},
+    DeviceKind{"rtl8139", "PCI", "Realtek RTL8139C+ 100 Mb/s network card", rtl8139_properties, make_rtl8139},
     DeviceKind{"virtio-net-pci", "PCI", "the fast network card", virtio_net_properties, make_virtio_net},
     DeviceKind{"virtio-net", "PCI", "the same", virtio_net_properties, make_virtio_net},
 };

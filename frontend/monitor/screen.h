@@ -1,0 +1,23 @@
+// The monitor's commands for screen and keyboard. Each gives what there is to say.
+#pragma once
+
+#include "base/result.h"
+#include "devices/i8042/keys.h"
+#include "frontend/machine/machine.h"
+
+#include <string>
+#include <vector>
+
+namespace calque::monitor {
+
+// "FILE" or "-f png FILE". Without -f the file's name tells the format: PNG when it ends so, else PPM.
+std::string screendump(machine::Machine& machine, const std::string& argument);
+// The characters of a text mode.
+std::string screen_text(machine::Machine& machine);
+// "ctrl-alt-delete": presses the keys in order, lets them go in reverse order.
+std::string send_keys(machine::Machine& machine, const std::string& argument);
+
+// By QEMU's names of keys, and ours.
+Result<std::vector<devices::Key>> parse_keys(const std::string& text);
+
+} // namespace calque::monitor
