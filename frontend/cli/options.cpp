@@ -419,7 +419,7 @@ const std::array options_table{
     Option{"L", "FOLDER", "where firmware images lie", SET(o.machine.firmware_folders.push_back(v))},
     Option{"boot", "order=cdan,once=..,menu=on", "what firmware boots from: c disk, d CD, a floppy, n network",
            boot_option},
-    Option{"drive", "file=F,if=ide,..",
+    Option{"drive", "file=F,if=ide|virtio|pflash|none,..",
            "a disk or CD: file=, if=ide, index=, media=disk|cdrom, format=raw, id=, "
            "readonly=, snapshot=, cache=, werror=, rerror=, discard=, serial=",
            drive_option},
@@ -429,6 +429,8 @@ const std::array options_table{
     Option{"hdc", "FILE", "", SET(o.drives.push_back(short_drive(v, 2, false)))},
     Option{"hdd", "FILE", "", SET(o.drives.push_back(short_drive(v, 3, false)))},
     Option{"cdrom", "FILE", "the disc in the CD drive", SET(o.drives.push_back(short_drive(v, 2, true)))},
+    Option{"pflash", "FILE", "firmware in a flash chip (the second one keeps its variables)",
+           SET(o.drives.push_back(pflash_drive(v)))},
     Option{"fda", "FILE", "the diskette in the first floppy drive (-fdb: the second)",
            SET(o.drives.push_back(short_floppy(v, 0)))},
     Option{"fdb", "FILE", "", SET(o.drives.push_back(short_floppy(v, 1)))},
