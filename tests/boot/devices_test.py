@@ -281,6 +281,8 @@ def serial(args):
             session.wait_for("^sent")
             channel.socket.close()
             channel.connect()
+            channel.socket.sendall(b"new here\n")  # Once this is through, the port knows that it is another client.
+            command(session, "head -n 1 $p", "^new here")
             command(session, "echo again >$p; echo written", "^written")
             channel.read_until(b"again\n")
             end(session)
