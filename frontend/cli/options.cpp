@@ -2,6 +2,7 @@
 
 #include "firmware/smbios/smbios.h"
 #include "frontend/cli/drive_options.h"
+#include "frontend/cli/folder_options.h"
 #include "frontend/cli/keyval.h"
 #include "frontend/cli/network_options.h"
 #include "frontend/machine/kinds/kinds.h"
@@ -109,8 +110,9 @@ Result<void> accel_option(Options& o, const std::string& text) {
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
-          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror}, std::pair{"x87", &t.x87},
-          std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
+          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
+          std::pair{"return-stack", &t.return_stack}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
+          std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
@@ -118,7 +120,7 @@ Result<void> accel_option(Options& o, const std::string& text) {
     t.counting = count ? jit::Counting::all : jit::Counting::none;
     return kv->rest(
         "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
-        "patch-fields, mirror, x87, verify, perf-map, count");
+        "patch-fields, mirror, return-stack, x87, verify, perf-map, count");
 }
 
 Result<void> dump_option(Options& o, const std::string& text) {
@@ -450,6 +452,9 @@ const std::array options_table{
            nic_option},
     Option{"netdev", "user|socket|tap,id=ID,..", "a network for a -device with netdev=ID", netdev_option},
     Option{"net", "none", "", net_option},
+    Option{"virtfs", "local,path=F,mount_tag=TAG,..",
+           "a folder for the guest: security_model=none|passthrough|mapped-xattr, readonly=", virtfs_option},
+    Option{"fsdev", "local,id=ID,path=F,..", "a folder for a -device virtio-9p-pci with fsdev=ID", fsdev_option},
     Option{"nodefaults", "", "no serial port and monitor but those asked for", SET(o.no_defaults = true)},
     Option{"no-user-config", "", "", SET()},
     Option{"no-hpet", "", "", SET(o.machine.hpet = false)},
