@@ -1,4 +1,5 @@
 // The part of the chipset that takes devices by name.
+#include "base/byte_order.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/firmware_files.h"
 #include "frontend/machine/flash.h"
@@ -71,6 +72,21 @@ Result<void> Chipset::add_flash(const ChipsetBackends& backends, Log& log) {
     return {};
 }
 
+namespace {
+// Firmware runs a ROM only on the device that its data structure names (PCI 3.0, 6.3.1.2). A device's own ROM may be
+// one for several: it is made to name this one, its sum kept by a byte of the header that has no meaning.
+void name_device(std::vector<u8>& rom, const devices::PciDescriptor& device) {
+    constexpr std::size_t spare = 6, pointer = 0x18, vendor = 4;
+    if (rom.size() < 0x1A) return;
+    const std::size_t at = little16(rom, pointer);
+    if (at + 0x18 > rom.size() || little32(rom, at) != 0x5249'4350) return; // "PCIR"
+    const auto sum = [&] { return static_cast<u8>(rom[at + 4] + rom[at + 5] + rom[at + 6] + rom[at + 7]); };
+    const u8 before = sum();
+    store_little(rom, at + vendor, device.vendor_id | u32{device.device_id} << 16, 4);
+    rom[spare] = static_cast<u8>(rom[spare] + before - sum());
+}
+} // namespace
+
 // The device's own ROM may be missing: then it has none. One that was asked for may not.
 Result<void> Chipset::add_option_rom(devices::PciFunction& function, const DeviceRequest& request,
                                      std::string_view own) {
@@ -83,6 +99,7 @@ Result<void> Chipset::add_option_rom(devices::PciFunction& function, const Devic
         return error("-device {}: romfile={} is not in {}", request.driver, name, firmware_places(firmware_folders_));
     auto image = read_host_file(path, "romfile=", devices::OptionRom::largest);
     if (!image) return error("-device {}: {}", request.driver, image.error().message);
+    if (!asked) name_device(*image, function.descriptor());
     roms_.push_back(std::make_unique<devices::OptionRom>(std::move(*image)));
     function.set_option_rom(*roms_.back(), roms_.back()->size());
     return {};
