@@ -414,7 +414,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   mode,
                                   second.id,
                                   options_.counting,
-                                  mirror_};
+                                  mirror_,
+                                  options_.switches.return_stack};
         const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
         if (!emitted.complete) {
             log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));

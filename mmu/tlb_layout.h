@@ -14,6 +14,8 @@
 //   tlb_execute_ids_offset  ExecuteId[2 * 4096]     by page number: the id of the executable page there, or 0; twice,
 //   so
 //                                                   that a sum of two slots needs no mask
+//   tlb_returns_offset      TlbTarget[128]          by the stack pointer / 8 at the return address: return addresses of
+//                                                   calls under way, and where code goes on there; null: nothing
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
 //   tlb_entries_offset      TlbEntry[up to 65536]
 //   tlb_frames_offset       u32[65536]              by entry: the Mmu's own
@@ -57,6 +59,8 @@ struct TlbTarget {
     const void* code;
 };
 
+inline constexpr u64 tlb_return_count = 128;
+
 // What an executable page is known by: a number for the pair of a *place* and the host page there, and the distance of
 // the page's linear address from that place. Together they stand for the pair of the linear and the host page. Code
 // that is mapped at different addresses, as that of shared libraries is, has the same number at all of them.
@@ -85,6 +89,7 @@ inline constexpr u64 tlb_execute_pages_offset = 0x1'1000; // TlbExecutePage[4096
 inline constexpr u64 tlb_target_chunks_offset = 0x2'1000;
 inline constexpr u64 tlb_target_chunk = 64;                  // Bytes of code.
 inline constexpr u64 tlb_target_chunk_bits = u64{64} * 4096; // Of 4096 pages.
+inline constexpr u64 tlb_returns_offset = 0x2'A000;
 inline constexpr u64 tlb_targets_offset = 0x3'0000;
 inline constexpr u64 tlb_entries_offset = 0x7'0000;
 inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].

@@ -11,13 +11,14 @@ namespace calque::mmu {
 
 struct TlbLayoutCheck {
     static_assert(std::is_standard_layout_v<TlbTable> && sizeof(TlbTable) <= tlb_execute_ids_offset);
+    static_assert(tlb_returns_offset + tlb_return_count * sizeof(TlbTarget) <= tlb_targets_offset);
     static_assert(offsetof(TlbTable, index_mask_) == tlb_index_mask_offset);
     static_assert(offsetof(TlbTable, code_key_) == tlb_code_key_offset);
     static_assert(offsetof(TlbTable, any_target_) == tlb_any_target_offset && sizeof(bool) == 1);
     static_assert(offsetof(TlbTable, targets_touched_) == tlb_targets_touched_offset);
     static_assert(tlb_execute_ids_offset + 2 * tlb_execute_id_count * sizeof(ExecuteId) <= tlb_execute_pages_offset);
     static_assert(tlb_execute_pages_offset + tlb_execute_id_count * sizeof(TlbExecutePage) <= tlb_target_chunks_offset);
-    static_assert(tlb_target_chunks_offset + tlb_target_chunk_bits / 8 <= tlb_targets_offset);
+    static_assert(tlb_target_chunks_offset + tlb_target_chunk_bits / 8 <= tlb_returns_offset);
     static_assert(tlb_targets_offset + tlb_target_count * sizeof(TlbTarget) <= tlb_entries_offset);
 };
 
@@ -252,6 +253,7 @@ void TlbTable::drop_targets_of_page(u64 page) {
 }
 
 void TlbTable::drop_targets(u64 first, u64 length) {
+    drop_returns();
     if (length <= page_size) {
         drop_targets_of_page(first - page_size);
         return drop_targets_of_page(first);
@@ -273,6 +275,7 @@ void TlbTable::forget_target(u64 linear) {
 }
 
 void TlbTable::forget_targets() {
+    drop_returns();
     if (!any_target_) return;
     for_each_target_group([&](u64 begin) { std::fill_n(targets() + begin, tlb_target_group, TlbTarget{}); });
     targets()[0].linear = empty_target(0);

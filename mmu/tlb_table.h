@@ -4,6 +4,7 @@
 #include "mmu/mirror.h"
 #include "mmu/tlb_layout.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -43,6 +44,7 @@ class TlbTable {
     TlbMirrored* mirrored() { return at<TlbMirrored>(tlb_mirrored_offset); }
     ExecuteId* execute_ids() { return at<ExecuteId>(tlb_execute_ids_offset); }
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
+    TlbTarget* returns() { return at<TlbTarget>(tlb_returns_offset); }
     // Of use only while a tag of the entry for `linear` matches.
     PhysicalAddress frame(u64 linear) {
         return PhysicalAddress(static_cast<u64>(frames()[slot(linear)] & ~global_frame) << page_shift);
@@ -69,7 +71,8 @@ class TlbTable {
     void remember_target(u64 linear, const void* code);
 
     // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
-    // tlb_smallest pages. Targets whose code may have begun on the page before go, too.
+    // tlb_smallest pages. Targets whose code may have begun on the page before go, too, and so does the return stack
+    // whenever targets do.
     void drop_page(u64 linear);
     void drop_region(u64 linear, u64 length);
     void drop_writable(PhysicalAddress frame); // Write tags of a guest-physical page, which has code now.
@@ -140,6 +143,7 @@ class TlbTable {
     void put(u64 n, const TlbEntry& entry, u32 frame);
     void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
     void drop_targets_of_page(u64 page);
+    void drop_returns() { std::fill_n(returns(), tlb_return_count, TlbTarget{}); }
     void put_id(u64 n, ExecuteId id) { execute_ids()[n] = execute_ids()[n + tlb_execute_id_count] = id; }
     void drop_ids(u64 first, u64 length);
     void clear_ids();

@@ -22,7 +22,8 @@ PciDescriptor Piix3Ide::descriptor() {
     d.cache_line_size_writable = 0;
     d.bars[4] = {PciBar::Kind::io, 16, false, &master_};
     d.registers = {
-        {IDETIM, {0, 0, 0, 0}, {0xFF, 0xF3, 0xFF, 0xF3}, {}},
+        // The datasheet's reset is 0: nothing is decoded. OVMF knows no PIIX3 and expects what the board had set up.
+        {IDETIM, {0, 0x80, 0, 0x80}, {0xFF, 0xF3, 0xFF, 0xF3}, {}},
         {SIDETIM, {0}, {0xFF}, {}},
     };
     return d;

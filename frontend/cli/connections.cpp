@@ -107,6 +107,8 @@ Result<void> Connections::open_drives(const Options& options) {
         if (!disk) return disk.error();
         disks_.push_back(std::move(*disk));
         chipset_.disks.push_back(disks_.back().get());
+        if (drive.interface == backends::DriveOptions::Interface::pflash)
+            chipset_.flash[*drive.index] = disks_.back().get();
         if (drive.interface == backends::DriveOptions::Interface::ide)
             chipset_.ide[*drive.index] = {disks_.back().get(), drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
         if (drive.interface == backends::DriveOptions::Interface::floppy)

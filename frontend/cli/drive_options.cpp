@@ -21,7 +21,12 @@ unsigned places_of(Interface interface) {
 }
 
 std::string_view name_of(Interface interface) {
-    return interface == Interface::virtio ? "virtio" : interface == Interface::floppy ? "floppy" : "none";
+    switch (interface) {
+    case Interface::virtio: return "virtio";
+    case Interface::floppy: return "floppy";
+    case Interface::pflash: return "pflash";
+    default: return "none";
+    }
 }
 
 Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
@@ -34,8 +39,10 @@ Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
         drive.interface = Interface::floppy;
     else if (interface == "none")
         drive.interface = Interface::none;
+    else if (interface == "pflash")
+        drive.interface = Interface::pflash;
     else
-        return error("-drive if={} does not exist here; there are: ide, virtio, floppy, none", interface);
+        return error("-drive if={} does not exist here; there are: ide, virtio, floppy, pflash, none", interface);
     if (kv.has("index")) {
         auto index = kv.take_number("index", 0);
         if (!index) return index.error();
@@ -46,10 +53,12 @@ Result<void> take_place(KeyValues& kv, DriveOptions& drive) {
         auto bus = kv.take_number("bus", 0), unit = kv.take_number("unit", 0);
         if (!bus) return bus.error();
         if (!unit) return unit.error();
-        if (drive.interface != Interface::ide || *bus > 1 || *unit > 1)
+        if ((drive.interface != Interface::ide && drive.interface != Interface::pflash) || *bus > 1 || *unit > 1)
             return error("-drive bus={},unit={}: the IDE controller has buses 0 and 1 with units 0 and 1", *bus, *unit);
         drive.index = static_cast<unsigned>(*bus * 2 + *unit);
     }
+    if (drive.interface == Interface::pflash && drive.index.value_or(0) > 1)
+        return error("-drive if=pflash: there are two flash chips, unit 0 and unit 1");
     const std::string media = kv.take("media", "disk");
     if (media != "disk" && media != "cdrom")
         return error("-drive media={} does not exist; there are: disk, cdrom", media);
@@ -117,6 +126,13 @@ DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom) {
     return drive;
 }
 
+DriveOptions pflash_drive(const std::string& file) {
+    DriveOptions drive;
+    drive.file = file;
+    drive.interface = Interface::pflash;
+    return drive;
+}
+
 DriveOptions short_floppy(const std::string& file, unsigned index) {
     DriveOptions drive;
     drive.interface = Interface::floppy;
@@ -127,7 +143,8 @@ DriveOptions short_floppy(const std::string& file, unsigned index) {
 
 Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
     std::set<std::string> ids;
-    for (const Interface interface : {Interface::ide, Interface::virtio, Interface::floppy, Interface::none}) {
+    for (const Interface interface :
+         {Interface::ide, Interface::virtio, Interface::floppy, Interface::pflash, Interface::none}) {
         const unsigned places = places_of(interface);
         const std::string_view kind = interface == Interface::ide ? "IDE" : "floppy";
         std::set<unsigned> taken;
@@ -146,6 +163,8 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
                 unsigned next = 0;
                 while (taken.contains(next))
                     ++next;
+                if (interface == Interface::pflash && next > 1)
+                    return error("there are more than two flash chips; '{}' is one too many", drive.file);
                 if (places != 0 && next >= places)
                     return error("there are more than {} {} drives; use if=virtio for '{}'", places, kind, drive.file);
                 drive.index = next;

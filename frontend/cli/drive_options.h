@@ -14,6 +14,7 @@ namespace calque::cli {
 Result<backends::DriveOptions> parse_drive(const std::string& text);
 // -hda to -hdd (0 to 3), -cdrom.
 backends::DriveOptions short_drive(const std::string& file, unsigned index, bool cdrom);
+backends::DriveOptions pflash_drive(const std::string& file); // -pflash
 // -fda and -fdb (0 and 1).
 backends::DriveOptions short_floppy(const std::string& file, unsigned index);
 // Every drive gets its index and, where it has none, an id as QEMU's monitor would show it ("ide0-hd0"). Errors: two in

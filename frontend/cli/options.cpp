@@ -110,8 +110,9 @@ Result<void> accel_option(Options& o, const std::string& text) {
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
-          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror}, std::pair{"x87", &t.x87},
-          std::pair{"verify", &t.verify}, std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
+          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
+          std::pair{"return-stack", &t.return_stack}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
+          std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
@@ -119,7 +120,7 @@ Result<void> accel_option(Options& o, const std::string& text) {
     t.counting = count ? jit::Counting::all : jit::Counting::none;
     return kv->rest(
         "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
-        "patch-fields, mirror, x87, verify, perf-map, count");
+        "patch-fields, mirror, return-stack, x87, verify, perf-map, count");
 }
 
 Result<void> dump_option(Options& o, const std::string& text) {
@@ -426,7 +427,7 @@ const std::array options_table{
     Option{"L", "FOLDER", "where firmware images lie", SET(o.machine.firmware_folders.push_back(v))},
     Option{"boot", "order=cdan,once=..,menu=on", "what firmware boots from: c disk, d CD, a floppy, n network",
            boot_option},
-    Option{"drive", "file=F,if=ide,..",
+    Option{"drive", "file=F,if=ide|virtio|pflash|none,..",
            "a disk or CD: file=, if=ide, index=, media=disk|cdrom, format=raw, id=, "
            "readonly=, snapshot=, cache=, werror=, rerror=, discard=, serial=",
            drive_option},
@@ -438,6 +439,8 @@ const std::array options_table{
     Option{"hdc", "FILE", "", SET(o.drives.push_back(short_drive(v, 2, false)))},
     Option{"hdd", "FILE", "", SET(o.drives.push_back(short_drive(v, 3, false)))},
     Option{"cdrom", "FILE", "the disc in the CD drive", SET(o.drives.push_back(short_drive(v, 2, true)))},
+    Option{"pflash", "FILE", "firmware in a flash chip (the second one keeps its variables)",
+           SET(o.drives.push_back(pflash_drive(v)))},
     Option{"fda", "FILE", "the diskette in the first floppy drive (-fdb: the second)",
            SET(o.drives.push_back(short_floppy(v, 0)))},
     Option{"fdb", "FILE", "", SET(o.drives.push_back(short_floppy(v, 1)))},

@@ -23,6 +23,7 @@
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
+#include "devices/pflash/pflash.h"
 #include "devices/port92/port92.h"
 #include "devices/post/post.h"
 #include "devices/reset_control/reset_control.h"
@@ -58,6 +59,7 @@ struct ChipsetBackends {
     std::vector<bool> serial_present;
     devices::CharBackend* debugcon = nullptr;
     devices::Piix3Ide::Drives ide;                          // In the order of -hda to -hdd.
+    std::array<backends::Disk*, 2> flash{};                 // The first one's end is at 4 GiB, the other lies below it.
     devices::Floppy::Drives floppies{};                     // -fda and -fdb.
     std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
     std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
@@ -86,6 +88,8 @@ class Chipset {
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
     devices::I8042& keyboard() { return keyboard_; }
+    // Where the power management ports are, if they are decoded.
+    std::optional<u64> pm_base() const { return pm_function_.pm_base(); }
     // What firmware finds in CMOS: the letters of -boot order=.
     void set_boot_order(std::string_view letters);
 
@@ -95,6 +99,11 @@ class Chipset {
 
     // The screens, the first one first.
     const std::vector<devices::Display*>& displays() const { return displays_; }
+
+    // Puts the flash chips below 4 GiB.
+    Result<void> add_flash(const ChipsetBackends& backends, Log& log);
+    // The last bytes below 4 GiB, when they are a flash chip's: the firmware.
+    std::span<u8> flash_firmware() { return flash_.empty() ? std::span<u8>() : flash_[0]->contents(); }
 
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
@@ -154,6 +163,7 @@ class Chipset {
     std::unique_ptr<devices::Debugcon> debugcon_;
     std::unique_ptr<devices::IsaDebugExit> debug_exit_;
     std::vector<std::unique_ptr<devices::Uart16550>> uarts_;
+    std::vector<std::unique_ptr<devices::Pflash>> flash_;
     const unsigned cpus_;
     const std::vector<std::string> firmware_folders_;       // Where option ROMs are looked for first.
     std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.

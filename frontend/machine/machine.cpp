@@ -45,7 +45,10 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     auto memory = Memory::create(config_.ram_bytes, log_);
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
-    if (auto found = find_firmware(); !found) return found.error();
+    if (backends.flash[0] && !config_.bios.empty())
+        return error("-bios and -drive if=pflash are both the firmware; leave one of them out");
+    if (!backends.flash[0])
+        if (auto found = find_firmware(); !found) return found.error();
     if (!config_.bios.empty()) {
         auto image = read_host_file(config_.bios, "-bios", u64{16} << 20);
         if (!image) return image.error();
@@ -63,7 +66,10 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     for (const DeviceRequest& device : config_.devices)
         if (auto plugged = chipset_->plug(device, log_, time_, *memory_, backends); !plugged) return plugged.error();
     memory_->set_io_target(io_space_);
+    if (auto added = chipset_->add_flash(backends, log_); !added) return added;
+    if (!chipset_->flash_firmware().empty()) memory_->set_flash_firmware(chipset_->flash_firmware());
     chipset_->memory_bus().set_change_observer([this] { place_device_memory(); });
+    place_device_memory();
     add_vcpus();
     if (auto described = describe_to_firmware(); !described) return described.error();
     if (auto added = add_fw_cfg_files(); !added) return added.error();
@@ -92,7 +98,7 @@ ChipsetEvents Machine::chipset_events() {
     events.smi = [this] { (Vcpu::current() ? *Vcpu::current() : *vcpus_[0]).smi(); };
     // INIT starts the processors at the reset vector; where no firmware waits there, it can only mean a reset.
     events.init = [this, reset = events.reset] {
-        if (memory_->rom().empty()) return reset();
+        if (!memory_->has_firmware()) return reset();
         for (auto& vcpu : vcpus_)
             vcpu->init();
     };
@@ -168,7 +174,7 @@ Result<void> Machine::describe_to_firmware() {
     fw_cfg.add_u16(key::MAX_CPUS, static_cast<u16>(config_.cpus));
     fw_cfg.add_u16(key::NOGRAPHIC, 1);
     fw_cfg.add_u16(key::BOOT_MENU, config_.boot.menu);
-    if (memory_->rom().empty()) return {};
+    if (!memory_->has_firmware()) return {};
     const auto add_number = [&](std::string_view name, u64 value, unsigned size) -> Result<void> {
         std::vector<u8> bytes;
         for (unsigned i = 0; i < size; ++i)
@@ -183,9 +189,24 @@ Result<void> Machine::describe_to_firmware() {
     const bool no_screen = config_.serial_console || chipset_->displays().empty();
     if (no_screen && !serial_present_.empty() && serial_present_[0])
         if (auto added = add_number("etc/sercon-port", 0x3F8, 2); !added) return added;
-    for (auto& file : firmware::fw_cfg_files(platform()))
-        if (auto added = fw_cfg.add_file(file.name, std::move(file.bytes)); !added) return added.error();
+    for (auto& file : firmware::fw_cfg_files(platform())) {
+        devices::FwCfg::Item item{std::move(file.bytes), false, {}, {}};
+        // By the time that firmware asks for the tables it has put things where it wants them: OVMF's power management
+        // block is not where SeaBIOS has it.
+        if (file.name == "etc/acpi/tables") item.on_select = [this](std::vector<u8>& data) { refresh_acpi(data); };
+        if (auto added = fw_cfg.add_active_file(file.name, std::move(item)); !added) return added.error();
+    }
     return {};
+}
+
+void Machine::refresh_acpi(std::vector<u8>& tables) {
+    firmware::Platform platform = this->platform();
+    if (const auto base = chipset_->pm_base()) {
+        platform.pm_base = static_cast<u16>(*base);
+        platform.gpe0_base = static_cast<u16>(*base + devices::AcpiPm::gpe0);
+    }
+    for (auto& file : firmware::fw_cfg_files(platform))
+        if (file.name == "etc/acpi/tables" && file.bytes.size() == tables.size()) tables = std::move(file.bytes);
 }
 
 firmware::Platform Machine::platform() const {

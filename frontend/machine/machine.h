@@ -95,6 +95,7 @@ class Machine {
     Result<void> add_fw_cfg_files();
     Result<void> describe_to_firmware(); // What SeaBIOS asks fw_cfg for.
     firmware::Platform platform() const;
+    void refresh_acpi(std::vector<u8>& tables); // As the chipset is set up now.
     void apply(const firmware::BootState& boot);
     Result<void> power_on(); // Reset, then firmware or a direct boot.
     void stopped(const std::function<void()>& task);

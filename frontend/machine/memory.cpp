@@ -41,10 +41,18 @@ Result<void> Memory::set_rom(std::vector<u8> image, const std::string& name) {
     if (!placement) return placement.error();
     std::lock_guard lock(mutex_);
     rom_ = std::move(image);
-    rom_low_offset_ = placement->low_offset;
+    rom_low_ = rom_.data() + placement->low_offset;
     rom_low_size_ = placement->low.size;
     rebuild();
     return {};
+}
+
+void Memory::set_flash_firmware(std::span<u8> contents) {
+    constexpr u64 alias = 128 * 1024;
+    std::lock_guard lock(mutex_);
+    rom_low_size_ = std::min<u64>(contents.size() & ~u64{0xFFFF}, alias);
+    rom_low_ = contents.data() + contents.size() - rom_low_size_;
+    rebuild();
 }
 
 void Memory::set_io_target(mmu::IoTarget& target) {
@@ -106,9 +114,7 @@ void Memory::add_pam_segment(std::vector<mmu::Region>& regions, const devices::M
     region.name = fmt::format("pam-{:x}", segment.base);
     u8* const ram = host(region.base, segment.length);
     const u64 rom_start = (u64{1} << 20) - rom_low_size_;
-    u8* const rom = rom_low_size_ != 0 && segment.base >= rom_start
-                        ? rom_.data() + rom_low_offset_ + (segment.base - rom_start)
-                        : nullptr;
+    u8* const rom = rom_low_size_ != 0 && segment.base >= rom_start ? rom_low_ + (segment.base - rom_start) : nullptr;
     region.host = segment.read_ram ? ram : rom;
     if (segment.read_ram && segment.write_ram) {
         region.kind = mmu::RegionKind::ram;

@@ -32,6 +32,9 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     // A firmware image, mapped below 4 GiB and below 1 MiB. Errors when its size is not a ROM's.
     Result<void> set_rom(std::vector<u8> image, const std::string& name);
     std::span<const u8> rom() const { return rom_; } // Empty: none.
+    // Firmware in a flash chip, which the device bus decodes: only its alias below 1 MiB is here. Not owned.
+    void set_flash_firmware(std::span<u8> contents);
+    bool has_firmware() const { return rom_low_size_ != 0; }
     // Where accesses go that neither RAM nor ROM answers.
     void set_io_target(mmu::IoTarget& target);
     // A page of RAM that a local APIC covers (IA32_APIC_BASE moved there). Zero length of the list: none.
@@ -70,7 +73,8 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     mmu::PhysicalMap map_;
     firmware::RamLayout layout_;
     std::vector<u8> rom_; // Padded to whole pages at its front.
-    u64 rom_low_offset_ = 0, rom_low_size_ = 0;
+    u8* rom_low_ = nullptr;
+    u64 rom_low_size_ = 0;
     std::mutex mutex_; // Guards what follows; rebuild() runs under it.
     devices::MemoryShape shape_{};
     std::atomic<bool> smram_hidden_{false};

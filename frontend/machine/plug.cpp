@@ -1,6 +1,7 @@
 // The part of the chipset that takes devices by name.
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/firmware_files.h"
+#include "frontend/machine/flash.h"
 #include "frontend/machine/host_file.h"
 
 #include <algorithm>
@@ -42,6 +43,27 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     all_.insert(samplers, made->device.get());
     plugged_.push_back(std::move(made->device));
     if (made->display) displays_.push_back(made->display);
+    return {};
+}
+
+Result<void> Chipset::add_flash(const ChipsetBackends& backends, Log& log) {
+    if (backends.flash[1] && !backends.flash[0])
+        return error("-drive if=pflash,unit=1 needs one with unit=0: the chip that the processor starts in");
+    u64 end = u64{1} << 32;
+    for (backends::Disk* disk : backends.flash) {
+        if (!disk) continue;
+        auto contents = read_flash(*disk);
+        if (!contents) return contents.error();
+        const u64 size = contents->size();
+        if ((u64{1} << 32) - end + size > flash_limit)
+            return error("the flash chips have more than {} MiB together", flash_limit >> 20);
+        flash_.push_back(std::make_unique<devices::Pflash>(
+            log, std::move(*contents), disk, [this] { memory_bus_.tell_changed(); },
+            fmt::format("pflash{}", flash_.size())));
+        end -= size;
+        memory_bus_.map(end, size, *flash_.back(), std::string(flash_.back()->name()));
+        all_.insert(all_.begin(), flash_.back().get());
+    }
     return {};
 }
 

@@ -44,6 +44,7 @@ void Vcpu::choose_engine() {
     options.switches.loop_heads = wanted.loop_heads;
     options.switches.patch_fields = wanted.patch_fields;
     options.switches.mirror = wanted.mirror;
+    options.switches.return_stack = wanted.return_stack;
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;
     options.perf_map = wanted.perf_map;

@@ -44,9 +44,9 @@ inline x86::Mem table_at(const x86::Gp& index, u64 offset, u32 size) {
     m.setSegment(x86::gs);
     return m;
 }
-// With the index scaled by 8.
-inline x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size) {
-    x86::Mem m = x86::ptr(u64{0}, index, 3, size);
+// With the index scaled by 8, or 1 << shift.
+inline x86::Mem table_at_scaled(const x86::Gp& index, u64 offset, u32 size, u32 shift = 3) {
+    x86::Mem m = x86::ptr(u64{0}, index, shift, size);
     m.setOffset(from_table_base(offset));
     m.setSegment(x86::gs);
     return m;

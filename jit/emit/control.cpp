@@ -338,9 +338,9 @@ void UnitEmitter::note_target(Label not_canonical) {
     count_computed(false);
 }
 
-// The handler does all of it when there is something to look at, or the target is no address.
-void UnitEmitter::to_interpreter(const ir::Op& op) {
-    const u32 number = site_number(new_site(op));
+// The handler of that site does all of it when there is something to look at, or the target is no address.
+void UnitEmitter::to_interpreter(Label miss, u32 number) {
+    a_.bind(miss);
     set_site(number);
     a_.jmp(thunk(request_.thunks.interpret));
 }
@@ -353,13 +353,14 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
     rip_to_linear();
     probe_target(unknown);
     a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
-    if (code64()) {
-        a_.bind(unknown);
-        note_target(miss);
-        a_.jmp(go_on());
-    }
-    a_.bind(miss);
-    to_interpreter(op);
+    later([this, miss, unknown, number = site_number(new_site(op))] {
+        if (code64()) {
+            a_.bind(unknown);
+            note_target(miss);
+            a_.jmp(go_on());
+        }
+        to_interpreter(miss, number);
+    });
 }
 
 void UnitEmitter::target_to_t0(const ir::Op& op) {
@@ -388,16 +389,19 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
     push_return_address(op);
     advance_stack(pushed(op));
+    const Label back = remember_return(op);
     if (code64()) a_.mov(t0, CALQUE_CONTEXT(leave_rip));
     a_.jmp(CALQUE_CONTEXT(scratch));
-    if (code64()) {
-        a_.bind(unknown);
-        note_target(miss);
-        a_.mov(t1, go_on()); // Once the return address is pushed: to look may set an accessed bit.
-        a_.jmp(known);
-    }
-    a_.bind(miss);
-    to_interpreter(op);
+    later([this, miss, unknown, known, number = site_number(new_site(op))] {
+        if (code64()) {
+            a_.bind(unknown);
+            note_target(miss);
+            a_.mov(t1, go_on()); // Once the return address is pushed: to look may set an accessed bit.
+            a_.jmp(known);
+        }
+        to_interpreter(miss, number);
+    });
+    go_on_after_call(op, back);
 }
 
 void UnitEmitter::emit_return_near(const ir::Op& op) {
@@ -408,27 +412,43 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     load(t0, operand(stack_bytes(op)), stack_bytes(op));
     rip_to_linear();
-    probe_target(unknown);
-    advance_stack(popped);
-    a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
-    if (code64()) { // A limit of the code segment is for the handler.
-        a_.bind(unknown);
-        note_target(miss);
+    const Label other = a_.newLabel();
+    if (return_stack()) return_by_stack(other, popped);
+    const auto look_up = [this, unknown, popped] {
+        probe_target(unknown);
         advance_stack(popped);
-        a_.jmp(go_on());
-    }
-    a_.bind(miss);
-    to_interpreter(op);
+        a_.jmp(table_at_scaled(t1, mmu::tlb_targets_offset + 8, 8));
+    };
+    if (!return_stack()) look_up();
+    later([this, miss, unknown, other, popped, look_up, number = site_number(new_site(op))] {
+        if (return_stack()) {
+            a_.bind(other);
+            look_up();
+        }
+        if (code64()) { // A limit of the code segment is for the handler.
+            a_.bind(unknown);
+            note_target(miss);
+            advance_stack(popped);
+            a_.jmp(go_on());
+        }
+        to_interpreter(miss, number);
+    });
 }
 
 void UnitEmitter::emit_call(const ir::Op& op) {
     before_access(op);
     check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
+    if (return_stack() && flags_ != FlagsIn::packed) {
+        free_t0();
+        flags_to_packed();
+    }
     push_return_address(op);
     if (flags_ == FlagsIn::recipe && recipe_.uses(cpu::rsp)) flags_to_host();
     advance_stack(pushed(op));
     if (recipe_.uses(cpu::rsp)) recipe_.kind = FlagRecipe::Kind::none;
+    const Label back = remember_return(op);
     leave_to(op.target, op.rip);
+    go_on_after_call(op, back);
 }
 
 // --- The stack

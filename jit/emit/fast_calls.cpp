@@ -85,8 +85,7 @@ void UnitEmitter::emit_system_call(const ir::Op& op) {
     a_.mov(t0, state_at(offsetof(cpu::CpuState, lstar)));
     address_of_code(x86::rcx, op.next_rip());
     go_to_mode(to);
-    a_.bind(slow);
-    to_interpreter(op);
+    to_interpreter(slow, site_number(new_site(op)));
 }
 
 void UnitEmitter::emit_system_return(const ir::Op& op) {
@@ -119,8 +118,7 @@ void UnitEmitter::emit_system_return(const ir::Op& op) {
     a_.mov(CALQUE_CONTEXT(unsynced), sync_system_return);
     a_.mov(t0, x86::rcx);
     go_to_mode(to);
-    a_.bind(slow);
-    to_interpreter(op);
+    to_interpreter(slow, site_number(new_site(op)));
 }
 
 void UnitEmitter::emit_change_access(const ir::Op& op) {

@@ -7,10 +7,15 @@ namespace calque::jit {
 
 // T0: the linear address where the unit was entered. Flags are packed.
 void UnitEmitter::emit_computed_entry() {
-    const Label moved = a_.newLabel(), here_already = a_.newLabel();
     out_.entry_computed = here();
     // CodeCache::kill() writes a jump over the first five bytes.
-    a_.lea(t0, x86::ptr(t0, -static_cast<i32>(request_.unit.linear)));
+    check_shift(request_.unit.linear);
+}
+
+// T0: the linear address of the code at `place`, by which it was come to.
+void UnitEmitter::check_shift(u64 place) {
+    const Label moved = a_.newLabel(), here_already = a_.newLabel();
+    a_.lea(t0, x86::ptr(t0, -static_cast<i32>(place)));
     a_.cmp(t0, CALQUE_CONTEXT(shift));
     a_.long_().jne(moved);
     a_.bind(here_already);

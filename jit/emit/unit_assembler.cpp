@@ -113,6 +113,15 @@ void UnitAssembler::jump(u32 code, u8 short_opcode, const Label& to) {
         fixups_.push_back({part_, at, here(), to.id(), size});
 }
 
+void UnitAssembler::lea(const Gp& to, const Label& label) {
+    name(to.id());
+    u8* const p = put_opcode(room(), wide | 0x8D, (to.id() >> 3) << 2);
+    constexpr unsigned rip_relative = 5;
+    const auto at = static_cast<u32>(put(p, (to.id() & 7) << 3 | rip_relative) - first_);
+    at_ = first_ + at + 4;
+    fixups_.push_back({part_, at, here(), label.id(), 4});
+}
+
 void UnitAssembler::jecxz(const Gp& counter, const Label& to) {
     if (counter.size() == 4) with_prefix(0x67);
     distance_ = Distance::near8;

@@ -92,6 +92,7 @@ class UnitAssembler {
     void mov(const Mem& to, const Imm& value);
     void mov(const Gp& to, const Operand& from);
     void lea(const Gp& to, const Mem& address) { by_size(0x8D, to, address); }
+    void lea(const Gp& to, const Label& label); // Its address, of 64 bits, where the unit will run.
     template <class From> void movzx(const Gp& to, const From& from) { extend(0xB6, to, from); }
     template <class From> void movsx(const Gp& to, const From& from) { extend(0xBE, to, from); }
     template <class From> void movsxd(const Gp& to, const From& from) { by_size(0x63, to, from); }

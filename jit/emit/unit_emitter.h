@@ -26,6 +26,7 @@ struct EmitRequest {
     mmu::ExecuteId second_page_id = 0; // SecondPage::id, of an instruction that crosses one.
     Counting counting = Counting::none;
     bool mirror = false; // Accesses go to the mirror.
+    bool return_stack = false;
 };
 
 // What emission works in, kept from unit to unit so that it is not allocated for each.
@@ -144,13 +145,14 @@ class UnitEmitter {
     // --- Movable code (movable.cpp)
     bool movable() const { return request_.unit.around.movable; }
     void emit_computed_entry();
+    void check_shift(u64 place);
     void address_of_code(const x86::Gpq& to, u64 address); // Of this unit's code, or counted from it. EFLAGS are kept.
 
     // --- Leaving (control.cpp)
     Site& new_site(const ir::Op& op);
     u32 site_number(const Site& site) const;
     void set_site(u32 number);
-    void to_interpreter(const ir::Op& op);
+    void to_interpreter(Label miss, u32 site);
     void leave_to(u64 target, u64 from);
     void exit_stub(std::size_t exit, Label stub);
     void guarded_exit(Exit& exit, Label stub);
@@ -179,6 +181,12 @@ class UnitEmitter {
     }
     void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
     void push_return_address(const ir::Op& op);
+    // --- Calls under way (returns.cpp)
+    bool return_stack() const { return request_.return_stack && code64(); }
+    void find_return();
+    Label remember_return(const ir::Op& op);
+    void go_on_after_call(const ir::Op& op, Label here);
+    void return_by_stack(Label other, i32 popped);
 
     void gather_address(const ir::Op& op, std::size_t index, bool wide); // gather.cpp
 

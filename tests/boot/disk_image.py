@@ -2,6 +2,8 @@
 
 import struct
 import subprocess
+import uuid
+import zlib
 from pathlib import Path
 
 GRUB = Path("/usr/lib/grub/i386-pc")
@@ -75,3 +77,42 @@ def make_isolinux(iso: Path, folder: Path, kernel: Path, initrd: Path, words: st
     )
     run("xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat",
         "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", tree)
+
+
+EFI_GRUB = Path("/usr/lib/grub/x86_64-efi")
+EFI_MODULES = "part_gpt fat normal configfile linux serial terminal echo search test ls boot all_video gfxterm"
+ESP_TYPE = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+
+
+def gpt(sectors: int, first: int, last: int) -> tuple:
+    """The first and the last sectors of a disk with a GUID partition table of one EFI system partition (UEFI 2.10, 5.3)."""
+    entry = ESP_TYPE.bytes_le + uuid.UUID(int=0x1234).bytes_le + struct.pack("<QQQ", first, last, 0) + "ESP".encode("utf-16le").ljust(72, b"\0")
+    entries = entry.ljust(128 * 128, b"\0")
+
+    def header(own: int, other: int, table: int) -> bytes:
+        fields = struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, own, other, 34, sectors - 34,
+                             uuid.UUID(int=0x5678).bytes_le, table, 128, 128, zlib.crc32(entries))
+        return (fields[:16] + struct.pack("<I", zlib.crc32(fields)) + fields[20:]).ljust(SECTOR, b"\0")
+
+    protective = struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff\xff\xff", 1, min(sectors - 1, 0xFFFFFFFF))
+    mbr = bytes(446) + protective + bytes(48) + b"\x55\xaa"
+    return mbr + header(1, sectors - 1, 2) + entries, entries + header(sectors - 1, 1, sectors - 33)
+
+
+def make_efi_system(image: Path, folder: Path, kernel: Path, initrd: Path, words: str, mib: int = 128):
+    """A disk that UEFI boots: GRUB, the kernel and the initramfs on an EFI system partition."""
+    sectors = mib * 2048
+    front, back = gpt(sectors, FIRST_SECTOR, sectors - 35)
+    with open(image, "wb") as file:
+        file.write(front)
+        file.truncate(mib << 20)
+        file.seek(-len(back), 2)
+        file.write(back)
+    loader, config = folder / "bootx64.efi", folder / "efi-grub.cfg"
+    config.write_text(grub_config(words))
+    run("grub-mkimage", "-O", "x86_64-efi", "-o", loader, "-p", "/EFI/BOOT", *EFI_MODULES.split())
+    place = f"{image}@@{FIRST_SECTOR * SECTOR}"
+    run("mformat", "-i", place, "-F", "-T", str(sectors - 35 - FIRST_SECTOR), "-h", "16", "-s", "63", "::")
+    run("mmd", "-i", place, "::/EFI", "::/EFI/BOOT")
+    for source, target in ((loader, "EFI/BOOT/BOOTX64.EFI"), (config, "EFI/BOOT/grub.cfg"), (kernel, "vmlinuz"), (initrd, "initrd")):
+        run("mcopy", "-i", place, source, f"::/{target}")

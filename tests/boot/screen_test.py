@@ -96,6 +96,12 @@ def rescue_cd(args, _folder: Path):
         grub(screen, r"^\(cd\)")
 
 
+def floppy(args, _folder: Path):
+    """GRUB's rescue floppy."""
+    with Screen(args, "-fda", RESCUE / "grub-rescue-floppy.img") as screen:
+        grub(screen, r"^\(fd0\)")
+
+
 def isolinux(args, folder: Path):
     """An isolinux disc: its prompt takes the keyboard, and the kernel's console is the screen."""
     iso = folder / "disc.iso"
@@ -107,7 +113,7 @@ def isolinux(args, folder: Path):
         screen.end()
 
 
-TESTS = {"memtest": memtest, "rescue_cd": rescue_cd, "isolinux": isolinux}
+TESTS = {"memtest": memtest, "rescue_cd": rescue_cd, "floppy": floppy, "isolinux": isolinux}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

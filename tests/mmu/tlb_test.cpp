@@ -257,6 +257,27 @@ TEST(TlbTable, ForgettingOneTargetKeepsTheOthers) {
     EXPECT_NE(table.targets()[tlb_target_slot(other)].linear, other);
 }
 
+TEST(TlbTable, ReturnsGoWheneverTargetsDo) {
+    ReservedMemory memory(tlb_table_size);
+    TlbTable& table = TlbTable::create(memory.data(), nullptr);
+    const int code = 0;
+    const auto note = [&] { table.returns()[tlb_return_count - 1] = {0x1234, &code}; };
+    const auto noted = [&] { return table.returns()[tlb_return_count - 1].code != nullptr; };
+    note();
+    EXPECT_TRUE(noted());
+    table.drop_page(0x5000);
+    EXPECT_FALSE(noted());
+    note();
+    table.drop_region(0x40'0000, 0x40'0000);
+    EXPECT_FALSE(noted());
+    note();
+    table.forget_targets();
+    EXPECT_FALSE(noted());
+    note();
+    table.recycle();
+    EXPECT_FALSE(noted());
+}
+
 TEST(TlbPool, TablesBelongToTheirKeyUntilTheyAreTaken) {
     TlbPool pool{RamFile{}};
     const auto take = [&](u64 key, u64 space) -> TlbTable& { return *pool.select(key, space)[1]; };

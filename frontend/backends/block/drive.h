@@ -15,7 +15,7 @@ namespace calque::backends {
 
 // What -drive and its short forms ask for.
 struct DriveOptions {
-    enum class Interface : u8 { ide, virtio, floppy, none }; // none: a -device takes it by its id.
+    enum class Interface : u8 { ide, virtio, floppy, pflash, none }; // none: a -device takes it by its id.
     Interface interface = Interface::ide;
     std::optional<unsigned> index; // Its place among those of one interface; absent: the next that is free.
     std::string file;              // Empty: a CD or floppy drive without a medium.
