@@ -33,6 +33,7 @@ class NetClient {
     virtual bool receive(std::span<const u8> frame, const FrameOffload& offload) = 0;
     // Whether receive() takes frames with segments left to cut.
     virtual bool takes_large() const { return false; }
+    virtual void set_link(bool up) = 0; // The cable is plugged in, or not. Any thread.
 };
 
 class NetBackend {

@@ -71,6 +71,25 @@ void E1000::reset_registers() {
     context_ = {};
     sending_ = {};
     load_address();
+    show_link();
+}
+
+// The MAC's status, and the PHY's: link, negotiation complete, and what was resolved.
+void E1000::show_link() {
+    constexpr u16 PHY_LINK = 0x0024, PHY_SPECIFIC_LINK = 0x0C00;
+    const auto show = [&](auto& value, auto mask) {
+        value = static_cast<std::remove_reference_t<decltype(value)>>(state_.link ? value | mask : value & ~mask);
+    };
+    show(reg(STATUS), STATUS_LU);
+    show(state_.phy[1], PHY_LINK);
+    show(state_.phy[17], PHY_SPECIFIC_LINK);
+}
+
+void E1000::set_link(bool up) {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(state_.link, up) == up) return;
+    show_link();
+    raise(ICR_LSC);
 }
 
 // Receive address 0 comes from the EEPROM (13.5.3).
@@ -218,7 +237,9 @@ void E1000::Ports::write(u64 offset, u64 value, unsigned size) {
 void E1000::reset() {
     {
         std::lock_guard lock(mutex_);
+        const bool link = state_.link;
         state_ = {};
+        state_.link = link;
         fill_eeprom();
         reset_registers();
     }
@@ -229,7 +250,7 @@ void E1000::reset() {
 void E1000::serialize(Archive& archive) {
     pci_.serialize(archive);
     std::lock_guard lock(mutex_);
-    archive.section(name_, 1, [&](u32) {
+    archive.section(name_, 2, [&](u32 version) {
         archive.field("registers", state_.registers);
         archive.field("phy", state_.phy);
         archive.field("port_address", state_.port_address);
@@ -250,6 +271,7 @@ void E1000::serialize(Archive& archive) {
         archive.field("checksum_start", sending_.checksum_start);
         archive.field("checksum_offset", sending_.checksum_offset);
         archive.field("vlan", sending_.vlan);
+        if (version >= 2) archive.field("link", state_.link);
     });
     if (!archive.loading()) return;
     if (!archive.ok() || sending_.bytes.size() > largest_frame) sending_ = {};

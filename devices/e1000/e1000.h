@@ -27,6 +27,7 @@ class E1000 final : public Device, public NetClient {
     void reset() override;
     void serialize(Archive& archive) override;
     bool receive(std::span<const u8> frame, const FrameOffload& offload) override;
+    void set_link(bool up) override;
 
     static constexpr u64 register_space = 0x20000;
 
@@ -68,6 +69,7 @@ class E1000 final : public Device, public NetClient {
     void write_register(u32 offset, u32 value);
     void reset_registers();
     void load_address();
+    void show_link();
     void fill_eeprom();
     void clock_eeprom(u32 value);
     u32 phy(u32 command);
@@ -101,6 +103,7 @@ class E1000 final : public Device, public NetClient {
         std::array<u16, 32> phy{};
         std::array<u16, 64> eeprom{};
         u32 port_address = 0;
+        bool link = true; // Survives resets: the cable is outside.
         // The EEPROM's serial line: bits in, how many, and the word that goes out.
         u32 serial_in = 0;
         u16 serial_out = 0;

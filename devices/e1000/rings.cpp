@@ -140,6 +140,7 @@ void E1000::send() {
     if (bytes.size() > largest_frame) return;
     ++reg(GPTC);
     ++reg(TPT);
+    if (!state_.link) return;
     backend_.send(bytes, offload);
 }
 
@@ -182,7 +183,7 @@ bool E1000::receive(std::span<const u8> frame, const FrameOffload& offload) {
     std::lock_guard lock(mutex_);
     constexpr std::size_t least_on_the_wire = 60, longest_standard = 1518, crc = 4;
     std::vector<u8> bytes(frame.begin(), frame.end());
-    if (!(reg(RCTL) & RCTL_EN) || bytes.size() < least_frame || !accepts(bytes)) return true;
+    if (!state_.link || !(reg(RCTL) & RCTL_EN) || bytes.size() < least_frame || !accepts(bytes)) return true;
     if (bytes.size() > (reg(RCTL) & RCTL_LPE ? std::size_t{16384} : longest_standard)) return true;
     if (offload.segments != FrameOffload::Segments::none) return true; // It was not to be sent here.
     if (offload.needs_checksum && !complete_checksum(bytes, offload)) return true;

@@ -30,12 +30,12 @@ class Rtl8139 final : public Device, public NetClient {
     ~Rtl8139() override;
 
     PciFunction& function() { return pci_; }
-    void set_link(bool up);
 
     std::string_view name() const override { return name_; }
     void reset() override;
     void serialize(Archive& archive) override;
     bool receive(std::span<const u8> frame, const FrameOffload& offload) override;
+    void set_link(bool up) override;
 
     static constexpr u64 register_space = 256;
 

@@ -41,11 +41,10 @@ class VirtioNet final : public VirtioDevice, public NetClient {
     VirtioNet(Log& log, DmaPort& memory, NetBackend& backend, const Options& options, std::string name);
     ~VirtioNet() override;
 
-    void set_link(bool up); // The cable.
-
     // NetClient
     bool receive(std::span<const u8> frame, const FrameOffload& offload) override;
     bool takes_large() const override { return takes_large_; }
+    void set_link(bool up) override;
 
   private:
     void transmit(unsigned queue);

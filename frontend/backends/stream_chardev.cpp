@@ -74,6 +74,25 @@ void StreamChardev::transmit(std::span<const u8> bytes) {
     if (first) loop_.wake();
 }
 
+// Without an output nothing waits: transmit() forgets it.
+std::size_t StreamChardev::transmit_room() {
+    std::lock_guard lock(queue_mutex_);
+    if (!open_) return ~std::size_t{0};
+    const std::size_t room = queue_limit_ - std::min(queue_limit_, queue_.size());
+    full_ |= room == 0;
+    return room;
+}
+
+void StreamChardev::announce_drained() {
+    {
+        std::lock_guard lock(queue_mutex_);
+        if (!full_ || (open_ && queue_.size() > queue_limit_ / 2)) return;
+        full_ = false;
+    }
+    std::lock_guard lock(receiver_mutex_);
+    if (receiver_.drained) receiver_.drained();
+}
+
 void StreamChardev::set_receiver(Receiver receiver) {
     {
         std::lock_guard lock(receiver_mutex_);
@@ -116,6 +135,7 @@ void StreamChardev::poll_ready(std::span<const pollfd> ready) {
         if ((p.events & POLLIN) && in_ && p.fd == in_.get()) read_input();
         if ((p.events & POLLOUT) && out_ && p.fd == out_.get() && !write_output()) disconnected(true);
     }
+    announce_drained();
 }
 
 void StreamChardev::read_input() {
@@ -153,6 +173,8 @@ void StreamChardev::disconnected(bool output) {
 void StreamChardev::close_both() {
     in_.reset();
     close_output();
+    std::lock_guard lock(receiver_mutex_);
+    if (receiver_.closed) receiver_.closed();
 }
 
 void StreamChardev::close_output() {

@@ -23,6 +23,7 @@ class StreamChardev : public Chardev, protected PollSource {
     void start();
 
     void transmit(std::span<const u8> bytes) override;
+    std::size_t transmit_room() override;
     void set_receiver(Receiver receiver) override;
     void resume() override;
     u64 dropped_bytes() const override { return dropped_.load(std::memory_order_relaxed); }
@@ -44,6 +45,7 @@ class StreamChardev : public Chardev, protected PollSource {
 
   private:
     void announce();
+    void announce_drained();
     std::size_t receiver_room();
     void read_input();
     bool write_output(); // False when the output is broken.
@@ -62,6 +64,7 @@ class StreamChardev : public Chardev, protected PollSource {
     std::mutex queue_mutex_;
     std::vector<u8> queue_;
     std::size_t written_ = 0; // How much of the queue's front the host has taken.
+    bool full_ = false;       // transmit_room() said so, and nobody was told that it is over.
     bool open_ = false;       // There is an output.
     std::atomic<u64> dropped_{0};
 };

@@ -35,6 +35,7 @@ Result<void> Connections::open(const Options& options) {
         if (!backend) return backend.error();
         if (*backend) monitors_.push_back({*backend, multiplexers_.contains(key_of(monitor)) ? key_of(monitor) : ""});
     }
+    if (auto opened = open_for_devices(options); !opened) return opened;
     // Last: where it shares a terminal, Ctrl-A c goes from the console to the monitor first.
     if (!options.debugcon.empty()) {
         auto backend = connect(options.debugcon, "-debugcon", false);
@@ -131,6 +132,23 @@ Result<void> Connections::open_objects(const Options& options) {
         auto port = backends::open_net(log_, net);
         if (!port) return error("network {}: {}", net.id, port.error().message);
         networks_[net.id] = std::move(*port);
+    }
+    return {};
+}
+
+Result<void> Connections::open_for_devices(const Options& options) {
+    for (const auto& device : options.machine.devices) {
+        const std::string id = device.get("chardev");
+        if (id.empty()) continue;
+        auto backend = connect("chardev:" + id, "-device " + device.driver, false);
+        if (!backend) return backend.error();
+        chipset_.chars[id] = *backend;
+    }
+    for (const auto& folder : options.folders) {
+        auto server = backends::plan9::open_folder(log_, folder);
+        if (!server) return error("folder {}: {}", folder.id, server.error().message);
+        chipset_.folders[folder.id] = server->get();
+        folders_.push_back(std::move(*server));
     }
     return {};
 }

@@ -53,6 +53,7 @@ class Connections {
     bool quit_asked_ = false;
     Result<void> open_drives(const Options& options);
     Result<void> open_objects(const Options& options);
+    Result<void> open_for_devices(const Options& options);
 
     backends::IoPool disk_pool_;
     std::vector<std::unique_ptr<backends::Disk>> disks_;
@@ -62,6 +63,7 @@ class Connections {
     std::map<std::string, std::unique_ptr<backends::NetPort>> networks_;
     backends::HostEntropy host_entropy_;
     std::map<std::string, std::unique_ptr<devices::EntropySource>> entropy_; // By the id of their -object.
+    std::vector<std::unique_ptr<backends::plan9::Server>> folders_;
     std::map<std::string, backends::ChardevOptions> named_;
     std::map<std::string, std::unique_ptr<backends::Multiplexer>> multiplexers_;
     std::map<std::string, std::unique_ptr<backends::Chardev>> chardevs_;

@@ -3,6 +3,7 @@
 #include "firmware/smbios/smbios.h"
 #include "frontend/cli/blockdev_options.h"
 #include "frontend/cli/drive_options.h"
+#include "frontend/cli/folder_options.h"
 #include "frontend/cli/keyval.h"
 #include "frontend/cli/network_options.h"
 #include "frontend/machine/kinds/kinds.h"
@@ -461,6 +462,9 @@ const std::array options_table{
            nic_option},
     Option{"netdev", "user|socket|tap,id=ID,..", "a network for a -device with netdev=ID", netdev_option},
     Option{"net", "none", "", net_option},
+    Option{"virtfs", "local,path=F,mount_tag=TAG,..",
+           "a folder for the guest: security_model=none|passthrough|mapped-xattr, readonly=", virtfs_option},
+    Option{"fsdev", "local,id=ID,path=F,..", "a folder for a -device virtio-9p-pci with fsdev=ID", fsdev_option},
     Option{"nodefaults", "", "no serial port and monitor but those asked for", SET(o.no_defaults = true)},
     Option{"no-user-config", "", "", SET()},
     Option{"no-hpet", "", "", SET(o.machine.hpet = false)},

@@ -5,6 +5,7 @@
 #include "frontend/backends/block/drive.h"
 #include "frontend/backends/chardev.h"
 #include "frontend/backends/net/net_options.h"
+#include "frontend/backends/plan9/server.h"
 #include "frontend/machine/config.h"
 
 #include <span>
@@ -15,12 +16,13 @@ namespace calque::cli {
 
 struct Options {
     machine::MachineConfig machine;
-    std::vector<backends::ChardevOptions> chardevs; // -chardev, by id.
-    std::vector<std::string> monitors;              // -monitor, and -mon as "chardev:ID".
-    std::vector<machine::DeviceRequest> objects;    // -object: kind, id and properties.
-    std::vector<backends::NetOptions> networks;     // -netdev and -nic.
-    std::vector<machine::DeviceRequest> dumps;      // -object filter-dump.
-    std::size_t nics = 0;                           // Devices that -nic made: the first ones.
+    std::vector<backends::ChardevOptions> chardevs;      // -chardev, by id.
+    std::vector<std::string> monitors;                   // -monitor, and -mon as "chardev:ID".
+    std::vector<machine::DeviceRequest> objects;         // -object: kind, id and properties.
+    std::vector<backends::NetOptions> networks;          // -netdev and -nic.
+    std::vector<machine::DeviceRequest> dumps;           // -object filter-dump.
+    std::vector<backends::plan9::FolderOptions> folders; // -fsdev and -virtfs.
+    std::size_t nics = 0;                                // Devices that -nic made: the first ones.
     bool no_default_nic = false;
     std::vector<std::string> serials;           // -serial, in order, as given.
     std::vector<backends::DriveOptions> drives; // -drive and its short forms, with ids and places.

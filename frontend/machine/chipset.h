@@ -5,6 +5,7 @@
 #include "devices/bus/bus.h"
 #include "devices/debugcon/debugcon.h"
 #include "devices/entropy_source.h"
+#include "devices/file_server.h"
 #include "devices/floppy/floppy.h"
 #include "devices/fw_cfg/fw_cfg.h"
 #include "devices/hpet/hpet.h"
@@ -64,6 +65,8 @@ struct ChipsetBackends {
     std::vector<backends::Disk*> disks;                     // All of them, whoever uses them.
     std::map<std::string, devices::EntropySource*> entropy; // By the id of their -object.
     std::map<std::string, backends::NetPort*> nets;         // By the id of their -netdev.
+    std::map<std::string, devices::CharBackend*> chars;     // By the id of their -chardev: those that -device names.
+    std::map<std::string, devices::FileServer*> folders;    // By the id of their -fsdev.
     devices::EntropySource* default_entropy = nullptr;
     devices::Worker* worker = nullptr; // For what devices do off the vCPUs' threads.
     // While the result lives, no backend calls a device and no device's task runs: input waits on the host. To be let
@@ -94,8 +97,10 @@ class Chipset {
     void set_boot_order(std::string_view letters);
 
     // Adds a device of -device. What it asks for was not looked at before.
-    Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, devices::DmaPort& memory,
+    Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, Memory& memory,
                       const ChipsetBackends& backends);
+    // Those of plug(), in their order.
+    const std::vector<std::unique_ptr<devices::Device>>& plugged() const { return plugged_; }
 
     // The screens, the first one first.
     const std::vector<devices::Display*>& displays() const { return displays_; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace calque::machine {
@@ -181,6 +182,17 @@ bool Memory::dma_write(PhysicalAddress address, std::span<const u8> data) {
     if (!map_.is_memory(address, data.size(), true)) return false;
     map_.write(address, data);
     return true;
+}
+
+// Whoever marks code in the page meanwhile is told when it is done (mmu/physical_map.h, write_host()).
+void Memory::discard_page(PhysicalAddress address) {
+    constexpr u64 page = 4096;
+    u8* const at = host(PhysicalAddress(align_down(address.value, page)), page);
+    if (!at) return;
+    map_.before_host_write(at, page);
+    if (::madvise(at, page, ram_.descriptor() >= 0 ? MADV_REMOVE : MADV_DONTNEED) != 0) return;
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    map_.before_host_write(at, page);
 }
 
 bool Memory::write(PhysicalAddress address, std::span<const u8> bytes) {

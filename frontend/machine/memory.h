@@ -6,6 +6,7 @@
 #include "devices/bus/bus.h"
 #include "devices/dma.h"
 #include "devices/pci/i440fx.h"
+#include "devices/ram_discard.h"
 #include "firmware/guest_memory.h"
 #include "firmware/platform.h"
 #include "mmu/guest_ram.h"
@@ -21,7 +22,10 @@ namespace calque::machine {
 
 // Owns guest RAM and the physical map, and is what devices (DMA), firmware (laying out a boot) and the host bridge
 // (PAM, SMRAM) see of them.
-class Memory final : public devices::DmaPort, public devices::MemoryShaper, public firmware::GuestMemory {
+class Memory final : public devices::DmaPort,
+                     public devices::MemoryShaper,
+                     public devices::RamDiscard,
+                     public firmware::GuestMemory {
   public:
     static Result<std::unique_ptr<Memory>> create(u64 ram_bytes, Log& log);
 
@@ -57,6 +61,7 @@ class Memory final : public devices::DmaPort, public devices::MemoryShaper, publ
     void shape_memory(const devices::MemoryShape& shape) override;
     bool dma_read(PhysicalAddress address, std::span<u8> data) override;
     bool dma_write(PhysicalAddress address, std::span<const u8> data) override;
+    void discard_page(PhysicalAddress address) override;
     bool write(PhysicalAddress address, std::span<const u8> bytes) override;
     bool read(PhysicalAddress address, std::span<u8> bytes) const override;
 

@@ -13,7 +13,7 @@ constexpr unsigned first_free_slot = 2; // 0 is the host bridge, 1 the ISA bridg
 constexpr unsigned slots = 32;
 } // namespace
 
-Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock, devices::DmaPort& memory,
+Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock, Memory& memory,
                            const ChipsetBackends& backends) {
     if (auto good = check_device(request); !good) return good;
     const DeviceKind* kind = find_device_kind(request.driver);
@@ -22,8 +22,9 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     for (const devices::Device* other : all_)
         if (other->name() == name)
             return error("-device {}: there is another device called '{}'", request.driver, name);
-    auto made =
-        kind->make({log, clock, memory, backends, name, cpus_, ports_, memory_bus_, controller_names_}, request);
+    auto made = kind->make({log, clock, memory, backends, name, cpus_, memory, memory.ram().size(), plugged_, ports_,
+                            memory_bus_, controller_names_},
+                           request);
     if (!made) return made.error();
     if (made->display && !displays_.empty())
         return error(

@@ -2,6 +2,7 @@
 
 #include "frontend/backends/block/drive.h"
 #include "frontend/backends/net/open.h"
+#include "frontend/monitor/device_commands.h"
 #include "frontend/monitor/examine.h"
 #include "frontend/monitor/screen.h"
 
@@ -27,6 +28,9 @@ constexpr std::string_view help_text =
     "info network         networks, their connections and counts\n"
     "hostfwd_add [ID] tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT   forward a host port to the guest\n"
     "hostfwd_remove [ID] tcp|udp:[ADDRESS]:PORT               end that\n"
+    "set_link NAME on|off                 a network's cable: the name of the network or of the card\n"
+    "balloon N            leave the guest N megabytes of memory (virtio-balloon-pci)\n"
+    "info balloon         how much it has\n"
     "info block           disks and CD drives\n"
     "eject [-f] DRIVE     take the medium out (-f: although the guest has locked it)\n"
     "change DRIVE FILE    put another medium in\n"
@@ -157,6 +161,10 @@ void HumanMonitor::execute(const std::string& line) {
         });
     } else if (command == "hostfwd_add" || command == "hostfwd_remove") {
         print(forward(argument, command == "hostfwd_add"));
+    } else if (command == "set_link") {
+        print(set_link(machine_, argument));
+    } else if (command == "balloon") {
+        print(set_balloon(machine_, argument));
     } else if (command == "eject" || command == "change") {
         print(change_medium(command, argument));
     } else if (command == "screendump") {
@@ -213,6 +221,10 @@ void HumanMonitor::info(const std::string& what) {
             print(fmt::format("{}: {}  {}\n", id, port->describe(), port->counters()));
         return prompt();
     }
+    if (what == "balloon") {
+        print(describe_balloon(machine_));
+        return prompt();
+    }
     if (what == "registers" || what == "stats")
         return machine_.request_stopped([this, what] {
             if (what == "stats") print(machine_.stats());
@@ -224,7 +236,7 @@ void HumanMonitor::info(const std::string& what) {
         print(describe_disks());
         return prompt();
     }
-    print("info shows: status, registers, mtree, pci, block, network, stats\n");
+    print("info shows: status, registers, mtree, pci, block, network, balloon, stats\n");
     prompt();
 }
 

@@ -129,6 +129,7 @@ class Card final : public devices::NetClient {
         port_.set_client(this);
     }
     ~Card() override { port_.set_client(nullptr); }
+    void set_link(bool) override {}
     bool receive(std::span<const u8> frame, const FrameOffload&) override {
         std::lock_guard lock(mutex_);
         if (room_ == 0) return false;

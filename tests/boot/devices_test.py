@@ -7,15 +7,18 @@
 import argparse
 import hashlib
 import http.server
+import os
 import random
 import shlex
 import socket
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from guest_session import PATIENCE, Session, guest_file, run_test  # noqa: E402
+from guest_session import PATIENCE, Failure, Session, guest_file, run_test  # noqa: E402
 
 PROMPT = r"calque# "
 
@@ -184,8 +187,180 @@ def net_joined(args):
         end(first)
 
 
+class Place:
+    """A Unix socket at which the emulator listens: a monitor, or the far end of a serial port."""
+
+    def __init__(self, folder: str, name: str):
+        self.path = f"{folder}/{name}"
+        self.socket = None
+
+    def connect(self) -> socket.socket:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while not os.path.exists(self.path) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.socket.connect(self.path)
+        return self.socket
+
+    def read_until(self, text: bytes) -> bytes:
+        have = b""
+        while text not in have:
+            more = self.socket.recv(65536)
+            if not more:
+                raise Failure(f"{self.path} ended before {text!r}: {have!r}")
+            have += more
+        return have
+
+    def ask(self, command: str) -> str:
+        """A monitor's answer."""
+        self.socket.sendall(command.encode() + b"\r")
+        return self.read_until(b"(calque) ").decode()
+
+
+def balloon(args):
+    """The guest gives memory back, which the host gets, and takes it again."""
+    with tempfile.TemporaryDirectory() as folder:
+        monitor = Place(folder, "monitor")
+        with boot(args, "-nic", "none", "-device", "virtio-balloon-pci", "-monitor", f"unix:{monitor.path},server=on,wait=off") as session:
+            command(session, "dd if=/dev/zero of=/tmp/fill bs=1M count=80 2>/dev/null; rm /tmp/fill; echo filled", "^filled")
+            memory = [fd for fd in Path(f"/proc/{session.process.pid}/fd").iterdir() if "calque-ram" in os.readlink(fd)][0]
+            held = os.stat(memory).st_blocks * 512
+            monitor.connect()
+            monitor.read_until(b"(calque) ")
+            monitor.ask("balloon 128")
+            less = "while [ $(sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -gt 131072 ]; do sleep 1; done; echo given"
+            command(session, less, "^given")
+            while "actual=128" not in monitor.ask("info balloon"):
+                time.sleep(0.2)
+            now = os.stat(memory).st_blocks * 512
+            if now > held - (50 << 20):
+                session.fail(f"the host holds {now} bytes of the guest's memory, of {held} before")
+            monitor.ask("balloon 256")
+            more = "while [ $(sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -lt 160000 ]; do sleep 1; done; echo taken"
+            command(session, more, "^taken")
+            zeros = hashlib.md5(bytes(60 << 20)).hexdigest()
+            command(session, "dd if=/dev/zero of=/tmp/fill bs=1M count=60 2>/dev/null; md5sum /tmp/fill", f"^{zeros}")
+            end(session)
+
+
+def serial(args):
+    """A console and a channel of bytes behind one device: text, 4 MiB each way, a client that leaves and another that comes."""
+    contents = random.Random(3).randbytes(4 << 20)
+    digest = hashlib.md5(contents).hexdigest()
+    with tempfile.TemporaryDirectory() as folder:
+        console, channel = Place(folder, "console"), Place(folder, "channel")
+        options = ["-nic", "none", "-device", "virtio-serial-pci"]
+        for name, place in (("console", console), ("channel", channel)):
+            options += ["-chardev", f"socket,id={name},path={place.path},server=on,wait=off"]
+        options += ["-device", "virtconsole,chardev=console", "-device", "virtserialport,chardev=channel,name=org.calque.test"]
+        with boot(args, *options) as session:
+            console.connect()
+            command(session, "stty -F /dev/hvc0 raw -echo; echo to-the-host >/dev/hvc0; echo written", "^written")
+            console.read_until(b"to-the-host")
+            session.wait_for(PROMPT)
+            session.type("head -n 1 /dev/hvc0\r")
+            console.socket.sendall(b"to-the-guest\n")
+            session.wait_for("^to-the-guest")
+            command(session, "p=/dev/$(basename $(dirname $(grep -l org.calque.test /sys/class/virtio-ports/*/name))); echo port $p", r"^port /dev/vport\dp1")
+            channel.connect()
+            session.wait_for(PROMPT)
+            session.type(f"head -c {len(contents)} $p | tee /tmp/in | md5sum; echo received\r")
+            channel.socket.sendall(contents)
+            session.wait_for(rf"^{digest}  -")
+            session.wait_for("^received")
+            session.wait_for(PROMPT)
+            session.type("cat /tmp/in >$p; echo sent\r")
+            got = hashlib.md5()
+            left = len(contents)
+            while left and (data := channel.socket.recv(65536)):
+                got.update(data)
+                left -= len(data)
+            if got.hexdigest() != digest:
+                session.fail(f"the channel gave {got.hexdigest()}, not {digest}")
+            session.wait_for("^sent")
+            channel.socket.close()
+            channel.connect()
+            channel.socket.sendall(b"new here\n")  # Once this is through, the port knows that it is another client.
+            command(session, "head -n 1 $p", "^new here")
+            command(session, "echo again >$p; echo written", "^written")
+            channel.read_until(b"again\n")
+            end(session)
+
+
+MOUNT = "mkdir -p /mnt; mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 host /mnt; echo mounted $?"
+
+
+def folder(args):
+    """A shared folder: contents both ways, names, links that lead outside; read-only; owners kept in attributes."""
+    args.kernel = "vmlinuz"  # The cloud kernel has no 9p.
+    contents = random.Random(4).randbytes(16 << 20)
+    digest = hashlib.md5(contents).hexdigest()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        shared = Path(place) / "shared"
+        shared.mkdir()
+        (Path(place) / "secret").write_text("secret\n")
+        (shared / "large").write_bytes(contents)
+        (shared / "way-out").symlink_to("../secret")
+        virtfs = f"local,path={shared},mount_tag=host,security_model="
+        with boot(args, "-nic", "none", "-virtfs", virtfs + "none") as session:
+            command(session, MOUNT, "^mounted 0")
+            command(session, "md5sum /mnt/large", rf"^{digest}  /mnt/large")
+            command(session, "cp /mnt/large /mnt/copy; sync; echo copied $?", "^copied 0")
+            if hashlib.md5((shared / "copy").read_bytes()).hexdigest() != digest:
+                session.fail("what the guest wrote is not what the host has")
+            command(session, "mkdir -p /mnt/a/b; for i in $(seq 300); do echo $i >/mnt/a/b/$i; done; ls /mnt/a/b | wc -l", "^300")
+            command(session, "mv /mnt/a/b/7 /mnt/a/seven; ln -s seven /mnt/a/link; cat /mnt/a/link; ln /mnt/a/seven /mnt/a/hard; rm /mnt/a/seven; cat /mnt/a/hard",
+                    "^7\n7\n")
+            command(session, "chmod 640 /mnt/a/hard; stat -c %a /mnt/a/hard; rm -r /mnt/a/b; ls /mnt/a", r"^640\nhard +link")
+            command(session, "echo x >>/mnt/large; tail -c 2 /mnt/large; truncate -s 3 /mnt/copy; wc -c </mnt/copy", "^x\n3\n")
+            command(session, "readlink /mnt/way-out; cat /mnt/way-out /mnt/../secret /mnt/a/../../secret; echo end", r"^\.\./secret\n(.*No such file.*\n)+end")
+            end(session)
+        if (shared / "a" / "hard").read_text() != "7\n":
+            raise Failure("a file's contents changed with its name")
+        with boot(args, "-nic", "none", "-virtfs", virtfs + "none,readonly=on") as session:
+            command(session, MOUNT, "^mounted 0")
+            command(session, "cat /mnt/a/hard; echo new >/mnt/new; rm /mnt/large; echo end", r"^7\n(.*Read-only file system\n)+end")
+            end(session)
+        mapped = ("-fsdev", f"local,id=f,path={shared},security_model=mapped-xattr", "-device", "virtio-9p-pci,fsdev=f,mount_tag=host")
+        with boot(args, "-nic", "none", *mapped) as session:
+            command(session, MOUNT, "^mounted 0")
+            command(session, "echo own >/mnt/own; chown 1000:1001 /mnt/own; chmod 4755 /mnt/own; stat -c '%a %u %g' /mnt/own", "^4755 1000 1001")
+            command(session, "ln -s /etc/passwd /mnt/own-link; mknod /mnt/null c 1 3; stat -c %F /mnt/own-link /mnt/null; echo x >/mnt/null; cat /mnt/null",
+                    "^symbolic link\ncharacter special file\n")
+            end(session)
+        if (shared / "own").stat().st_mode & 0o7777 != 0o600 or (shared / "own-link").is_symlink():
+            raise Failure("the mapped model gave the host a mode or a link")
+
+
+def link(args):
+    """A cable that is pulled and plugged in again, at each card."""
+    args.kernel = "vmlinuz"
+    for card in ("virtio-net-pci", "e1000", "rtl8139"):
+        with tempfile.TemporaryDirectory() as place:
+            monitor = Place(place, "monitor")
+            with boot(args, "-netdev", "user,id=n", "-device", f"{card},netdev=n,id=card", "-monitor", f"unix:{monitor.path},server=on,wait=off") as session:
+                lease(session, "eth0")
+                monitor.connect()
+                monitor.read_until(b"(calque) ")
+                carrier = "while [ $(cat /sys/class/net/eth0/carrier) != {0} ]; do sleep 1; done; echo carrier {0}"
+                command(session, carrier.format(1), "^carrier 1")
+                for name in ("n", "card"):
+                    monitor.ask(f"set_link {name} off")
+                    command(session, carrier.format(0), "^carrier 0")
+                    command(session, "ping -c 1 -W 2 10.0.2.2 | grep -c 'seq='", "^0$")
+                    monitor.ask(f"set_link {name} on")
+                    command(session, carrier.format(1), "^carrier 1")
+                    command(session, "ping -c 3 -W 5 10.0.2.2 | grep -c 'seq=[12]'", "^[12]$")
+                end(session)
+
+
 TESTS = {
     "rng": rng,
+    "balloon": balloon,
+    "serial": serial,
+    "folder": folder,
+    "net.link": link,
     "net.virtio": net_virtio,
     "net.virtio.plain": net_virtio_plain,
     "net.virtio.queues": net_virtio_queues,

@@ -204,6 +204,23 @@ TEST_F(E1000Test, WhoSentAFrameDoesNotMatterToTheFilters) {
     EXPECT_FALSE(taken({1, 0, 0x5E, 0, 0, 0x31}));
 }
 
+TEST_F(E1000Test, ACutCableIsAnInterrupt) {
+    start();
+    write(IMS, ICR_LSC);
+    device->set_link(false);
+    EXPECT_TRUE(board.lines.level(3));
+    EXPECT_TRUE(read(ICR) & ICR_LSC);
+    EXPECT_FALSE(read(STATUS) & STATUS_LU);
+    write(MDIC, 1u << 21 | 1u << 16 | MDIC_READ << 26);
+    EXPECT_EQ(read(MDIC) & 4u, 0u);
+    EXPECT_TRUE(net.client->receive(frame_to(own), {}));
+    EXPECT_EQ(read(RDH), 0u) << "nothing comes through it";
+    write(CTRL, CTRL_RST);
+    EXPECT_FALSE(read(STATUS) & STATUS_LU) << "a reset does not mend it";
+    device->set_link(true);
+    EXPECT_TRUE(read(STATUS) & STATUS_LU);
+}
+
 TEST_F(E1000Test, RingsThatMakeNoSense) {
     write(TDLEN, 0);
     write(TCTL, TCTL_EN);

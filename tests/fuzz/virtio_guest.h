@@ -47,7 +47,7 @@ inline void drive_virtio(devices::PciBus& pci, devices::VirtioPci& device, devic
                const u8 what = input.byte();
                switch (what & 7) {
                case 0: return begin(device.kind().offered_features() & (input.integer(8) | u64{1} << 32));
-               case 1: return worker.run(4);
+               case 1: return static_cast<void>(worker.run(4));
                case 2:
                    return static_cast<void>(
                        ports.write(port_base + input.byte() % 64, input.integer(4), 1u << (what >> 4) % 3));

@@ -23,6 +23,11 @@ void NetPort::set_client(devices::NetClient* client) {
     client_ = client;
 }
 
+void NetPort::set_link(bool up) {
+    std::lock_guard lock(client_mutex_);
+    if (client_) client_->set_link(up);
+}
+
 bool NetPort::client_takes_large() {
     std::lock_guard lock(client_mutex_);
     return client_ && client_->takes_large();

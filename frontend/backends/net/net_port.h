@@ -26,6 +26,8 @@ class NetPort : public devices::NetBackend {
     std::string counters() const;
     // Writes every frame that goes by to a file, at most `longest` bytes of each. Before the machine runs.
     Result<void> capture(const std::string& path, std::size_t longest);
+    // The cable between the card and this network. Not on the port's thread.
+    void set_link(bool up);
     // While the result lives the port does nothing.
     std::unique_lock<std::mutex> hold() { return loop_.hold(); }
 

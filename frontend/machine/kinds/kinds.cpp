@@ -16,7 +16,8 @@ constexpr std::array pci_properties{
 
 std::vector<const DeviceKind*> all_kinds() {
     std::vector<const DeviceKind*> kinds;
-    for (const auto& family : {disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds()})
+    for (const auto& family : {disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds(),
+                               virtio_serial_kinds(), virtio_host_kinds()})
         for (const DeviceKind& kind : family)
             kinds.push_back(&kind);
     return kinds;

@@ -8,6 +8,7 @@
 #include "devices/display.h"
 #include "devices/dma.h"
 #include "devices/pci/pci_bus.h"
+#include "devices/ram_discard.h"
 #include "frontend/backends/block/disk.h"
 #include "frontend/machine/device_request.h"
 
@@ -38,7 +39,10 @@ struct DeviceContext {
     devices::DmaPort& memory;
     const ChipsetBackends& backends;
     std::string name; // Unique: the device's in saved states.
-    unsigned cpus = 1;
+    unsigned cpus;
+    devices::RamDiscard& ram;
+    u64 ram_size; // In bytes.
+    const std::vector<std::unique_ptr<devices::Device>>& plugged;
     devices::Bus& ports;
     devices::Bus& memory_bus;
     const DriveControllers& controllers; // Those before it.
@@ -66,6 +70,8 @@ std::span<const DeviceKind> disk_kinds();
 std::span<const DeviceKind> isa_kinds();
 std::span<const DeviceKind> net_kinds();
 std::span<const DeviceKind> virtio_kinds();
+std::span<const DeviceKind> virtio_serial_kinds();
+std::span<const DeviceKind> virtio_host_kinds();
 
 // Properties of what takes a drive, which the command line gives to the drive.
 inline constexpr PropertyKind drive_werror{"werror", PropertyKind::Type::text,
