@@ -79,14 +79,8 @@ void CodeCache::link(u32 number, u32 target_number, u32 page_id) {
     exit.page_id = page_id;
     unlink(number);
     const std::byte* const entry = target.at(exit.flags == FlagsIn::host ? target.entry_host : target.entry_packed);
-    if (exit.in_page) {
-        patch_jump(from.at(exit.jump), entry);
-    } else {
-        const bool in_line = exit.jump == exit.guard_jump;
-        arena_.patch(from.at(exit.guard_id), in_line ? page_id : 0u - page_id);
-        patch_jump(from.at(exit.guard_jump), entry);
-        if (!in_line) patch_jump(from.at(exit.jump), from.at(exit.guard));
-    }
+    if (!exit.in_page) arena_.patch(from.at(exit.guard_id), page_id);
+    patch_jump(from.at(exit.jump), entry);
     exit.linked_to = target_number + 1;
     target.incoming.push_back(number);
     ++counters_.links;

@@ -67,17 +67,15 @@ struct Exit {
     bool alone : 1 = false;                         // To the unit without shared checks there.
     bool second_page : 1 = false; // The instruction goes on in a page that is not what it was, or not known to be.
     u32 unit = 0;
-    u32 jump = 0;       // Offset of the 32-bit displacement that leads to the stub, until it is linked.
-    u32 stub = 0;       // Offset of the stub, which leaves to the engine.
-    u32 guard = 0;      // Offset of the check that the target's page is still where it was; 0: none.
-    u32 guard_id = 0;   // Offset of the 32-bit id in it, negated where EFLAGS are kept.
-    u32 guard_jump = 0; // Offset of its displacement to the target.
-    u32 linked_to = 0;  // Unit number plus one, or 0.
-    u32 page_id = 0;    // The number that it is linked for, unless `in_page`.
-    u32 relinks = 0;    // How often it was linked while it was linked elsewhere.
+    u32 jump = 0;      // Offset of the 32-bit displacement that leads to the stub, until it is linked.
+    u32 stub = 0;      // Offset of the stub, which leaves to the engine.
+    u32 guard_id = 0;  // Offset of the 32-bit id in the check, before `jump`, that the target's page is where it was.
+    u32 linked_to = 0; // Unit number plus one, or 0.
+    u32 page_id = 0;   // The number that it is linked for, unless `in_page`.
+    u32 relinks = 0;   // How often it was linked while it was linked elsewhere.
 };
 
-static_assert(sizeof(Exit) <= 48); // There are hundreds of thousands of them.
+static_assert(sizeof(Exit) <= 40); // There are hundreds of thousands of them.
 
 struct EmittedUnit {
     bool complete = true; // Else something could not be encoded, and the code must not run.

@@ -66,24 +66,14 @@ void UnitEmitter::exit_stub(std::size_t number, Label stub) {
         if (exit.flags == FlagsIn::host) pack_flags(a_);
         set_site(exit_bit | (request_.first_exit + static_cast<u32>(number)));
         a_.jmp(thunk(request_.thunks.resolve));
-        if (exit.in_page || exit.guard != 0) return;
-        // The target is good while its page is where it was: the table then has that page's id. EFLAGS are kept.
-        const Label gone = a_.newLabel();
-        exit.guard = here();
-        exit.guard_id = guard_page(table_of(exit.rights), exit.target, any_id, gone); // The id is put in when linked.
-        a_.long_().jmp(stub);
-        exit.guard_jump = here() - 4;
-        a_.bind(gone);
-        a_.mov(x86::rcx, t1);
-        a_.jmp(stub);
     });
 }
 
-// To another page, with packed flags: the guard comes first. Until the exit is linked it is for no page.
+// To another page, with packed flags: the target is good while its page is where it was. The table then has that page's
+// id. Until the exit is linked it is for no page.
 void UnitEmitter::guarded_exit(Exit& exit, Label stub) {
     const u64 slot = (exit.target >> page_shift) & (mmu::tlb_execute_id_count - 1);
     const u64 ids = table_of(exit.rights) + mmu::tlb_execute_ids_offset + slot * sizeof(mmu::ExecuteId);
-    exit.guard = here();
     if (movable()) {
         a_.mov(t1, CALQUE_CONTEXT(shift_slot));
         a_.mov(t0, jit::table_at(t1, ids, 8));
@@ -95,13 +85,12 @@ void UnitEmitter::guarded_exit(Exit& exit, Label stub) {
     exit.guard_id = here() - 4;
     a_.long_().jne(stub);
     a_.long_().jmp(stub);
-    exit.jump = exit.guard_jump = here() - 4;
+    exit.jump = here() - 4;
 }
 
 // Goes on where the page of `linear` has this execute id, less the unit's shift, in the TLB table at offset `table`,
-// else to `gone`, with RCX in T1. EFLAGS are kept. The offset of the id, negated, in the code, unless it is a large
-// one.
-u32 UnitEmitter::guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone) {
+// else to `gone`, with RCX in T1. EFLAGS are kept.
+void UnitEmitter::guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone) {
     const Label there = a_.newLabel();
     const u64 slot = (linear >> page_shift) & (mmu::tlb_execute_id_count - 1);
     const u64 ids = table + mmu::tlb_execute_ids_offset + slot * sizeof(mmu::ExecuteId);
@@ -114,10 +103,8 @@ u32 UnitEmitter::guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone
     } else {
         a_.mov(x86::rcx, jit::table_at(ids, 8));
     }
-    u32 at = 0;
     if (id <= any_id) {
         a_.lea(x86::rcx, x86::ptr(x86::rcx, -static_cast<i32>(id)));
-        at = here() - 4;
     } else {
         a_.mov(t0, Imm(0 - id));
         a_.lea(x86::rcx, x86::ptr(x86::rcx, t0));
@@ -126,7 +113,6 @@ u32 UnitEmitter::guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone
     a_.long_().jmp(gone);
     a_.bind(there);
     a_.mov(x86::rcx, t1);
-    return at;
 }
 
 // Of an instruction that goes on in the next page: that page is what it was when the instruction was read.
@@ -163,7 +149,7 @@ void UnitEmitter::poll_backward(Label leave) {
 // `from`: the address of the instruction that leaves; a way back is where loops are interrupted.
 void UnitEmitter::leave_to(u64 target, u64 from) {
     const bool in_page = (target ^ request_.unit.linear) < page_size;
-    if (!in_page && flags_ == FlagsIn::recipe) flags_to_packed(); // What the guard needs.
+    if (!in_page) flags_to_packed(); // What the guard needs.
     if (flags_ != FlagsIn::packed) flags_to_host();
     const std::size_t number = out_.exits.size();
     Exit& exit = out_.exits.emplace_back();
@@ -173,14 +159,28 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
     exit.rights = request_.mode.rights();
     exit.in_page = in_page;
     const Label stub = a_.newLabel();
-    if (target <= from) poll_backward(stub);
-    if (exit.in_page || flags_ != FlagsIn::packed) {
+    if (target <= from) {
+        if (flags_ == FlagsIn::packed)
+            poll_or(stub);
+        else
+            poll_backward(stub);
+    }
+    if (in_page) {
         a_.long_().jmp(stub);
         exit.jump = here() - 4;
     } else {
         guarded_exit(exit, stub);
     }
     exit_stub(number, stub);
+}
+
+// To the operation's target, while what is emitted next is for those who stay.
+void UnitEmitter::leave_aside(const ir::Op& op) {
+    const FlagsIn flags = flags_;
+    const FlagRecipe recipe = recipe_;
+    leave_to(op.target, op.rip);
+    flags_ = flags;
+    recipe_ = recipe;
 }
 
 void UnitEmitter::need_vectors() {
@@ -232,8 +232,17 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         exit_stub(number, stub);
         return;
     }
+    if (!op.loops_back && !in_page) {
+        const Label taken = a_.newLabel();
+        a_.long_().j(inverse[op.condition ^ 1], taken);
+        return later([this, &op, taken] {
+            a_.bind(taken);
+            flags_ = FlagsIn::host;
+            leave_to(op.target, op.rip);
+        });
+    }
     a_.long_().j(inverse[op.condition], not_taken);
-    if (!op.loops_back || !next_round(op)) leave_to(op.target, op.rip);
+    if (!op.loops_back || !next_round(op)) leave_aside(op);
     a_.bind(not_taken);
 }
 
@@ -266,7 +275,7 @@ void UnitEmitter::emit_branch_if_count_zero(const ir::Op& op) {
     a_.short_().jmp(not_taken);
     a_.bind(taken);
     a_.mov(x86::rcx, t1);
-    leave_to(op.target, op.rip);
+    leave_aside(op);
     a_.bind(not_taken);
 }
 
@@ -287,7 +296,7 @@ void UnitEmitter::emit_loop(const ir::Op& op) {
     if (by_flag) a_.long_().j(op.condition == zero ? x86::CondCode::kNE : x86::CondCode::kE, other);
     jump_if_count_zero(op, done);
     a_.mov(x86::rcx, t1);
-    leave_to(op.target, op.rip);
+    leave_aside(op);
     a_.bind(done);
     a_.mov(x86::rcx, t1);
     a_.bind(other);
@@ -467,6 +476,23 @@ void UnitEmitter::set_stack_pointer(const x86::Gpq& from, i32 distance) {
 }
 void UnitEmitter::advance_stack(i32 bytes) { set_stack_pointer(host_gpq(cpu::rsp), bytes); }
 
+// Pushes and pops of one range follow each other, and once its check is done nobody looks at the stack pointer before
+// the last of them.
+bool UnitEmitter::in_stack_run(const ir::Op& op) const {
+    return (op.kind == Kind::push_register || op.kind == Kind::pop_register) && op.window.used() && code64()
+           && op.guest.dest != cpu::rsp && request_.counting == Counting::none;
+}
+void UnitEmitter::advance_stack_later(const ir::Op& op, i32 bytes) {
+    if (in_stack_run(op))
+        stack_behind_ += bytes;
+    else
+        advance_stack(bytes);
+}
+void UnitEmitter::settle_stack() {
+    if (stack_behind_ != 0) advance_stack(stack_behind_);
+    stack_behind_ = 0;
+}
+
 // To the place that check_stack() found.
 void UnitEmitter::push_return_address(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
@@ -500,7 +526,7 @@ void UnitEmitter::emit_push_register(const ir::Op& op) {
         a_.mov(t0, spilled_slot(guest));
         a_.mov(operand(8), t0);
     }
-    advance_stack(pushed(op));
+    advance_stack_later(op, pushed(op));
     after_execution(op);
 }
 
@@ -543,7 +569,7 @@ void UnitEmitter::emit_pop_register(const ir::Op& op) {
     check_stack(op, host_gpq(cpu::rsp), 0, false);
     free_t0();
     if (needs_host_flags(op)) flags_to_host();
-    advance_stack(static_cast<i32>(bytes)); // First: POP RSP loads what it popped.
+    advance_stack_later(op, static_cast<i32>(bytes)); // First: POP RSP loads what it popped.
     const unsigned guest = op.guest.dest;
     if (pinned(guest)) {
         a_.mov(sized(host_gpq(guest), bytes), operand(bytes));

@@ -72,6 +72,7 @@ EmittedUnit& UnitEmitter::run() {
     count_unit();
     for (const ir::Op& op : request_.unit.ops) {
         const std::size_t number = static_cast<std::size_t>(&op - request_.unit.ops.data());
+        if (!in_stack_run(op) || op.window.first || number == request_.unit.loop_head) settle_stack();
         if (number == request_.unit.loop_head) begin_rounds();
         const std::size_t first_site = out_.sites.size();
         const bool shadow = interrupts_on_;
@@ -82,6 +83,7 @@ EmittedUnit& UnitEmitter::run() {
         note_x87(op);
         if (shadow && !ends_unit(op.kind)) {
             if (x87_note_) write_x87_notes();
+            settle_stack();
             poll_before(op.next_rip());
         }
         if (op.access == ir::MemoryAccess::none && !op.may_trap) continue;

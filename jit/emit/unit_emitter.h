@@ -154,9 +154,10 @@ class UnitEmitter {
     void set_site(u32 number);
     void to_interpreter(Label miss, u32 site);
     void leave_to(u64 target, u64 from);
+    void leave_aside(const ir::Op& op);
     void exit_stub(std::size_t exit, Label stub);
     void guarded_exit(Exit& exit, Label stub);
-    u32 guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone);
+    void guard_page(u64 table, u64 linear, mmu::ExecuteId id, Label gone);
     void guard_second_page();
     void poll_backward(Label leave);
     void probe_target(Label miss);
@@ -173,6 +174,9 @@ class UnitEmitter {
     void need_vectors();
     void set_stack_pointer(const x86::Gpq& from, i32 distance);
     void advance_stack(i32 bytes);
+    bool in_stack_run(const ir::Op& op) const;
+    void advance_stack_later(const ir::Op& op, i32 bytes);
+    void settle_stack();
     // The size of what an operation pushes or pops.
     static u32 stack_bytes(const ir::Op& op) { return op.guest.operand_size; }
     static i32 pushed(const ir::Op& op) { return -static_cast<i32>(stack_bytes(op)); }
@@ -262,6 +266,7 @@ class UnitEmitter {
         FlagRecipe recipe;
         bool vectors = false, x87 = false;
     } rounds_;
+    i32 stack_behind_ = 0;                    // To be added to the stack pointer yet (in_stack_run).
     bool interrupts_on_ = false;              // The operation before was STI.
     bool vectors_here_ = false;               // The guest's vectors are in the host's registers for sure.
     bool x87_here_ = false;                   // The guest's x87 state is in the host's unit for sure.

@@ -130,7 +130,7 @@ def transfers(args, card: str, megabytes: int, *options: str, driver: str = ""):
             session.fail(f"what the guest sent has the hash {received}, not {digest}")
         session.wait_for(r"^sent")
         session.wait_for(PROMPT)
-        session.type("nc -l -p 7777 >/tmp/forwarded & sleep 1; echo listening\r")
+        session.type("rm /tmp/down; nc -l -p 7777 >/tmp/forwarded & sleep 1; echo listening\r")
         session.wait_for(r"^listening")
         send_to(port, contents)
         command(session, "wait; md5sum /tmp/forwarded", rf"^{digest}  /tmp/forwarded")
@@ -141,7 +141,7 @@ def transfers(args, card: str, megabytes: int, *options: str, driver: str = ""):
 
 
 def net_virtio(args):
-    transfers(args, "eth0", 32, "-nic", "user,FORWARD")
+    transfers(args, "eth0", 64, "-nic", "user,FORWARD")
 
 
 def net_virtio_plain(args):
@@ -160,14 +160,73 @@ def net_virtio_queues(args):
 
 def net_e1000(args):
     args.kernel = "vmlinuz"  # The cloud kernel has no driver for it.
-    transfers(args, "eth0", 16, "-nic", "user,model=e1000,FORWARD")
+    transfers(args, "eth0", 64, "-nic", "user,model=e1000,FORWARD")
 
 
 def net_rtl8139(args):
     """By its rings of descriptors, and by its four buffers and ring of bytes."""
     args.kernel = "vmlinuz"
-    transfers(args, "eth0", 16, "-nic", "user,model=rtl8139,FORWARD", driver="8139cp")
+    transfers(args, "eth0", 64, "-nic", "user,model=rtl8139,FORWARD", driver="8139cp")
     transfers(args, "eth0", 16, "-netdev", "user,id=n,FORWARD", "-device", "rtl8139,netdev=n,cplus=off", driver="8139too")
+
+
+def copy_large(args):
+    """A gigabyte each way on each card: by HTTP onto a disk, and from there to the host. `./test --full`."""
+    args.kernel = "vmlinuz"
+    size = 1 << 30
+    generator = random.Random(6)
+    contents = b"".join(generator.randbytes(1 << 26) for _ in range(size >> 26))
+    digest = hashlib.md5(contents).hexdigest()
+    for card in ("virtio-net-pci", "e1000", "rtl8139"):
+        host = Host(contents)
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+            disk = Path(place) / "disk"
+            with open(disk, "wb") as file:
+                file.truncate(size)
+            with boot(args, "-nic", f"user,model={card}", "-drive", f"file={disk},format=raw,if=virtio") as session:
+                lease(session, "eth0")
+                command(session, f"wget -q -O - http://10.0.2.2:{host.http_port}/ | dd of=/dev/vda bs=1M iflag=fullblock 2>/dev/null; sync; md5sum /dev/vda",
+                        rf"^{digest}  /dev/vda")
+                session.wait_for(PROMPT)
+                session.type(f"nc 10.0.2.2 {host.sink_port} </dev/vda; echo sent\r")
+                received = host.receive(size)
+                if received != digest:
+                    session.fail(f"what the guest sent has the hash {received}, not {digest}")
+                session.wait_for("^sent")
+                end(session)
+            if hashlib.md5(disk.read_bytes()).hexdigest() != digest:
+                raise Failure("the disk has other contents than the guest wrote")
+        host.close()
+
+
+def net_load(args):
+    """A saved machine goes on on the network: new connections work, and one from before is not left to hang."""
+    args.kernel = "vmlinuz"
+    contents = random.Random(7).randbytes(4 << 20)
+    digest = hashlib.md5(contents).hexdigest()
+    host = Host(contents)
+    for card in ("virtio-net-pci", "e1000", "rtl8139"):
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+            monitor = Place(place, "monitor")
+            options = ("-nic", f"user,model={card}", "-monitor", f"unix:{monitor.path},server=on,wait=off")
+            with boot(args, *options) as session:
+                lease(session, "eth0")
+                session.wait_for(PROMPT)
+                # A connection with nothing to say yet, and the words that it will be asked to carry.
+                session.type(f"(sleep 5; seq 100000) | nc 10.0.2.2 {host.sink_port}; echo connection over\r")
+                host.sink.settimeout(PATIENCE)
+                before, _ = host.sink.accept()
+                monitor.connect()
+                monitor.read_until(b"(calque) ")
+                if "saved" not in (answer := monitor.ask(f"savestate {place}/state")):
+                    session.fail(answer)
+            before.close()
+            with boot(args, *options, "--load", f"{place}/state") as session:
+                session.wait_for("^connection over")
+                command(session, f"wget -q -O /tmp/down http://10.0.2.2:{host.http_port}/; md5sum /tmp/down", rf"^{digest}  /tmp/down")
+                command(session, "ping -c 1 -W 5 10.0.2.2 | grep -c 'seq='", "^1$")
+                end(session)
+    host.close()
 
 
 def net_joined(args):
@@ -361,6 +420,8 @@ TESTS = {
     "serial": serial,
     "folder": folder,
     "net.link": link,
+    "net.load": net_load,
+    "net.copy": copy_large,
     "net.virtio": net_virtio,
     "net.virtio.plain": net_virtio_plain,
     "net.virtio.queues": net_virtio_queues,

@@ -199,5 +199,21 @@ TEST(JitRegressions, ARepThatOverwritesItselfGoesOnToItsEnd) {
     }
 }
 
+// The way back packed the flags, and those who stayed looked for them there.
+TEST(JitRegressions, ALoopBackIntoAnotherPageKeepsTheFlagsOfThoseWhoStay) {
+    Board b(Board::Mode::long64);
+    constexpr u64 start = 0x6FF0;
+    // again: MOV EDX, 10; eleven NOPs; page 7000h: CMP ECX, 1; LOOP again; SETE AL; HLT
+    for (unsigned round = 0; round < 100; ++round) {
+        b.gpr(rax) = 0;
+        b.gpr(rcx) = 3;
+        b.program({0xBA, 0x0A, 0x00, 0x00, 0x00, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+                   0x90, 0x90, 0x90, 0x83, 0xF9, 0x01, 0xE2, 0xEB, 0x0F, 0x94, 0xC0, 0xF4},
+                  start);
+        EXPECT_EQ(b.run(), ExitReason::halted);
+        EXPECT_EQ(b.gpr(rax), 1u);
+    }
+}
+
 } // namespace
 } // namespace calque::cpu::testing
