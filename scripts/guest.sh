@@ -1,13 +1,14 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|devices|tools|all|bench|cd|io|programs ...
+#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|all|bench|cd|io|programs ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
 #   cloud   Debian's cloud kernel (linux-image-cloud-amd64)    $CALQUE_CACHE/guest/vmlinuz-cloud
 #   mini    initramfs: busybox, tests, a shell on the console  $CALQUE_CACHE/guest/mini.cpio.gz
 #   devices initramfs: mini and both kernels' drivers          $CALQUE_CACHE/guest/devices.cpio.gz
+#   fio     initramfs: devices and Debian's fio               $CALQUE_CACHE/guest/fio.cpio.gz
 #   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
 #   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
 #   cd      the same with the stock kernel on a CD, for Bochs  $CALQUE_CACHE/guest/bench.iso
@@ -241,6 +242,22 @@ io_image() {
     rm -rf "$tree"
 }
 
+# The devices' guest with Debian's fio, taken from the host with the libraries that it names.
+fio_image() {
+    local output=$GUEST/fio.cpio.gz tree=$GUEST/fio-tree.$$ file
+    devices_image
+    [ ! -f "$output" ] || [ "$GUEST/devices.cpio.gz" -nt "$output" ] || return 0
+    command -v fio >/dev/null || die "there is no fio here; scripts/setup.sh installs it"
+    say "Building the initramfs $output"
+    for file in "$(command -v fio)" $(ldd "$(command -v fio)" | grep -o '/[^ ]*'); do
+        install -D -m 755 "$file" "$tree$file"
+    done
+    # The kernel unpacks one archive after the other.
+    { cat "$GUEST/devices.cpio.gz" && (cd "$tree" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet | gzip -n -1); } >"$output.$$"
+    mv "$output.$$" "$output"
+    rm -rf "$tree"
+}
+
 # Bochs boots from disks alone: a CD with the same kernel and initramfs that the others are given directly. The kernel
 # decides nothing by the boot loader, and only the workloads are timed.
 bench_cd() {
@@ -291,19 +308,20 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, tools, bench, cd, io, programs or all"
-[ "$*" != all ] || set -- kernel cloud mini devices tools bench programs
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, fio, tools, bench, cd, io, programs or all"
+[ "$*" != all ] || set -- kernel cloud mini devices fio tools bench programs
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
         cloud) kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud" && echo "$GUEST/vmlinuz-cloud" ;;
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
         devices) devices_image && echo "$GUEST/devices.cpio.gz" ;;
+        fio) fio_image && echo "$GUEST/fio.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         io) io_image && echo "$GUEST/io.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, devices, tools, bench, cd, io, programs or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, fio, tools, bench, cd, io, programs or all" ;;
     esac
 done

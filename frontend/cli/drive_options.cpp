@@ -183,6 +183,38 @@ Result<void> assign_drives(std::vector<DriveOptions>& drives, bool snapshot) {
     return {};
 }
 
+namespace {
+// A property's value, taken out of the request.
+std::optional<std::string> take_property(machine::DeviceRequest& device, std::string_view key) {
+    if (!device.has(key)) return std::nullopt;
+    const std::string value = device.get(key);
+    std::erase_if(device.properties, [&](const auto& property) { return property.key == key; });
+    return value;
+}
+} // namespace
+
+Result<void> take_drive_behaviour(std::vector<DriveOptions>& drives, std::vector<machine::DeviceRequest>& devices) {
+    for (machine::DeviceRequest& device : devices) {
+        const std::string id = device.get("drive");
+        const auto drive = std::find_if(drives.begin(), drives.end(), [&](const auto& d) { return d.id == id; });
+        if (id.empty() || drive == drives.end()) continue;
+        if (device.driver.ends_with("-cd")) drive->cdrom = true;
+        for (const char* key : {"werror", "rerror"}) {
+            const auto value = take_property(device, key);
+            if (!value || *value == "auto") continue;
+            const auto action = backends::parse_error_action(key, *value);
+            if (!action) return error("-device {}: {}", device.driver, action.error().message);
+            (key[0] == 'w' ? drive->on_write_error : drive->on_read_error) = *action;
+        }
+        const auto cache = take_property(device, "write-cache");
+        if (!cache || *cache == "auto") continue;
+        const auto on = machine::parse_bool(*cache);
+        if (!on) return error("-device {}: write-cache: {}", device.driver, on.error().message);
+        drive->cache.writethrough = !*on;
+    }
+    return {};
+}
+
 Result<void> place_ide_devices(std::vector<DriveOptions>& drives, std::vector<machine::DeviceRequest>& devices) {
     bool elsewhere = false; // A controller came that takes them too.
     for (auto device = devices.begin(); device != devices.end();) {

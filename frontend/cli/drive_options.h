@@ -20,6 +20,9 @@ backends::DriveOptions short_floppy(const std::string& file, unsigned index);
 // Every drive gets its index and, where it has none, an id as QEMU's monitor would show it ("ide0-hd0"). Errors: two in
 // one place, a place that there is not, an id used twice. `snapshot` is the option for all.
 Result<void> assign_drives(std::vector<backends::DriveOptions>& drives, bool snapshot);
+// What -device NAME,drive=ID says of the drive: werror=, rerror=, write-cache=, and by its name that it is a CD drive.
+Result<void> take_drive_behaviour(std::vector<backends::DriveOptions>& drives,
+                                  std::vector<machine::DeviceRequest>& devices);
 // -device ide-hd and ide-cd that name no other controller's bus become places on the PC's own IDE cables. Before
 // assign_drives().
 Result<void> place_ide_devices(std::vector<backends::DriveOptions>& drives,

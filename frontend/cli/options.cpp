@@ -1,6 +1,7 @@
 #include "frontend/cli/options.h"
 
 #include "firmware/smbios/smbios.h"
+#include "frontend/cli/blockdev_options.h"
 #include "frontend/cli/drive_options.h"
 #include "frontend/cli/folder_options.h"
 #include "frontend/cli/keyval.h"
@@ -348,6 +349,13 @@ Result<void> drive_option(Options& o, const std::string& text) {
     return {};
 }
 
+Result<void> blockdev_option(Options& o, const std::string& text) {
+    auto node = parse_blockdev(text);
+    if (!node) return node.error();
+    o.block_nodes.push_back(std::move(*node));
+    return {};
+}
+
 Result<void> boot_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-boot", text, "order");
     if (!kv) return kv.error();
@@ -424,6 +432,8 @@ const std::array options_table{
            "a disk or CD: file=, if=ide, index=, media=disk|cdrom, format=raw, id=, "
            "readonly=, snapshot=, cache=, werror=, rerror=, discard=, serial=",
            drive_option},
+    Option{"blockdev", "driver=qcow2,node-name=N,file=M",
+           "an image for -device drive=N: raw, qcow2, file, nbd nodes that name each other; JSON too", blockdev_option},
     Option{"hda", "FILE", "the first IDE disk (-hdb, -hdc, -hdd: the others)",
            SET(o.drives.push_back(short_drive(v, 0, false)))},
     Option{"hdb", "FILE", "", SET(o.drives.push_back(short_drive(v, 1, false)))},
@@ -492,7 +502,6 @@ struct Missing {
     std::string_view instead;
 };
 constexpr std::array missing{
-    Missing{"blockdev", "use -drive"},
     Missing{"vnc", "use -nographic"},
     Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
     Missing{"gdb", "use --trace insn"},
@@ -542,6 +551,8 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     }
     if (options.print.empty())
         if (auto settled = settle_networks(options); !settled) return settled.error();
+    if (auto joined = join_blockdevs(options.block_nodes, options.drives); !joined) return joined.error();
+    if (auto taken = take_drive_behaviour(options.drives, options.machine.devices); !taken) return taken.error();
     if (auto placed = place_ide_devices(options.drives, options.machine.devices); !placed) return placed.error();
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
     settle_display(options);

@@ -26,6 +26,7 @@ struct Options {
     bool no_default_nic = false;
     std::vector<std::string> serials;           // -serial, in order, as given.
     std::vector<backends::DriveOptions> drives; // -drive and its short forms, with ids and places.
+    std::vector<Json> block_nodes;              // -blockdev, as given.
     bool snapshot = false;
     std::string debugcon;
     bool no_graphic = false;

@@ -5,6 +5,7 @@
 #include "tests/backends/block_helpers.h"
 
 #include <future>
+#include <optional>
 
 namespace calque::backends {
 namespace {
@@ -128,6 +129,49 @@ TEST_F(DiskTest, AFullHostStopsTheMachineAndTheRequestIsTriedAgain) {
     EXPECT_EQ(memory_->bytes()[1024], 0x5A);
     faulty_->write_error = EIO; // Only a lack of room stops it.
     EXPECT_EQ(now(*disk, {.kind = Kind::write, .buffers = {sector}}), BlockStatus::io_error);
+}
+
+TEST_F(DiskTest, EachActionMeetsEachErrorOfTheHostAsItsNameSays) {
+    struct Row {
+        ErrorAction action;
+        int error;
+        std::optional<BlockStatus> reading, writing; // Absent: the machine stops, and the request waits.
+    };
+    using A = ErrorAction;
+    using S = BlockStatus;
+    const std::vector<Row> rows{
+        {A::report, EIO, S::io_error, S::io_error},
+        {A::report, ENOSPC, S::no_space, S::no_space},
+        {A::report, EROFS, S::read_only, S::read_only},
+        {A::ignore, EIO, S::ok, S::ok},
+        {A::ignore, EROFS, S::ok, S::ok},
+        {A::stop, EIO, std::nullopt, std::nullopt},
+        {A::stop, EROFS, std::nullopt, std::nullopt},
+        {A::enospc, EIO, S::io_error, S::io_error},
+        {A::enospc, ENOSPC, S::no_space, std::nullopt}, // Reads have no enospc.
+    };
+    for (const Row& row : rows) {
+        DiskOptions options;
+        options.on_write_error = row.action;
+        options.on_read_error = row.action == A::enospc ? A::report : row.action;
+        for (const bool writing : {false, true}) {
+            const auto disk = make(4096, options);
+            std::atomic<unsigned> stops{0};
+            disk->set_stop_request([&](const std::string&) { ++stops; });
+            faulty_->read_error = row.error;
+            faulty_->write_error = row.error;
+            std::vector<u8> sector(512);
+            auto result = start(*disk, {.kind = writing ? Kind::write : Kind::read, .buffers = {sector}});
+            disk->drain();
+            const auto expected = writing ? row.writing : row.reading;
+            EXPECT_EQ(disk->holds_requests(), !expected) << row.error << writing;
+            EXPECT_EQ(stops, expected ? 0u : 1u) << row.error << writing;
+            faulty_->read_error = 0;
+            faulty_->write_error = 0;
+            disk->resume();
+            EXPECT_EQ(result.get(), expected.value_or(S::ok)) << row.error << writing;
+        }
+    }
 }
 
 TEST_F(DiskTest, DrainWaitsForEverythingThatWasSubmitted) {

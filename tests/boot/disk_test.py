@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
 from guest_session import Session, guest_file, run_test  # noqa: E402
 
+RESCUE_DRIVE = ("-drive", "file=/usr/lib/grub-rescue/grub-rescue-cdrom.iso,format=raw,if=none,id=c,media=cdrom")
 RESCUE_FLOPPY = "/usr/lib/grub-rescue/grub-rescue-floppy.img"
 RESCUE_CD = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
 COMMON = ["-nographic", "-m", "512M", "-no-reboot"]
@@ -43,9 +44,9 @@ def isolinux(args, folder: Path):
         session.expect_end(0)
 
 
-def rescue_cd(args, folder: Path):
+def rescue_cd(args, folder: Path, *options):
     """GRUB's rescue disc, by SeaBIOS's console on the serial port."""
-    with start(args, "-cdrom", RESCUE_CD) as session:
+    with start(args, *(options or ("-cdrom", RESCUE_CD))) as session:
         session.wait_for(r"executed automatically")
         session.type("c")
         session.wait_for(r"grub>")
@@ -189,6 +190,8 @@ def snapshot(args, folder: Path):
 TESTS = {
     "isolinux": isolinux,
     "rescue_cd": rescue_cd,
+    "rescue_cd.ahci": lambda args, folder: rescue_cd(args, folder, *RESCUE_DRIVE, "-device", "ahci,id=a", "-device", "ide-cd,bus=a.1,drive=c"),
+    "rescue_cd.scsi": lambda args, folder: rescue_cd(args, folder, *RESCUE_DRIVE, "-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=c"),
     "rescue_floppy": rescue_floppy,
     "floppy": floppy,
     "ide": lambda args, folder: system(args, folder, "{image}"),

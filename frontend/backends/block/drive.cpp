@@ -13,7 +13,7 @@ Result<std::shared_ptr<BlockImage>> open_drive_image(Log& log, const DriveOption
     image.cache = options.cache;
     image.lock = options.lock;
     image.report = [&log](const std::string& sentence) { log.write(Channel::disk, sentence); };
-    auto opened = open_image(image);
+    auto opened = options.node ? open_image_node(*options.node, image) : open_image(image);
     if (!opened) return opened.error();
     return std::shared_ptr<BlockImage>(std::move(*opened));
 }

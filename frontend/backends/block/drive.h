@@ -1,6 +1,7 @@
 // Drives as the command line names them, and how they are opened.
 #pragma once
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "frontend/backends/block/cache_mode.h"
@@ -18,6 +19,7 @@ struct DriveOptions {
     Interface interface = Interface::ide;
     std::optional<unsigned> index; // Its place among those of one interface; absent: the next that is free.
     std::string file;              // Empty: a CD or floppy drive without a medium.
+    std::optional<Json> node;      // From -blockdev: the image as a tree of options, instead of file and format.
     std::string format;            // Empty: found out from the file's first bytes.
     std::string id, serial;
     bool cdrom = false;

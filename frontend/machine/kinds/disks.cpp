@@ -33,6 +33,9 @@ constexpr std::array ide_drive_properties{
     PropertyKind{"bus", Type::text, "a port such as ahci0.2 of -device ahci,id=ahci0, or ide.0 (the first with room)"},
     PropertyKind{"unit", Type::number, "on ide.0 and ide.1: 0 or 1"},
     PropertyKind{"serial", Type::text, "what the guest finds as serial number (the drive's)"},
+    drive_werror,
+    drive_rerror,
+    drive_write_cache,
 };
 
 struct Place {
@@ -119,6 +122,9 @@ Result<PluggedDevice> make_ahci(const DeviceContext& context, const DeviceReques
 constexpr std::array nvme_properties{
     PropertyKind{"drive", Type::text, "the id of a -drive with if=none"},
     PropertyKind{"serial", Type::text, "what the guest finds as serial number; needed"},
+    drive_werror,
+    drive_rerror,
+    drive_write_cache,
 };
 
 Result<PluggedDevice> make_nvme(const DeviceContext& context, const DeviceRequest& request) {
@@ -143,6 +149,9 @@ constexpr std::array scsi_drive_properties{
     PropertyKind{"scsi-id", Type::number, "target, 0 to 255 (the next that is free)"},
     PropertyKind{"lun", Type::number, "logical unit, 0 to 255 (0)"},
     PropertyKind{"serial", Type::text, "what the guest finds as serial number (the drive's)"},
+    drive_werror,
+    drive_rerror,
+    drive_write_cache,
 };
 
 class ScsiTargets final : public DriveController {

@@ -74,6 +74,14 @@ std::span<const DeviceKind> virtio_kinds();
 std::span<const DeviceKind> virtio_serial_kinds();
 std::span<const DeviceKind> virtio_host_kinds();
 
+// Properties of what takes a drive, which the command line gives to the drive.
+inline constexpr PropertyKind drive_werror{"werror", PropertyKind::Type::text,
+                                           "when the host cannot write: enospc, report, ignore or stop (the drive's)"};
+inline constexpr PropertyKind drive_rerror{"rerror", PropertyKind::Type::text,
+                                           "when it cannot read: report, ignore or stop (the drive's)"};
+inline constexpr PropertyKind drive_write_cache{"write-cache", PropertyKind::Type::text,
+                                                "on, off or auto (as the drive's cache= says)"};
+
 // The drive that a request names. Errors: none named, none there.
 Result<backends::Disk*> disk_of(const DeviceContext& context, const DeviceRequest& request);
 

@@ -77,7 +77,11 @@ constexpr std::array blk_properties{
     PropertyKind{"physical_block_size", Type::number, "bytes (512)"},
     virtio_vectors,
     virtio_disable_legacy,
-    virtio_disable_modern};
+    virtio_disable_modern,
+    drive_werror,
+    drive_rerror,
+    drive_write_cache,
+};
 
 Result<PluggedDevice> make_blk(const DeviceContext& context, const DeviceRequest& request) {
     const auto disk = disk_of(context, request);
