@@ -15,7 +15,6 @@ constexpr u64 part_size = 1 << 20;       // Bytes of a command's data that are m
 constexpr u64 most_under_way = 64 << 20; // More waits in the queues.
 constexpr u8 GOOD = 0x00, CHECK_CONDITION = 0x02;
 constexpr u8 INQUIRY = 0x12, REQUEST_SENSE = 0x03, REPORT_LUNS = 0xA0;
-constexpr u64 sector = BlockBackend::sector;
 } // namespace
 
 VirtioScsi::VirtioScsi(Log& log, DmaPort& memory, Worker& worker, VirtioScsiOptions options, std::string name)
