@@ -2,6 +2,9 @@
 
 #include "base/bits.h"
 
+#include <bit>
+#include <utility>
+
 namespace calque::devices {
 
 namespace {
@@ -30,13 +33,21 @@ unsigned mode_of(u64 entry) { return static_cast<unsigned>(bits(entry, 8, 3)); }
 bool is_level(u64 entry) { return (entry & entry_level) && mode_of(entry) <= mode_lowest_priority; }
 } // namespace
 
-IoApic::IoApic(Log& log, MsiSink& apics) : log_(log), apics_(apics) {}
+IoApic::IoApic(Log& log, Clock& clock, MsiSink& apics) : log_(log), clock_(clock), apics_(apics) {
+    pause_ = clock_.make_timer([this] {
+        std::lock_guard lock(mutex_);
+        for (u32 left = std::exchange(paused_, 0); left != 0; left &= left - 1)
+            service(static_cast<unsigned>(std::countr_zero(left)));
+    });
+}
 
 void IoApic::reset() {
     std::lock_guard lock(mutex_);
     const u32 lines = state_.lines;
     state_ = State{};
     state_.lines = lines; // Inputs, not registers.
+    repeated_.fill(0);
+    paused_ = 0;
 }
 
 void IoApic::serialize(Archive& archive) {
@@ -47,6 +58,13 @@ void IoApic::serialize(Archive& archive) {
         archive.field("lines", state_.lines);
         archive.field("table", state_.table);
     });
+    if (!archive.loading()) return;
+    repeated_.fill(0);
+    paused_ = 0;
+    u32 waited = 0;
+    for (unsigned pin = 0; pin < pins; ++pin)
+        waited |= (stands(pin) ? u32{1} : 0) << pin;
+    if (waited != 0) pause(waited);
 }
 
 IoApic::State IoApic::snapshot() const {
@@ -60,7 +78,11 @@ void IoApic::set_irq(unsigned pin, bool level) {
     const u32 mask = u32{1} << pin;
     if (((state_.lines & mask) != 0) == level) return;
     state_.lines ^= mask;
-    if (!level) return;
+    if (!level) {
+        repeated_[pin] = 0;
+        paused_ &= ~mask;
+        return;
+    }
     const u64 entry = state_.table[pin];
     if (is_level(entry))
         service(pin);
@@ -68,10 +90,14 @@ void IoApic::set_irq(unsigned pin, bool level) {
         send(pin); // An edge while masked is lost (datasheet, 3.2.4).
 }
 
+bool IoApic::stands(unsigned pin) const {
+    const u64 entry = state_.table[pin];
+    return is_level(entry) && !(entry & (entry_masked | entry_remote_irr)) && bit(state_.lines, pin);
+}
+
 void IoApic::service(unsigned pin) {
-    u64& entry = state_.table[pin];
-    if (!is_level(entry) || (entry & (entry_masked | entry_remote_irr)) || !bit(state_.lines, pin)) return;
-    entry |= entry_remote_irr;
+    if (!stands(pin) || bit(paused_, pin)) return;
+    state_.table[pin] |= entry_remote_irr;
     send(pin);
 }
 
@@ -96,8 +122,22 @@ void IoApic::end_of_interrupt(u8 vector) {
         u64& entry = state_.table[pin];
         if (!(entry & entry_remote_irr) || static_cast<u8>(entry) != vector) continue;
         entry &= ~entry_remote_irr;
-        service(pin);
+        if (storms(pin))
+            pause(u32{1} << pin);
+        else
+            service(pin);
     }
+}
+
+bool IoApic::storms(unsigned pin) {
+    if (!bit(state_.lines, pin) || (repeated_[pin] < storm && ++repeated_[pin] < storm)) return false;
+    log_.trace(Channel::irq, "ioapic: pin {} is never low", pin);
+    return true;
+}
+
+void IoApic::pause(u32 lines) {
+    paused_ |= lines;
+    pause_->arm(clock_.now() + storm_pause);
 }
 
 u32 IoApic::read_register(u8 index) const {

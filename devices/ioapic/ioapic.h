@@ -1,6 +1,7 @@
 // The 82093AA I/O APIC, with the EOI register of version 20h (Intel 82093AA datasheet, order 290566; ICH datasheets).
 #pragma once
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "devices/device.h"
 #include "devices/irq_line.h"
@@ -20,8 +21,14 @@ class IoApic final : public Device, public IrqSink {
     static constexpr u64 default_base = 0xfec0'0000;
     static constexpr u64 mmio_size = 4096;
 
+    // A request that stands after so many EOIs, its line never having been low, is sent again only this long after the
+    // next. On the board a message takes its time from here to the processor, in which an interrupted program gets on;
+    // a driver that does not silence its device in the handler counts on it.
+    static constexpr u32 storm = 1000;
+    static constexpr Nanoseconds storm_pause = 1'000'000;
+
     // Messages go to `apics` as the writes to FEExxxxxh that they are.
-    IoApic(Log& log, MsiSink& apics);
+    IoApic(Log& log, Clock& clock, MsiSink& apics);
 
     std::string_view name() const override { return "ioapic"; }
     void reset() override;
@@ -60,14 +67,22 @@ class IoApic final : public Device, public IrqSink {
     u32 read_register(u8 index) const;
     void write_register(u8 index, u32 value);
     void write_entry(unsigned pin, bool high, u32 value);
-    void service(unsigned pin); // Sends a level-triggered request that stands.
+    bool stands(unsigned pin) const; // A level-triggered request that was not sent.
+    void service(unsigned pin);      // Sends it.
     void send(unsigned pin);
     void end_of_interrupt(u8 vector);
+    bool storms(unsigned pin);
+    void pause(u32 lines);
 
     Log& log_;
+    Clock& clock_;
     MsiSink& apics_;
     mutable std::mutex mutex_;
     State state_;
+    // Of lines since they were low last: how often a request was sent again at once. Not saved: a storm shows again.
+    std::array<u32, pins> repeated_{};
+    u32 paused_ = 0; // Lines whose requests wait for `pause_`.
+    std::unique_ptr<Timer> pause_;
     Mmio mmio_{*this};
 };
 

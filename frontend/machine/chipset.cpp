@@ -30,7 +30,7 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
                  ChipsetEvents events)
     : events_(std::move(events)), ports_(devices::Bus::Kind::ports, log), memory_bus_(devices::Bus::Kind::memory, log),
       apics_(log), intr_{IrqLine(apics_, devices::ApicBus::lint0), IrqLine(ioapic_, 0)}, pic_(log, IrqLine(intr_, 0)),
-      ioapic_(log, apics_), router_(log, pic_, ioapic_, IrqLine()),
+      ioapic_(log, clock, apics_), router_(log, pic_, ioapic_, IrqLine()),
       pit_(log, clock, IrqLine(router_, PcRouter::isa + 0)),
       rtc_(log, clock, {config.rtc_offset}, IrqLine(router_, PcRouter::isa + 8)),
       hpet_(config.hpet ? std::make_unique<devices::Hpet>(log, clock, hpet_lines(router_), apics_) : nullptr),

@@ -55,7 +55,7 @@ class InterruptPathTest : public ::testing::Test {
     ManualClock clock;
     std::array<AtomicVcpu, 2> cpu;
     ApicBus bus{log};
-    IoApic ioapic{log, bus};
+    IoApic ioapic{log, clock, bus};
     IrqFanout intr{IrqLine(bus, ApicBus::lint0), IrqLine(ioapic, 0)};
     I8259Pair pic{log, IrqLine(intr, 0)};
     PcRouter router{log, pic, ioapic, IrqLine()};

@@ -8,7 +8,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Log log;
     ManualClock clock;
     fuzz::NoSink sink;
-    IoApic ioapic(log, sink);
+    IoApic ioapic(log, clock, sink);
     Bus memory(Bus::Kind::memory, log);
     memory.map(0, IoApic::mmio_size, ioapic.mmio(), "ioapic");
     const auto extra = [&](u8 operation, fuzz::Input& input) {
