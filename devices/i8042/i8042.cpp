@@ -279,6 +279,11 @@ void I8042::mouse_button(MouseButton button, bool pressed) {
     fill();
 }
 
+bool I8042::keyboard_idle() {
+    std::lock_guard lock(mutex_);
+    return !keyboard_.has_output() && !(state_.full && state_.source == Source::keyboard);
+}
+
 u8 I8042::leds() {
     std::lock_guard lock(mutex_);
     return keyboard_.leds();

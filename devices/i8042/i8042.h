@@ -35,6 +35,8 @@ class I8042 final : public Device {
     void key(Key key, bool pressed);
     void mouse_move(i32 dx, i32 dy, i32 wheel); // Counts right, up; wheel steps towards the user.
     void mouse_button(MouseButton button, bool pressed);
+    // The guest has taken every code of the keyboard's: what is typed now is not lost.
+    bool keyboard_idle();
     // The lamps as the guest set them: bit 0 Scroll Lock, 1 Num Lock, 2 Caps Lock.
     u8 leds();
 

@@ -3,6 +3,7 @@
 #include "frontend/backends/raw_terminal.h"
 #include "frontend/backends/stream_chardev.h"
 #include "frontend/backends/unix_chardev.h"
+#include "frontend/backends/vc_chardev.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -110,6 +111,7 @@ Result<std::unique_ptr<Chardev>> open_chardev(IoLoop& loop, Log& log, const Char
         return std::unique_ptr<Chardev>(std::make_unique<StdioChardev>(loop, log, options.signals));
     case ChardevOptions::Kind::file: return open_file(loop, log, options);
     case ChardevOptions::Kind::pty: return open_pty(loop, log);
+    case ChardevOptions::Kind::vc: return std::unique_ptr<Chardev>(std::make_unique<VcChardev>(loop));
     case ChardevOptions::Kind::unix_socket: return open_unix_chardev(loop, log, options);
     }
     return error("unknown kind of character backend");

@@ -14,7 +14,7 @@ namespace calque::backends {
 
 // What an option such as -serial or -chardev asks for.
 struct ChardevOptions {
-    enum class Kind : u8 { null, stdio, file, pty, unix_socket };
+    enum class Kind : u8 { null, stdio, file, pty, unix_socket, vc };
     Kind kind = Kind::null;
     std::string id;      // -chardev id=..., empty otherwise.
     std::string path;    // file, unix_socket.

@@ -76,7 +76,7 @@ Result<ChardevOptions> check(ChardevOptions options) {
     return options;
 }
 
-constexpr std::string_view short_forms = "stdio, mon:stdio, file:PATH, unix:PATH[,server=on,wait=off], pty, null";
+constexpr std::string_view short_forms = "stdio, mon:stdio, file:PATH, unix:PATH[,server=on,wait=off], pty, vc, null";
 
 } // namespace
 
@@ -92,6 +92,8 @@ Result<ChardevOptions> parse_short_chardev(std::string_view text) {
         options.kind = Kind::null;
     } else if (rest == "stdio") {
         options.kind = Kind::stdio;
+    } else if (rest == "vc" || rest.starts_with("vc:")) { // Of any size: QEMU's "vc:80Cx24C".
+        options.kind = Kind::vc;
     } else if (rest == "pty") {
         options.kind = Kind::pty;
     } else if (rest.starts_with("file:")) {
@@ -120,12 +122,14 @@ Result<ChardevOptions> parse_chardev(std::string_view text) {
         options.kind = Kind::stdio;
     } else if (kind == "pty") {
         options.kind = Kind::pty;
+    } else if (kind == "vc") {
+        options.kind = Kind::vc;
     } else if (kind == "file") {
         options.kind = Kind::file;
     } else if (kind == "socket") {
         options.kind = Kind::unix_socket;
     } else {
-        return error("there is no -chardev backend '{}'; there are stdio, file, socket, pty and null", kind);
+        return error("there is no -chardev backend '{}'; there are stdio, file, socket, pty, vc and null", kind);
     }
     for (std::size_t i = 1; i < parts.size(); ++i)
         if (auto set = set_option(options, parts[i]); !set) return set.error();

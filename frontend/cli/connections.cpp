@@ -1,5 +1,7 @@
 #include "frontend/cli/connections.h"
 
+#include <algorithm>
+
 namespace calque::cli {
 
 namespace {
@@ -15,8 +17,13 @@ Result<void> Connections::open(const Options& options) {
     if (auto opened = open_objects(options); !opened) return opened;
     std::vector<std::string> serials = options.serials;
     std::vector<std::string> monitors = options.monitors;
-    // Without a word on either, the terminal is the first serial port, with the monitor behind Ctrl-A c.
-    if (serials.empty() && !options.no_defaults && !options.display_none) {
+    // Without a word on either, the terminal is the first serial port, with the monitor behind Ctrl-A c; in a window
+    // each has a console.
+    has_window_ = options.has_window;
+    if (has_window_ && !options.no_defaults) {
+        if (serials.empty()) serials.push_back("vc");
+        if (monitors.empty()) monitors.push_back("vc");
+    } else if (serials.empty() && !options.no_defaults && !options.display_none) {
         const bool monitor_elsewhere = !monitors.empty();
         serials.push_back(monitor_elsewhere && monitors[0] == "stdio" ? "null" : "mon:stdio");
     }
@@ -57,7 +64,9 @@ Result<devices::CharBackend*> Connections::connect(const std::string& text, cons
     }
     auto parsed = backends::parse_short_chardev(text);
     if (!parsed) return error("{} {}: {}", option, text, parsed.error().message);
-    auto backend = use(*parsed, key_of(text), monitor);
+    const bool in_window = parsed->kind == backends::ChardevOptions::Kind::vc;
+    const std::string name = monitor ? "monitor" : option.substr(1);
+    auto backend = use(*parsed, in_window ? fmt::format("{}{}", name, window_consoles_.size()) : key_of(text), monitor);
     if (!backend) return error("{} {}: {}", option, text, backend.error().message);
     return backend;
 }
@@ -78,10 +87,25 @@ Result<devices::CharBackend*> Connections::use(const backends::ChardevOptions& o
     if (const std::string address = (*chardev)->address();
         !address.empty() && options.kind == backends::ChardevOptions::Kind::pty)
         fmt::print(stderr, "calque: {} is at {}\n", key, address);
+    if (options.kind == backends::ChardevOptions::Kind::vc)
+        if (auto shown = show_in_window(key, **chardev, monitor); !shown) return shown.error();
     if (!options.mux) return (chardevs_[key] = std::move(*chardev)).get();
     auto& multiplexer = multiplexers_[key];
     multiplexer = std::make_unique<backends::Multiplexer>(loop_, std::move(*chardev), commands(key));
     return &multiplexer->add_channel(monitor);
+}
+
+Result<void> Connections::show_in_window(const std::string& key, backends::Chardev& chardev, bool monitor) {
+    if (!has_window_) return error("vc is a console in the window, and there is none; use -display sdl, or stdio");
+    auto* const backend = dynamic_cast<backends::VcChardev*>(&chardev);
+    std::string name = key.starts_with("chardev:") ? key.substr(8) : key;
+    if (monitor) name = "monitor";
+    // As in QEMU the monitor is on Ctrl-Alt-2.
+    const auto place = monitor ? std::find_if(window_consoles_.begin(), window_consoles_.end(),
+                                              [](const auto& console) { return !console.monitor; })
+                               : window_consoles_.end();
+    window_consoles_.insert(place, {name, backend, monitor});
+    return {};
 }
 
 backends::Multiplexer::Commands Connections::commands(const std::string& key) {
@@ -164,6 +188,7 @@ machine::ChipsetBackends Connections::chipset_backends() {
         auto held = std::make_shared<std::vector<std::unique_lock<std::mutex>>>();
         held->push_back(loop_.hold());
         held->push_back(device_loop_.hold());
+        held->emplace_back(window_input_);
         for (const auto& [id, port] : networks_)
             held->push_back(port->hold());
         return held;

@@ -8,6 +8,7 @@
 #include "frontend/backends/loop_worker.h"
 #include "frontend/backends/multiplexer.h"
 #include "frontend/backends/net/open.h"
+#include "frontend/backends/vc_chardev.h"
 #include "frontend/cli/options.h"
 #include "frontend/machine/chipset.h"
 
@@ -38,6 +39,15 @@ class Connections {
     Result<void> open(const Options& options);
     machine::ChipsetBackends chipset_backends();
     const std::vector<MonitorPlace>& monitors() const { return monitors_; }
+    // The consoles for the window, the monitor's first.
+    struct WindowConsole {
+        std::string name;
+        backends::VcChardev* backend; // Not owned.
+        bool monitor;
+    };
+    const std::vector<WindowConsole>& window_consoles() const { return window_consoles_; }
+    // While the lock is held the window may give the machine input. Not held: the machine takes none now.
+    std::unique_lock<std::mutex> try_window_input() { return std::unique_lock(window_input_, std::try_to_lock); }
     // A Ctrl-A x from before is passed on at once. After detach() returns nobody is called.
     void attach(Listener listener);
     void detach();
@@ -45,6 +55,7 @@ class Connections {
   private:
     Result<devices::CharBackend*> connect(const std::string& text, const std::string& option, bool monitor);
     Result<devices::CharBackend*> use(const backends::ChardevOptions& chardev, const std::string& key, bool monitor);
+    Result<void> show_in_window(const std::string& key, backends::Chardev& chardev, bool monitor);
     backends::Multiplexer::Commands commands(const std::string& key);
 
     Log& log_;
@@ -67,7 +78,9 @@ class Connections {
     std::map<std::string, backends::ChardevOptions> named_;
     std::map<std::string, std::unique_ptr<backends::Multiplexer>> multiplexers_;
     std::map<std::string, std::unique_ptr<backends::Chardev>> chardevs_;
-    bool stdio_taken_ = false;
+    bool stdio_taken_ = false, has_window_ = false;
+    std::vector<WindowConsole> window_consoles_;
+    std::mutex window_input_;
     machine::ChipsetBackends chipset_;
     std::vector<MonitorPlace> monitors_;
 };

@@ -1,6 +1,7 @@
 // calque: options, connections, machine; and the signals that end it.
 #include "frontend/cli/connections.h"
 #include "frontend/cli/options.h"
+#include "frontend/console/window.h"
 #include "frontend/machine/machine.h"
 #include "frontend/monitor/human_monitor.h"
 
@@ -83,7 +84,48 @@ class PidFile {
     std::string path_;
 };
 
-int run(const Options& options) {
+// Where a window was not asked for by name, a display that cannot be reached is no error.
+Result<std::unique_ptr<console::HostDisplay>> find_display(Options& options) {
+    std::unique_ptr<console::HostDisplay> none;
+    const bool wanted = options.window.asked || console::display_is_named();
+    if (options.no_graphic || options.display_none || !wanted) return none;
+    auto display = console::connect_display();
+    if (!display && options.window.asked) return error("-display sdl: {}", display.error().message);
+    if (!display) {
+        fmt::print(stderr, "calque: no window: {}\n", display.error().message);
+        return none;
+    }
+    options.has_window = true;
+    return display;
+}
+
+Result<std::unique_ptr<console::Window>> open_window(console::HostDisplay& display, machine::Machine& machine,
+                                                     Connections& connections, const Options& options) {
+    std::vector<console::ConsolePlace> places;
+    for (const auto& place : connections.window_consoles())
+        places.push_back({place.name, place.backend});
+    console::WindowOptions wanted;
+    wanted.full_screen = options.window.full_screen;
+    wanted.window_close = options.window.close;
+    wanted.show_cursor = options.window.show_cursor;
+    wanted.keyboard = options.window.keyboard;
+    return display.open(machine, std::move(places), wanted, [&] { return connections.try_window_input(); });
+}
+
+// The window has the main thread; the machine's requests are carried out on another.
+machine::Ending run_machine(machine::Machine& machine, console::Window* window) {
+    if (!window) return machine.run();
+    machine::Ending ending;
+    std::thread runner([&] {
+        ending = machine.run();
+        window->end();
+    });
+    window->run();
+    runner.join();
+    return ending;
+}
+
+int run(Options options) {
     Log log;
     if (!options.log_file.empty())
         if (auto opened = log.open(options.log_file); !opened) return fail(opened.error().message);
@@ -91,6 +133,8 @@ int run(const Options& options) {
 
     Signals signals;
     PidFile pid_file;
+    auto display = find_display(options);
+    if (!display) return fail(display.error().message);
     Connections connections(log);
     if (auto opened = connections.open(options); !opened) return fail(opened.error().message);
     auto machine = machine::Machine::create(options.machine, log, connections.chipset_backends());
@@ -110,9 +154,16 @@ int run(const Options& options) {
                             const auto [first, last] = sharing.equal_range(key);
                             std::for_each(first, last, [](const auto& entry) { entry.second->greet(); });
                         }});
+    std::unique_ptr<console::Window> window;
+    if (*display) {
+        auto opened = open_window(**display, **machine, connections, options);
+        if (!opened) return fail(opened.error().message);
+        window = std::move(*opened);
+    }
     signals.watch(**machine);
-    const machine::Ending ending = (*machine)->run();
+    const machine::Ending ending = run_machine(**machine, window.get());
     signals.stop();
+    window.reset();
     connections.detach();
     monitors.clear();
     if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);

@@ -6,6 +6,7 @@
 #include "frontend/cli/folder_options.h"
 #include "frontend/cli/keyval.h"
 #include "frontend/cli/network_options.h"
+#include "frontend/console/layouts.h"
 #include "frontend/machine/kinds/kinds.h"
 
 #include <algorithm>
@@ -318,9 +319,34 @@ Result<void> uuid_option(Options& o, const std::string& text) {
 }
 
 Result<void> display_option(Options& o, const std::string& text) {
-    if (text != "none")
-        return error("-display '{}' does not exist here; there are: none (and -nographic for the terminal)", text);
-    o.display_none = true;
+    auto kv = KeyValues::parse("-display", text, "type");
+    if (!kv) return kv.error();
+    const std::string type = kv->take("type");
+    if (type != "none" && type != "sdl")
+        return error("-display '{}' does not exist here; there are: sdl, none (and -nographic for the terminal)", type);
+    o.display_none = type == "none";
+    o.window.asked = type == "sdl";
+    if (o.display_none) return kv->rest("type");
+    if (const std::string gl = kv->take("gl", "off"); gl != "off")
+        return error("-display sdl,gl={} does not exist here; there is: off", gl);
+    for (const auto& [key, value] :
+         {std::pair{"full-screen", &o.window.full_screen}, std::pair{"window-close", &o.window.close},
+          std::pair{"show-cursor", &o.window.show_cursor}}) {
+        const auto on = kv->take_bool(key, *value);
+        if (!on) return on.error();
+        *value = *on;
+    }
+    return kv->rest("gl, full-screen, window-close, show-cursor");
+}
+
+Result<void> keyboard_option(Options& o, const std::string& text) {
+    if (text == "help") {
+        o.print = fmt::format("Keyboard layouts for text that is pasted (-k NAME): {}\n", console::layout_names());
+        return {};
+    }
+    if (!console::find_layout(text))
+        return error("-k {}: there is no such layout; there are: {}", text, console::layout_names());
+    o.window.keyboard = text;
     return {};
 }
 
@@ -446,16 +472,20 @@ const std::array options_table{
            SET(o.drives.push_back(short_floppy(v, 0)))},
     Option{"fdb", "FILE", "", SET(o.drives.push_back(short_floppy(v, 1)))},
     Option{"snapshot", "", "changes to disks are gone at the end", SET(o.snapshot = true)},
-    Option{"serial", "DEV", "a serial port: stdio, mon:stdio, file:F, unix:P[,server][,nowait], pty, null, none",
+    Option{"serial", "DEV", "a serial port: stdio, mon:stdio, vc, file:F, unix:P[,server][,nowait], pty, null, none",
            SET(o.serials.push_back(v))},
     Option{"chardev", "KIND,id=ID,..", "a character device for -serial chardev:ID and others", chardev_option},
     Option{"debugcon", "DEV", "debug console at port E9h", SET(o.debugcon = v)},
     Option{"device", "NAME,prop=value", "a device (-device help lists them)", device_option},
     Option{"object", "KIND,id=ID,..", "what devices draw on (-object help lists the kinds)", object_option},
-    Option{"monitor", "DEV", "the monitor's place: stdio, unix:P,server,nowait, none", SET(o.monitors.push_back(v))},
+    Option{"monitor", "DEV", "the monitor's place: stdio, vc, unix:P,server,nowait, none",
+           SET(o.monitors.push_back(v))},
     Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
     Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
-    Option{"display", "none", "no window", display_option},
+    Option{"display", "sdl|none,..", "a window (full-screen=on, window-close=off, show-cursor=on), or none",
+           display_option},
+    Option{"full-screen", "", "the window on the whole screen", SET(o.window.full_screen = true)},
+    Option{"k", "LAYOUT", "the guest's keyboard, for text that is pasted (-k help lists them)", keyboard_option},
     Option{"vga", "std|none", "the display adapter (std)", vga_option},
     Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
     Option{"nic", "user|socket|tap|none,..", "a network card with its network (user; -nic user,model=help)",
@@ -512,7 +542,6 @@ constexpr std::array missing{
     Missing{"incoming", "use --load FILE"},
     Missing{"daemonize", "start it in the background"},
     Missing{"usb", "leave it out"},
-    Missing{"full-screen", "use -nographic"},
 };
 
 } // namespace

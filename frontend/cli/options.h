@@ -32,6 +32,13 @@ struct Options {
     bool no_graphic = false;
     bool no_defaults = false;
     bool display_none = false;
+    struct Window {
+        bool asked = false; // -display sdl: an error where there is none.
+        bool full_screen = false, close = true, show_cursor = false;
+        std::string keyboard = "en-us"; // -k
+    };
+    Window window;
+    bool has_window = false; // Settled when the host's display has been looked for.
     std::string vga;      // -vga; empty: none was given.
     std::string log_file; // -D
     std::string channels; // --trace, -d

@@ -23,7 +23,7 @@ ALLOWED = {
     "firmware": ["base"],
     "frontend/backends": ["base", "devices"],
     "frontend/machine": ["base", "mmu", "cpu", "jit", "devices", "firmware", "frontend/backends"],
-    "frontend/console": ["base", "devices", "frontend/machine"],
+    "frontend/console": ["base", "devices", "frontend/machine", "frontend/backends"],
     "frontend/monitor": ["base", "devices", "frontend/machine", "frontend/backends"],
     "frontend/gdb": ["base", "devices", "frontend/machine", "frontend/backends"],
     "frontend/cli": ["base", "devices", "firmware", "frontend"],

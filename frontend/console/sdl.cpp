@@ -1,0 +1,31 @@
+#include "frontend/console/sdl.h"
+
+#include <dlfcn.h>
+
+namespace calque::console {
+
+Result<Sdl> Sdl::start() {
+    // Never closed: its threads may be about.
+    void* const library = ::dlopen("libSDL2-2.0.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return error(
+            "a window needs SDL2, which is not here; install Debian's package libsdl2-2.0-0, or use -nographic");
+    Sdl sdl;
+#define X(name)                                                                                                        \
+    sdl.name = reinterpret_cast<decltype(&SDL_##name)>(::dlsym(library, "SDL_" #name));                                \
+    if (!sdl.name) return error("SDL2 has no SDL_" #name ": it is older than 2.0.18; use -nographic");
+    CALQUE_SDL_FUNCTIONS(X)
+#undef X
+    sdl.SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+    sdl.SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
+    sdl.SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
+    sdl.SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0"); // What is drawn is in memory already.
+    sdl.SetHint(SDL_HINT_GRAB_KEYBOARD, "1");
+    sdl.SetHint(SDL_HINT_APP_NAME, "calque");
+    if (sdl.InitSubSystem(SDL_INIT_VIDEO) != 0)
+        return error("there is no display for a window ({}); set DISPLAY or WAYLAND_DISPLAY, or use -nographic",
+                     sdl.GetError());
+    return sdl;
+}
+
+} // namespace calque::console

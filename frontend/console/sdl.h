@@ -1,0 +1,52 @@
+// SDL2's functions, taken from its library when somebody wants a window: without one the library need not be there.
+#pragma once
+
+#include "base/result.h"
+
+#define SDL_MAIN_HANDLED
+#include <SDL2/SDL.h>
+
+namespace calque::console {
+
+#define CALQUE_SDL_FUNCTIONS(X)                                                                                        \
+    X(CreateWindow)                                                                                                    \
+    X(DestroyWindow)                                                                                                   \
+    X(GetClipboardText)                                                                                                \
+    X(GetCurrentVideoDriver)                                                                                           \
+    X(GetDesktopDisplayMode)                                                                                           \
+    X(GetDisplayUsableBounds)                                                                                          \
+    X(GetError)                                                                                                        \
+    X(GetTicks64)                                                                                                      \
+    X(GetWindowFlags)                                                                                                  \
+    X(GetWindowSize)                                                                                                   \
+    X(GetWindowSurface)                                                                                                \
+    X(InitSubSystem)                                                                                                   \
+    X(ConvertPixels)                                                                                                   \
+    X(PollEvent)                                                                                                       \
+    X(PushEvent)                                                                                                       \
+    X(QuitSubSystem)                                                                                                   \
+    X(RegisterEvents)                                                                                                  \
+    X(SetHint)                                                                                                         \
+    X(SetRelativeMouseMode)                                                                                            \
+    X(SetWindowFullscreen)                                                                                             \
+    X(SetWindowKeyboardGrab)                                                                                           \
+    X(SetWindowSize)                                                                                                   \
+    X(SetWindowTitle)                                                                                                  \
+    X(ShowCursor)                                                                                                      \
+    X(StartTextInput)                                                                                                  \
+    X(StopTextInput)                                                                                                   \
+    X(UpdateWindowSurfaceRects)                                                                                        \
+    X(WaitEventTimeout)                                                                                                \
+    X(free)
+
+// By their names without the prefix: sdl.CreateWindow(...).
+struct Sdl {
+#define X(name) decltype(&SDL_##name) name = nullptr;
+    CALQUE_SDL_FUNCTIONS(X)
+#undef X
+
+    // Loads the library and connects to the display. The main thread's, once.
+    static Result<Sdl> start();
+};
+
+} // namespace calque::console
