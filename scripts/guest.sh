@@ -8,6 +8,7 @@
 #   cloud   Debian's cloud kernel (linux-image-cloud-amd64)    $CALQUE_CACHE/guest/vmlinuz-cloud
 #   mini    initramfs: busybox, tests, a shell on the console  $CALQUE_CACHE/guest/mini.cpio.gz
 #   devices initramfs: mini and both kernels' drivers          $CALQUE_CACHE/guest/devices.cpio.gz
+#   screen  initramfs: devices and the drivers of screen, mouse and power button
 #   fio     initramfs: devices and Debian's fio               $CALQUE_CACHE/guest/fio.cpio.gz
 #   tools   initramfs: openssl, perl, python, gcc, coreutils   $CALQUE_CACHE/guest/tools.cpio
 #   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
@@ -88,7 +89,9 @@ mini_image() {
 # Drivers of the devices that calque has, and what network tests need: names of modules, some of which one of the kernels
 # has built in or not at all.
 DRIVERS="virtio_pci virtio_rng virtio_net virtio_blk virtio_balloon virtio_console virtio_scsi ahci nvme floppy e1000 8139cp 8139too \
-    af_packet failover net_failover 9pnet_virtio 9p ata_piix ata_generic sd_mod sr_mod ext4 isofs crc32c_generic psmouse evdev button"
+    af_packet failover net_failover 9pnet_virtio 9p ata_piix ata_generic sd_mod sr_mod ext4 isofs crc32c_generic"
+# And what a person at the window needs.
+WINDOW_DRIVERS="bochs psmouse evdev button"
 
 # kernel_modules <metapackage> <tree>: the drivers of a kernel with what they depend on, and its modules.dep.
 kernel_modules() {
@@ -108,6 +111,21 @@ kernel_modules() {
     done
     rm -rf "$unpacked"
     "$GUEST/busybox" depmod -b "$tree" "$release"
+}
+
+# For ./run in a window, and tests of it: the stock kernel alone.
+screen_image() {
+    local output=$GUEST/screen.cpio.gz tree=$GUEST/screen.$$
+    stale "$output" || return 0
+    say "Building the initramfs $output"
+    common_tree "$tree"
+    install -m 755 "$CALQUE_ROOT/tests/guest/udhcpc" "$tree/etc/udhcpc"
+    ln -s calque/bin "$tree/bin"
+    ln -s calque/bin "$tree/sbin"
+    DRIVERS="$DRIVERS $WINDOW_DRIVERS" kernel_modules linux-image-amd64 "$tree"
+    pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
+    mv "$output.$$" "$output"
+    rm -rf "$tree"
 }
 
 # The first program loads the drivers of what is there; see tests/guest/init.
@@ -308,20 +326,21 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, fio, tools, bench, cd, io, programs or all"
-[ "$*" != all ] || set -- kernel cloud mini devices fio tools bench programs
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, screen, fio, tools, bench, cd, io, programs or all"
+[ "$*" != all ] || set -- kernel cloud mini devices screen fio tools bench programs
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
         cloud) kernel_image linux-image-cloud-amd64 "$GUEST/vmlinuz-cloud" && echo "$GUEST/vmlinuz-cloud" ;;
         mini) mini_image && echo "$GUEST/mini.cpio.gz" ;;
         devices) devices_image && echo "$GUEST/devices.cpio.gz" ;;
+        screen) screen_image && echo "$GUEST/screen.cpio.gz" ;;
         fio) fio_image && echo "$GUEST/fio.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         io) io_image && echo "$GUEST/io.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, devices, fio, tools, bench, cd, io, programs or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, screen, fio, tools, bench, cd, io, programs or all" ;;
     esac
 done

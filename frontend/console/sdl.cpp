@@ -1,6 +1,8 @@
 #include "frontend/console/sdl.h"
 
+#include <cstdlib>
 #include <dlfcn.h>
+#include <string_view>
 
 namespace calque::console {
 
@@ -25,6 +27,14 @@ Result<Sdl> Sdl::start() {
     if (sdl.InitSubSystem(SDL_INIT_VIDEO) != 0)
         return error("there is no display for a window ({}); set DISPLAY or WAYLAND_DISPLAY, or use -nographic",
                      sdl.GetError());
+    // SDL would rather draw where nobody sees it than fail.
+    const std::string_view driver = sdl.GetCurrentVideoDriver();
+    if ((driver == "offscreen" || driver == "dummy" || driver == "evdev") && !std::getenv("SDL_VIDEODRIVER")) {
+        sdl.QuitSubSystem(SDL_INIT_VIDEO);
+        return error(
+            "the display that DISPLAY or WAYLAND_DISPLAY names does not answer; is it there, and may this user "
+            "use it? -nographic needs none");
+    }
     return sdl;
 }
 

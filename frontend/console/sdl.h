@@ -18,6 +18,7 @@ namespace calque::console {
     X(GetError)                                                                                                        \
     X(GetTicks64)                                                                                                      \
     X(GetWindowFlags)                                                                                                  \
+    X(GetWindowPosition)                                                                                               \
     X(GetWindowSize)                                                                                                   \
     X(GetWindowSurface)                                                                                                \
     X(InitSubSystem)                                                                                                   \
@@ -30,6 +31,7 @@ namespace calque::console {
     X(SetRelativeMouseMode)                                                                                            \
     X(SetWindowFullscreen)                                                                                             \
     X(SetWindowKeyboardGrab)                                                                                           \
+    X(SetWindowPosition)                                                                                               \
     X(SetWindowSize)                                                                                                   \
     X(SetWindowTitle)                                                                                                  \
     X(ShowCursor)                                                                                                      \

@@ -8,7 +8,7 @@ namespace calque::console {
 
 namespace {
 // Milliseconds between looks at the page: while it moves, and when nothing has changed for a while.
-constexpr u64 frame = 16, idle_frame = 50, hidden_frame = 500, idle_after = 1000, notice_time = 4000;
+constexpr u64 frame = 16, idle_frame = 50, hidden_frame = 500, idle_after = 150, notice_time = 4000;
 constexpr u64 cursor_half_period = 266;
 constexpr u8 status_attribute = 0x70, alert_attribute = 0x4F;
 constexpr u32 status_height = Font::height;
@@ -166,7 +166,12 @@ void SdlWindow::fit_window() {
     }
     set_width_ = std::max(1, static_cast<int>(std::lround(wanted_width)));
     set_height_ = std::max(1, static_cast<int>(std::lround(wanted_height)));
-    if (set_width_ != width || set_height_ != height) sdl_.SetWindowSize(window_, set_width_, set_height_);
+    if (set_width_ == width && set_height_ == height) return;
+    sdl_.SetWindowSize(window_, set_width_, set_height_);
+    int x = 0, y = 0;
+    sdl_.GetWindowPosition(window_, &x, &y);
+    if (room.w > 0 && (x + set_width_ > room.x + room.w || y + set_height_ > room.y + room.h))
+        sdl_.SetWindowPosition(window_, SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED);
 }
 
 void SdlWindow::say(std::string notice) {
