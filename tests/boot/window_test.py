@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
-from guest_session import PATIENCE, Session, end_with_parent, guest_file, run_test  # noqa: E402
+from guest_session import PATIENCE, Failure, Session, end_with_parent, guest_file, run_test  # noqa: E402
 from screen_test import PROMPT, Screen  # noqa: E402
 
 STATUS_LINE = 16
@@ -283,7 +283,24 @@ def without(args, folder: Path):
         session.expect_end(0)
 
 
-TESTS = {"use": use, "mouse": mouse, "paste": paste, "close": close, "close_twice": close_twice, "without": without}
+def nowhere(args, _folder: Path):
+    """A display that does not answer is an error when a window was asked for, else no window."""
+    display, os.environ["DISPLAY"] = os.environ["DISPLAY"], ":9999"
+    try:
+        command = [*shlex.split(args.emulator), "-cdrom", "/dev/null", "-S", "-monitor", "stdio"]
+        done = subprocess.run([*command, "-display", "sdl"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode != 1 or "does not answer" not in done.stderr:
+            raise Failure(f"status {done.returncode}: {done.stderr}")
+        with Session(command) as session:
+            session.wait_for("no window: .*does not answer")
+            session.wait_for(PROMPT)
+            session.type("quit\r")
+            session.expect_end(0)
+    finally:
+        os.environ["DISPLAY"] = display
+
+
+TESTS = {"nowhere": nowhere, "use": use, "mouse": mouse, "paste": paste, "close": close, "close_twice": close_twice, "without": without}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -42,6 +42,16 @@ TEST(Options, Switches) {
     EXPECT_FALSE(o.machine.hpet);
 }
 
+TEST(Options, Windows) {
+    const Options o = parsed({"-display", "sdl,gl=off,window-close=off,show-cursor=on", "-full-screen", "-k", "de"});
+    EXPECT_TRUE(o.window.asked && o.window.full_screen && !o.window.close && o.window.show_cursor);
+    EXPECT_EQ(o.window.keyboard, "de");
+    EXPECT_FALSE(o.display_none || o.has_window); // Whether there is a display is found out later.
+    EXPECT_FALSE(parsed({"-display", "sdl", "-display", "none"}).window.asked);
+    EXPECT_TRUE(parsed({"-display", "sdl,full-screen=on"}).window.full_screen);
+    EXPECT_FALSE(parsed({}).window.asked);
+}
+
 TEST(Options, SizesOfMemory) {
     const std::pair<const char*, u64> sizes[] = {{"512", 512},      {"512M", 512},       {"2G", 2048},
                                                  {"size=1g", 1024}, {"4m", 4},           {"8192k", 8},
@@ -181,6 +191,9 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-device", "isa-debugcon,iobase=0x10402,chardev=c"}, "port space"},
         {{"-device", "isa-debugcon,iobase=0x402"}, "chardev"},
         {{"-device", "isa-serial"}, "chardev"},
+        {{"-display", "sdl,gl=on"}, "gl=on does not exist here"},
+        {{"-display", "sdl,sound=on"}, "'sound'"},
+        {{"-k", "xx"}, "there are: en-us"},
         {{"-display", "gtk"}, "'gtk' does not exist here"},
         {{"-vga", "qxl"}, "-vga qxl"},
         {{"-nic", "vde"}, "vde"},
