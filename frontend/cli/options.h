@@ -39,10 +39,10 @@ struct Options {
     };
     Window window;
     bool has_window = false; // Settled when the host's display has been looked for.
-    std::string vga;      // -vga; empty: none was given.
-    std::string log_file; // -D
-    std::string channels; // --trace, -d
-    bool stats = false;   // --stats
+    std::string vga;         // -vga; empty: none was given.
+    std::string log_file;    // -D
+    std::string channels;    // --trace, -d
+    bool stats = false;      // --stats
     std::string pid_file;
     // Text to print and leave with status 0 (-help, -version, -cpu help, ...).
     std::string print;

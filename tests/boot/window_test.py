@@ -159,7 +159,7 @@ class WindowScreen(Screen):
 
 def started(args, folder: Path) -> WindowScreen:
     iso = folder / "disc.iso"
-    disk_image.make_isolinux(iso, folder, guest_file("vmlinuz"), guest_file("screen.cpio.gz"), "console=tty0 nomodeset")
+    disk_image.make_isolinux(iso, folder, guest_file("vmlinuz"), guest_file("screen.cpio.gz"), "console=tty0 nomodeset quiet")  # The kernel says nothing after the prompt.
     return WindowScreen(args, "-m", "512M", "-cdrom", iso)
 
 
