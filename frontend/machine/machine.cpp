@@ -68,6 +68,10 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     memory_->set_io_target(io_space_);
     if (auto added = chipset_->add_flash(backends, log_); !added) return added;
     if (!chipset_->flash_firmware().empty()) memory_->set_flash_firmware(chipset_->flash_firmware());
+    for (const auto& [place, index] : config_.ide_boot_indexes) {
+        auto path = fmt::format("/pci@i0cf8/ide@1,1/drive@{:x}/disk@{:x}", place / 2, place % 2);
+        if (auto ordered = chipset_->add_boot_entry(index, std::move(path)); !ordered) return ordered;
+    }
     chipset_->memory_bus().set_change_observer([this] { place_device_memory(); });
     place_device_memory();
     add_vcpus();
@@ -139,11 +143,16 @@ Result<void> Machine::read_images() {
     return {};
 }
 
+bool MachineConfig::boots_network() const {
+    return boot.from_network() || std::any_of(devices.begin(), devices.end(), [](const DeviceRequest& device) {
+               return device.has("netdev") && device.has("bootindex");
+           });
+}
+
 // A machine with disks and without a kernel or a -bios gets Debian's SeaBIOS; a name without a folder is looked for
 // where firmware lies.
 Result<void> Machine::find_firmware() {
-    if (config_.bios.empty() && (!config_.kernel.empty() || (disks_.empty() && !config_.boot.from_network())))
-        return {};
+    if (config_.bios.empty() && (!config_.kernel.empty() || (disks_.empty() && !config_.boots_network()))) return {};
     const std::string name = config_.bios.empty() ? "bios-256k.bin" : config_.bios;
     const std::string path = machine::find_firmware(name, config_.firmware_folders);
     if (!path.empty() || !config_.bios.empty()) {
@@ -186,6 +195,15 @@ Result<void> Machine::describe_to_firmware() {
     };
     if (config_.boot.menu_milliseconds != 0)
         if (auto added = add_number("etc/boot-menu-wait", config_.boot.menu_milliseconds, 2); !added) return added;
+    if (config_.boot.retry_milliseconds)
+        if (auto added = add_number("etc/boot-fail-wait", *config_.boot.retry_milliseconds, 4); !added) return added;
+    std::string order = chipset_->boot_order();
+    if (config_.boot.strict) order += order.empty() ? "HALT" : "\nHALT";
+    if (!order.empty()) {
+        std::vector<u8> lines(order.begin(), order.end());
+        lines.push_back(0);
+        if (auto added = fw_cfg.add_file("bootorder", std::move(lines)); !added) return added;
+    }
     // SeaBIOS shows its text, and that of whoever calls INT 10h, on a serial port where nobody sees a screen.
     const bool no_screen = config_.serial_console || chipset_->displays().empty();
     if (no_screen && !serial_present_.empty() && serial_present_[0])
