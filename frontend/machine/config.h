@@ -70,7 +70,7 @@ struct MachineConfig {
         u32 longest_unit = 0; // Guest instructions in a unit; 0: as the translator has it.
         // Its passes, and what it may do (jit::Switches).
         bool check_elimination = true, flag_liveness = true, loop_unrolling = true, loop_heads = true,
-             patch_fields = true, mirror = true, return_stack = false, x87 = true;
+             patch_fields = true, mirror = true, return_stack = true, x87 = true;
         bool verify = false;
         bool perf_map = false;
         jit::Counting counting = jit::Counting::none;

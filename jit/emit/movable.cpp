@@ -15,7 +15,7 @@ void UnitEmitter::emit_computed_entry() {
 // T0: the linear address of the code at `place`, by which it was come to.
 void UnitEmitter::check_shift(u64 place) {
     const Label moved = a_.newLabel(), here_already = a_.newLabel();
-    a_.lea(t0, x86::ptr(t0, -static_cast<i32>(place)));
+    a_.lea(t0, x86::ptr(t0, static_cast<i32>(-static_cast<i64>(place)))); // Up to 2 GiB, where a page ends.
     a_.cmp(t0, CALQUE_CONTEXT(shift));
     a_.long_().jne(moved);
     a_.bind(here_already);

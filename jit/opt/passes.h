@@ -12,7 +12,7 @@ struct Switches {
     bool loop_unrolling = true;
     bool loop_heads = true;
     bool patch_fields = true;         // Immediates that the guest patches become patch fields.
-    bool return_stack = false;        // Returns look there first. Off: see docs/translator.md.
+    bool return_stack = true;         // Returns look there first.
     bool mirror = true;               // Accesses go to the mirror, as far as it has the pages (mmu/mirror.h).
     bool x87 = true;                  // x87 and MMX instructions on the host's unit.
     bool x87_transcendentals = false; // FSIN and its like too, whose last bit is then the host's.
