@@ -432,7 +432,7 @@ const std::array options_table{
     Option{"kernel", "FILE", "a kernel to start: bzImage, multiboot or PVH ELF", SET(o.machine.kernel = v)},
     Option{"initrd", "FILE", "its initial RAM disk or module", SET(o.machine.initrd = v)},
     Option{"append", "TEXT", "its command line", SET(o.machine.append = v)},
-    Option{"bios", "FILE", "a firmware image to start instead of a kernel", SET(o.machine.bios = v)},
+    Option{"bios", "FILE", "a firmware image to start; it boots the -kernel, if there is one", SET(o.machine.bios = v)},
     Option{"L", "FOLDER", "where firmware images lie", SET(o.machine.firmware_folders.push_back(v))},
     Option{
         "boot", "order=cdan,once=..,menu=on,strict=on",

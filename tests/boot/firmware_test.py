@@ -129,7 +129,19 @@ def bridge_devices(args, folder: Path):
         devices_test.end(session)
 
 
-TESTS = {"order": order, "strict": strict, "bridge.boot": bridge_boot, "bridge.devices": bridge_devices}
+def kernel(args, folder: Path, firmware: str):
+    """-kernel with -bios: the firmware starts it, whatever disks there are; a disk's turn comes where there is no kernel."""
+    image = make_disk(folder / "disk.img", 1)
+    words = ["-bios", firmware, "-drive", f"file={image},format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d,bootindex=0"]
+    linux = ["-kernel", guest_file("vmlinuz-cloud"), "-initrd", guest_file("mini.cpio.gz"), "-append", "console=ttyS0 calque.test=boot"]
+    with start(args, *words, *linux) as session:
+        session.wait_for("Linux version" if firmware == "bios-256k.bin" else "EFI v2")
+        session.wait_for("^CALQUE-GUEST-READY")
+        session.wait_for("CALQUE-TEST boot PASS")
+        session.expect_end(0)
+
+
+TESTS = {"kernel.bios": lambda args, folder: kernel(args, folder, "bios-256k.bin"), "kernel.uefi": lambda args, folder: kernel(args, folder, "OVMF.fd"), "order": order, "strict": strict, "bridge.boot": bridge_boot, "bridge.devices": bridge_devices}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
