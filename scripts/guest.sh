@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|all|bench|cd|io|programs ...
+#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|xen|ipxe|all|bench|cd|io|programs|installer ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
@@ -13,6 +13,9 @@
 #   bench   initramfs: mini and the benches' workloads         $CALQUE_CACHE/guest/bench.cpio.gz
 #   cd      the same with the stock kernel on a CD, for Bochs  $CALQUE_CACHE/guest/bench.iso
 #   io      initramfs: devices and what bench/run.py io times  $CALQUE_CACHE/guest/io.cpio.gz
+#   xen     the Xen hypervisor                                 $CALQUE_CACHE/guest/xen.gz
+#   ipxe    iPXE's disc                                        $CALQUE_CACHE/guest/ipxe.iso
+#   installer  Debian's installer, a folder of linux and initrd.gz  $CALQUE_CACHE/guest/installer
 #   programs  initramfs: tools and what the benches' programs work on  $CALQUE_CACHE/guest/programs.cpio
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -44,6 +47,24 @@ kernel_image() {
     install -m 644 "$tree"/boot/config-* "$output.config"
     rm -rf "$tree"
     mv "$output.$$" "$output"
+}
+
+# package_files <package> <path in it> <output>...: files of a package whose installation would change how this machine boots.
+package_files() {
+    local package=$1 tree=$GUEST/unpacked.$$
+    shift
+    [ ! -f "$2" ] || return 0
+    unpack_packages "$tree" "$package"
+    while [ $# -gt 0 ]; do
+        install -D -m 644 "$tree/$1" "$2"
+        shift 2
+    done
+    rm -rf "$tree"
+}
+
+installer_files() {
+    local images=usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64
+    package_files debian-installer-12-netboot-amd64:all $images/linux "$GUEST/installer/linux" $images/initrd.gz "$GUEST/installer/initrd.gz"
 }
 
 # The part that every initramfs has: busybox, /init, the test scripts.
@@ -308,8 +329,8 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, fio, tools, bench, cd, io, programs or all"
-[ "$*" != all ] || set -- kernel cloud mini devices fio tools bench programs
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, fio, tools, xen, ipxe, bench, cd, io, programs, installer or all"
+[ "$*" != all ] || set -- kernel cloud mini devices fio tools xen ipxe bench programs
 for item in "$@"; do
     case $item in
         kernel) kernel_image linux-image-amd64 "$GUEST/vmlinuz" && echo "$GUEST/vmlinuz" ;;
@@ -318,10 +339,13 @@ for item in "$@"; do
         devices) devices_image && echo "$GUEST/devices.cpio.gz" ;;
         fio) fio_image && echo "$GUEST/fio.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
+        xen) package_files xen-hypervisor-4.17-amd64 boot/xen-4.17-amd64.gz "$GUEST/xen.gz" && echo "$GUEST/xen.gz" ;;
+        ipxe) package_files ipxe:all usr/lib/ipxe/ipxe.iso "$GUEST/ipxe.iso" && echo "$GUEST/ipxe.iso" ;;
+        installer) installer_files && echo "$GUEST/installer" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         io) io_image && echo "$GUEST/io.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, devices, fio, tools, bench, cd, io, programs or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, fio, tools, xen, ipxe, bench, cd, io, programs, installer or all" ;;
     esac
 done

@@ -99,8 +99,8 @@ def gpt(sectors: int, first: int, last: int) -> tuple:
     return mbr + header(1, sectors - 1, 2) + entries, entries + header(sectors - 1, 1, sectors - 33)
 
 
-def make_efi_system(image: Path, folder: Path, kernel: Path, initrd: Path, words: str, mib: int = 128):
-    """A disk that UEFI boots: GRUB, the kernel and the initramfs on an EFI system partition."""
+def make_efi_disk(image: Path, files: list, mib: int = 128):
+    """A disk with one EFI system partition that holds the files, as pairs of source and path; a path's folders are made."""
     sectors = mib * 2048
     front, back = gpt(sectors, FIRST_SECTOR, sectors - 35)
     with open(image, "wb") as file:
@@ -108,11 +108,29 @@ def make_efi_system(image: Path, folder: Path, kernel: Path, initrd: Path, words
         file.truncate(mib << 20)
         file.seek(-len(back), 2)
         file.write(back)
+    place = f"{image}@@{FIRST_SECTOR * SECTOR}"
+    run("mformat", "-i", place, "-F", "-T", str(sectors - 35 - FIRST_SECTOR), "-h", "16", "-s", "63", "::")
+    folders = {str(folder) for _, target in files for folder in Path(target).parents} - {"."}
+    for folder in sorted(folders, key=len):
+        run("mmd", "-i", place, f"::/{folder}")
+    for source, target in files:
+        run("mcopy", "-i", place, source, f"::/{target}")
+
+
+def make_efi_system(image: Path, folder: Path, kernel: Path, initrd: Path, words: str):
+    """A disk that UEFI boots: GRUB, the kernel and the initramfs on an EFI system partition."""
     loader, config = folder / "bootx64.efi", folder / "efi-grub.cfg"
     config.write_text(grub_config(words))
     run("grub-mkimage", "-O", "x86_64-efi", "-o", loader, "-p", "/EFI/BOOT", *EFI_MODULES.split())
-    place = f"{image}@@{FIRST_SECTOR * SECTOR}"
-    run("mformat", "-i", place, "-F", "-T", str(sectors - 35 - FIRST_SECTOR), "-h", "16", "-s", "63", "::")
-    run("mmd", "-i", place, "::/EFI", "::/EFI/BOOT")
-    for source, target in ((loader, "EFI/BOOT/BOOTX64.EFI"), (config, "EFI/BOOT/grub.cfg"), (kernel, "vmlinuz"), (initrd, "initrd")):
-        run("mcopy", "-i", place, source, f"::/{target}")
+    make_efi_disk(image, [(loader, "EFI/BOOT/BOOTX64.EFI"), (config, "EFI/BOOT/grub.cfg"), (kernel, "vmlinuz"), (initrd, "initrd")])
+
+
+def make_rescue(iso: Path, folder: Path, files: list, config: str):
+    """A disc that GRUB boots from (by SeaBIOS), with its terminal on the serial line, and these files, as pairs of source and path."""
+    tree = folder / "rescue"
+    (tree / "boot" / "grub").mkdir(parents=True)
+    for source, target in files:
+        (tree / target).write_bytes(Path(source).read_bytes())
+    (tree / "boot" / "grub" / "grub.cfg").write_text(
+        f"serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\necho CALQUE-GRUB\n{config}\nboot\n")
+    run("grub-mkrescue", "-d", GRUB, "-o", iso, tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

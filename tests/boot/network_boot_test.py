@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """A PC boots from the network: SeaBIOS, a card's iPXE, a script by TFTP, Debian's kernel by HTTP.
 
-    network_boot_test.py --emulator "PATH [options]" --test CARD
+    network_boot_test.py --emulator "PATH [options]" --test CARD|iso
+
+With `iso` it is iPXE's disc that brings the driver, and the script comes by HTTP as well.
 """
 
 import argparse
@@ -36,10 +38,15 @@ def boot(args, folder: Path):
         f"initrd {place}/mini.cpio.gz\n"
         "boot\n"
     )
-    options = ["-nographic", "-no-reboot", "-m", "512M", "-boot", "n", "-netdev", f"user,id=net,tftp={folder},bootfile=boot.ipxe",
-               "-device", f"{args.test},netdev=net,mac=52:54:00:ca:11:9e"]
+    options = ["-nographic", "-no-reboot", "-m", "512M"]
+    if args.test == "iso":
+        options += ["-boot", "d", "-cdrom", guest_file("ipxe.iso"), "-netdev", f"user,id=net,bootfile={place}/boot.ipxe",
+                    "-device", "e1000,netdev=net,mac=52:54:00:ca:11:9e,romfile="]
+    else:
+        options += ["-boot", "n", "-netdev", f"user,id=net,tftp={folder},bootfile=boot.ipxe",
+                    "-device", f"{args.test},netdev=net,mac=52:54:00:ca:11:9e"]
     with Session(shlex.split(args.emulator) + options) as session:
-        session.wait_for(r"iPXE")
+        session.wait_for(r"iPXE ISO boot image" if args.test == "iso" else r"iPXE")
         session.wait_for(r"CALQUE-IPXE 10\.0\.2\.15 52:54:00:ca:11:9e")
         session.wait_for(r"^CALQUE-GUEST-READY")
         session.wait_for(r"CALQUE-TEST boot PASS")
@@ -50,7 +57,7 @@ def boot(args, folder: Path):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--emulator", required=True)
-    parser.add_argument("--test", required=True, choices=["e1000", "rtl8139", "virtio-net-pci"])
+    parser.add_argument("--test", required=True, choices=["e1000", "rtl8139", "virtio-net-pci", "iso"])
     arguments = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="calque-pxe-"))
     try:

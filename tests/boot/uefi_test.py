@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""OVMF boots: to its shell, and Debian's kernel through GRUB from a GPT disk; its variables stay in their flash chip.
+"""OVMF boots: to its shell, to memtest86+, and Debian's kernel through GRUB from a GPT disk; its variables stay in their flash chip.
 
     uefi_test.py --emulator "PATH [options]" --test NAME
 """
@@ -17,6 +17,7 @@ import disk_image  # noqa: E402
 from guest_session import Session, guest_file, run_test  # noqa: E402
 
 CODE, VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+MEMTEST = Path("/boot/memtest86+x64.efi")
 COMMON = ["-nographic", "-no-reboot", "-nic", "none"]
 
 
@@ -86,10 +87,28 @@ def debian(args, folder: Path, *options):
             session.fail("the kernel complains")
 
 
+def memtest(args, folder: Path):
+    """memtest86+ as an EFI program, which the shell starts: it leaves the boot services, finds the memory and tests it."""
+    image, script = folder / "disk.img", folder / "startup.nsh"
+    script.write_text("fs0:\r\nmemtest.efi console=ttyS0,115200\r\n")
+    disk_image.make_efi_disk(image, [(MEMTEST, "memtest.efi"), (script, "startup.nsh")], 64)
+    with start(args, "-m", "256M", *flash(folder), "-drive", f"file={image},format=raw") as session:
+        session.wait_for(r"FS0:.* memtest\.efi console=ttyS0")
+        session.wait_for(r"Memtest86\+ v6")
+        session.wait_for(r"Memory *: +25\dMB")
+        session.wait_for(r"#[3-9] +\[")
+        session.wait_for(r"Pass: +\d+ +Errors: 0 ")
+        session.type("\x01x")
+        session.expect_end(0)
+        if re.search(r"Errors: [1-9]", session.output):
+            session.fail("memtest86+ found errors")
+
+
 TESTS = {
     "shell": shell,
     "variables": variables,
     "ide": lambda args, folder: debian(args, folder, "-hda", "{image}"),
+    "memtest": memtest,
     "virtio": lambda args, folder: debian(args, folder, "-drive", "file={image},if=virtio"),
 }
 
