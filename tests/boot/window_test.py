@@ -287,7 +287,7 @@ def nowhere(args, _folder: Path):
     """A display that does not answer is an error when a window was asked for, else no window."""
     display, os.environ["DISPLAY"] = os.environ["DISPLAY"], ":9999"
     try:
-        command = [*shlex.split(args.emulator), "-cdrom", "/dev/null", "-S", "-monitor", "stdio"]
+        command = [*shlex.split(args.emulator), "-kernel", str(guest_file("vmlinuz-cloud")), "-S", "-monitor", "stdio"]
         done = subprocess.run([*command, "-display", "sdl"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 1 or "does not answer" not in done.stderr:
             raise Failure(f"status {done.returncode}: {done.stderr}")
