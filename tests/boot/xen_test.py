@@ -63,7 +63,7 @@ def debian(args, folder: Path):
         iso, folder, [(guest_file("xen.gz"), "xen.gz")],
         f"{XEN} dom0_mem=768M\nsearch --no-floppy --label calque-root --set=root\n"
         "module2 /vmlinuz placeholder console=hvc0 root=LABEL=calque-root ro net.ifnames=0 "
-        "systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900\nmodule2 --nounzip /initrd.img")
+        "systemd.getty_auto=0 systemd.wants=console-getty.service\nmodule2 --nounzip /initrd.img")
     with start(args, "-m", "1200M", "-boot", "d", "-cdrom", iso, "-snapshot", "-drive", f"file={image},format=raw,if=virtio") as session:
         wait_for_xen(args, session)
         session.wait_for(r"login: ")
