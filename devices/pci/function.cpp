@@ -56,9 +56,8 @@ void PciFunction::build_header() {
     put(reset_, CLASS_CODE, d.class_code, 3);
     put(writable_, CACHE_LINE_SIZE, d.cache_line_size_writable, 1);
     put(writable_, LATENCY_TIMER, d.latency_timer_writable, 1);
-    put(reset_, HEADER_TYPE, d.multifunction ? HEADER_MULTIFUNCTION : 0, 1);
-    put(reset_, SUBSYSTEM_VENDOR_ID, d.subsystem_vendor_id, 2);
-    put(reset_, SUBSYSTEM_ID, d.subsystem_id, 2);
+    put(reset_, HEADER_TYPE, (d.multifunction ? HEADER_MULTIFUNCTION : 0) | (d.bridge ? HEADER_BRIDGE : 0), 1);
+    if (!d.bridge) put(reset_, SUBSYSTEM_VENDOR_ID, d.subsystem_vendor_id | u32{d.subsystem_id} << 16, 4);
     put(reset_, INTERRUPT_PIN, d.interrupt_pin, 1);
     if (d.interrupt_pin) put(writable_, INTERRUPT_LINE, 0xFF, 1);
 }

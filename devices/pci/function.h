@@ -27,14 +27,21 @@ inline constexpr unsigned VENDOR_ID = 0x00, DEVICE_ID = 0x02, COMMAND = 0x04, ST
                           CLASS_CODE = 0x09, CACHE_LINE_SIZE = 0x0C, LATENCY_TIMER = 0x0D, HEADER_TYPE = 0x0E,
                           BIST = 0x0F, BAR0 = 0x10, SUBSYSTEM_VENDOR_ID = 0x2C, SUBSYSTEM_ID = 0x2E, ROM_BASE = 0x30,
                           CAPABILITIES_POINTER = 0x34, INTERRUPT_LINE = 0x3C, INTERRUPT_PIN = 0x3D;
+// Of the type 1 header (PCI-to-PCI Bridge Architecture 1.2, 3.2).
+inline constexpr unsigned PRIMARY_BUS = 0x18, SECONDARY_BUS = 0x19, SUBORDINATE_BUS = 0x1A, SECONDARY_LATENCY = 0x1B,
+                          IO_BASE = 0x1C, IO_LIMIT = 0x1D, SECONDARY_STATUS = 0x1E, MEMORY_BASE = 0x20,
+                          MEMORY_LIMIT = 0x22, PREFETCH_BASE = 0x24, PREFETCH_LIMIT = 0x26, PREFETCH_BASE_UPPER = 0x28,
+                          PREFETCH_LIMIT_UPPER = 0x2C, BRIDGE_CONTROL = 0x3E;
+inline constexpr u16 BRIDGE_ISA = 1 << 2, BRIDGE_VGA = 1 << 3, BRIDGE_VGA_16 = 1 << 4, BRIDGE_RESET = 1 << 6;
+inline constexpr u8 HEADER_BRIDGE = 0x01;
 inline constexpr u16 COMMAND_IO = 1 << 0, COMMAND_MEMORY = 1 << 1, COMMAND_MASTER = 1 << 2, COMMAND_SPECIAL = 1 << 3,
                      COMMAND_PARITY = 1 << 6, COMMAND_SERR = 1 << 8, COMMAND_INTX_DISABLE = 1 << 10;
 inline constexpr u16 STATUS_INTERRUPT = 1 << 3, STATUS_CAPABILITIES = 1 << 4, STATUS_FAST_BACK_TO_BACK = 1 << 7,
                      STATUS_DEVSEL_MEDIUM = 1 << 9, STATUS_RECEIVED_TARGET_ABORT = 1 << 12,
                      STATUS_RECEIVED_MASTER_ABORT = 1 << 13;
 inline constexpr u8 HEADER_MULTIFUNCTION = 0x80;
-inline constexpr u8 CAPABILITY_PM = 0x01, CAPABILITY_MSI = 0x05, CAPABILITY_VENDOR = 0x09, CAPABILITY_EXPRESS = 0x10,
-                    CAPABILITY_MSIX = 0x11;
+inline constexpr u8 CAPABILITY_PM = 0x01, CAPABILITY_SLOT_NUMBERING = 0x04, CAPABILITY_MSI = 0x05,
+                    CAPABILITY_VENDOR = 0x09, CAPABILITY_EXPRESS = 0x10, CAPABILITY_MSIX = 0x11;
 } // namespace pci
 
 struct PciBar {
@@ -70,6 +77,7 @@ struct PciDescriptor {
     u16 subsystem_vendor_id = 0;
     u16 subsystem_id = 0;
     bool multifunction = false; // Function 0 of a device that has more.
+    bool bridge = false;        // A type 1 header: its own registers are in `registers`.
     u8 interrupt_pin = 0;       // 0 for none, 1 for INTA#.
     u16 command_reset = 0;
     u16 command_writable = pci::COMMAND_IO | pci::COMMAND_MEMORY | pci::COMMAND_MASTER | pci::COMMAND_PARITY
@@ -123,7 +131,8 @@ class PciFunction {
     void send_message(unsigned vector);
     // The MSI-X table and pending bits at their offsets in the BAR; the rest reads as zero.
     IoRegion& msix_region() { return msix_region_; }
-    // May the device use its DmaPort (COMMAND's bus master bit)?
+    // May the device use its DmaPort (COMMAND's bus master bit)? The bits of the bridges above it are not asked:
+    // SeaBIOS does not set them, and boots from disks behind bridges.
     bool bus_master() const { return master_.load(std::memory_order_relaxed); }
     // Where a BAR is decoded at present (6: the expansion ROM), if it is.
     std::optional<u64> bar_base(unsigned bar) const;
@@ -167,6 +176,7 @@ class PciFunction {
     Log& log_;
     WriteHook hook_;
     PciBus* bus_ = nullptr;
+    PciBus* secondary_ = nullptr; // What a bridge leads to.
     unsigned devfn_ = 0;
 
     mutable std::mutex mutex_;

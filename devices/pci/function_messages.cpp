@@ -72,7 +72,8 @@ void PciFunction::write_message(u64 address, u32 data) {
     const bool master = state_.config[COMMAND] & COMMAND_MASTER;
     log_.trace(Channel::irq, "{}: message {:#x} <- {:#x}{}", descriptor_.name, address, data,
                master ? "" : " is lost: bus mastering is off");
-    if (master && bus_ && bus_->messages_) bus_->messages_->send_msi(PhysicalAddress(address), data);
+    MsiSink* const sink = bus_ ? bus_->messages() : nullptr;
+    if (master && sink) sink->send_msi(PhysicalAddress(address), data);
 }
 
 bool PciFunction::msix_enabled() const {

@@ -17,6 +17,17 @@ PciBus::~PciBus() {
         function->detached();
     ports_.unmap(address_port_);
     ports_.unmap(data_port_);
+    if (bridge_) bridge_->secondary_ = nullptr;
+}
+
+void PciBus::set_bridge(PciFunction& bridge) {
+    bridge_ = &bridge;
+    bridge.secondary_ = this;
+}
+
+MsiSink* PciBus::messages() const {
+    if (!bridge_) return messages_;
+    return bridge_->bus_ ? bridge_->bus_->messages() : nullptr;
 }
 
 void PciBus::map_config_ports() {
@@ -42,9 +53,25 @@ void PciBus::detach(PciFunction& function) {
     function.detached();
 }
 
-PciFunction* PciBus::find(u8 bus, u8 devfn) const {
+PciFunction* PciBus::at(u8 devfn) const {
     const auto found = functions_.find(devfn);
-    return bus == 0 && found != functions_.end() ? found->second : nullptr;
+    return found != functions_.end() ? found->second : nullptr;
+}
+
+PciFunction* PciBus::find(u8 bus, u8 devfn) const { return bus == 0 ? at(devfn) : find_behind_bridges(bus, devfn); }
+
+// A type 1 cycle: a bridge takes it when the bus number is in its range, and makes it a type 0 cycle on its own
+// secondary bus (PCI-to-PCI Bridge 1.2, 3.1.2). Nobody answers on a bus that is held in reset.
+PciFunction* PciBus::find_behind_bridges(u8 bus, u8 devfn) const {
+    for (const auto& [slot, bridge] : functions_) {
+        if (!bridge->secondary_) continue;
+        const u32 numbers = bridge->get(pci::PRIMARY_BUS, 4);
+        const u32 secondary = bits(numbers, 8, 8), subordinate = bits(numbers, 16, 8);
+        if (bus < secondary || bus > subordinate) continue;
+        if (bridge->get(pci::BRIDGE_CONTROL, 2) & pci::BRIDGE_RESET) return nullptr;
+        return bus == secondary ? bridge->secondary_->at(devfn) : bridge->secondary_->find_behind_bridges(bus, devfn);
+    }
+    return nullptr;
 }
 
 u32 PciBus::config_read(u8 bus, u8 devfn, unsigned offset, unsigned size) {
@@ -70,7 +97,12 @@ std::vector<PciBus::Slot> PciBus::slots() const {
     return slots;
 }
 
+// A bridge hands pin p of device d on as pin p + d, modulo 4, of its own slot (PCI-to-PCI Bridge 1.2, 9.1).
 void PciBus::drive_pirq(unsigned devfn, unsigned pin, bool level) {
+    if (bridge_) {
+        if (bridge_->bus_) bridge_->bus_->drive_pirq(bridge_->devfn_, (pin + devfn / 8) & 3, level);
+        return;
+    }
     const unsigned pirq = (pin + devfn / 8 + 3) & 3; // + 3 is - 1, modulo 4.
     std::lock_guard lock(intx_mutex_);
     unsigned& count = pirq_count_[pirq];

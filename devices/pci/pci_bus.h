@@ -1,4 +1,4 @@
-// PCI bus 0 with configuration mechanism 1 (PCI 3.0, 3.2.2.3.2): CONFADD at port CF8, CONFDATA at CFC.
+// A PCI bus. Bus 0 has configuration mechanism 1 (PCI 3.0, 3.2.2.3.2): CONFADD at port CF8, CONFDATA at CFC.
 #pragma once
 
 #include "base/log.h"
@@ -17,12 +17,15 @@ namespace calque::devices {
 
 // Routes configuration accesses to functions, places their BARs on the port and memory buses, and collects their
 // interrupt pins on the four PIRQ lines: pin p (INTA# = 0) of device d drives PIRQ (p + d - 1) mod 4, the wiring that
-// the PC's firmware tables describe. Absent functions and buses read as all ones.
+// the PC's firmware tables describe. Absent functions and buses read as all ones. The bus behind a bridge
+// (pci_bridge.h) is one of these too; its configuration cycles and interrupts go through bus 0.
 class PciBus final : public Device {
   public:
     PciBus(Log& log, Bus& ports, Bus& memory);
     ~PciBus() override;
 
+    // Makes this the secondary bus of a bridge (not owned), before anything is attached.
+    void set_bridge(PciFunction& bridge);
     // Maps CF8-CFB and CFC-CFF on the port bus.
     void map_config_ports();
     // Puts a function (not owned; it leaves the bus when it is destroyed) into a slot. An error when it is taken.
@@ -42,6 +45,10 @@ class PciBus final : public Device {
         PciFunction* pci;
     };
     std::vector<Slot> slots() const; // For `info pci`.
+    // The bus that a function of slots() leads to; null when it is no bridge.
+    static const PciBus* behind(const PciFunction& function) { return function.secondary_; }
+    Bus& ports() { return ports_; }
+    Bus& memory() { return memory_; }
 
     IoRegion& config_address() { return address_port_; }
     IoRegion& config_data() { return data_port_; }
@@ -74,12 +81,16 @@ class PciBus final : public Device {
     void drive_pirq(unsigned devfn, unsigned pin, bool level); // From a function whose line changed.
     void detach(PciFunction& function);
     PciFunction* find(u8 bus, u8 devfn) const;
+    PciFunction* find_behind_bridges(u8 bus, u8 devfn) const;
+    PciFunction* at(u8 devfn) const;
+    MsiSink* messages() const;
 
     Log& log_;
     Bus& ports_;
     Bus& memory_;
     IrqSink* pirq_ = nullptr;
     MsiSink* messages_ = nullptr;
+    PciFunction* bridge_ = nullptr; // Null: bus 0.
     AddressPort address_port_{*this};
     DataPort data_port_{*this};
     std::map<unsigned, PciFunction*> functions_; // By devfn; fixed once the machine runs.

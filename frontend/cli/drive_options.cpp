@@ -236,6 +236,7 @@ Result<void> place_ide_devices(std::vector<DriveOptions>& drives, std::vector<ma
         drive->index.reset();
         drive->cdrom |= device->driver == "ide-cd";
         if (device->has("serial")) drive->serial = device->get("serial");
+        if (device->has("bootindex")) drive->boot_index = device->get_number("bootindex", 0);
         if (named || device->has("unit")) {
             const u64 unit = device->get_number("unit", 0);
             if (unit > 1) return error("-device {}: unit={}: an IDE cable has units 0 and 1", device->driver, unit);

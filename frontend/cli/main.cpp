@@ -134,7 +134,7 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (options->machine.kernel.empty() && options->machine.bios.empty() && options->machine.load_state.empty()
-        && options->drives.empty() && !options->machine.boot.from_network())
+        && options->drives.empty() && !options->machine.boots_network())
         return calque::cli::fail(
             "there is nothing to start; give a disk image, a -cdrom or a -kernel (with -initrd and -append), or use "
             "./run for the default guest");

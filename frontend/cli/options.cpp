@@ -363,8 +363,8 @@ Result<void> boot_option(Options& o, const std::string& text) {
     boot.order = kv->take("order", boot.order);
     boot.once = kv->take("once", boot.once);
     for (const std::string& letters : {boot.order, boot.once})
-        if (letters.find_first_not_of("acdn") != std::string::npos)
-            return error("-boot order={}: the letters are a (floppy), c (disk), d (CD) and n (network)", letters);
+        if (letters.find_first_not_of("abcdn") != std::string::npos)
+            return error("-boot order={}: the letters are a and b (floppy), c (disk), d (CD) and n (network)", letters);
     auto menu = kv->take_bool("menu", boot.menu);
     if (!menu) return menu.error();
     boot.menu = *menu;
@@ -372,9 +372,17 @@ Result<void> boot_option(Options& o, const std::string& text) {
     if (!wait) return wait.error();
     if (*wait > 0xFFFF) return error("-boot splash-time={}: at most 65535 milliseconds", *wait);
     boot.menu_milliseconds = static_cast<u16>(*wait);
-    auto strict = kv->take_bool("strict", false);
+    auto strict = kv->take_bool("strict", boot.strict);
     if (!strict) return strict.error();
-    return kv->rest("order, once, menu, splash-time");
+    boot.strict = *strict;
+    if (kv->has("reboot-timeout")) {
+        const std::string text_of = kv->take("reboot-timeout");
+        const auto retry = text_of == "-1" ? Result<u64>(0xFFFF'FFFF) : machine::parse_count(text_of);
+        if (!retry || (*retry > 0xFFFF && text_of != "-1"))
+            return error("-boot reboot-timeout={}: milliseconds, at most 65535, or -1 for never", text_of);
+        boot.retry_milliseconds = static_cast<u32>(*retry);
+    }
+    return kv->rest("order, once, menu, splash-time, reboot-timeout, strict");
 }
 
 Result<void> only_none(std::string_view option, const std::string& text) {
@@ -424,10 +432,11 @@ const std::array options_table{
     Option{"kernel", "FILE", "a kernel to start: bzImage, multiboot or PVH ELF", SET(o.machine.kernel = v)},
     Option{"initrd", "FILE", "its initial RAM disk or module", SET(o.machine.initrd = v)},
     Option{"append", "TEXT", "its command line", SET(o.machine.append = v)},
-    Option{"bios", "FILE", "a firmware image to start instead of a kernel", SET(o.machine.bios = v)},
+    Option{"bios", "FILE", "a firmware image to start; it boots the -kernel, if there is one", SET(o.machine.bios = v)},
     Option{"L", "FOLDER", "where firmware images lie", SET(o.machine.firmware_folders.push_back(v))},
-    Option{"boot", "order=cdan,once=..,menu=on", "what firmware boots from: c disk, d CD, a floppy, n network",
-           boot_option},
+    Option{
+        "boot", "order=cdan,once=..,menu=on,strict=on",
+        "what firmware boots from: c disk, d CD, a floppy, n network; before them what has a bootindex=", boot_option},
     Option{"drive", "file=F,if=ide|virtio|pflash|none,..",
            "a disk or CD: file=, if=ide, index=, media=disk|cdrom, format=raw, id=, "
            "readonly=, snapshot=, cache=, werror=, rerror=, discard=, serial=",
@@ -555,6 +564,8 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     if (auto taken = take_drive_behaviour(options.drives, options.machine.devices); !taken) return taken.error();
     if (auto placed = place_ide_devices(options.drives, options.machine.devices); !placed) return placed.error();
     if (auto assigned = assign_drives(options.drives, options.snapshot); !assigned) return assigned.error();
+    for (const auto& drive : options.drives)
+        if (drive.boot_index && drive.index) options.machine.ide_boot_indexes[*drive.index] = *drive.boot_index;
     settle_display(options);
     if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();
     return options;

@@ -54,7 +54,7 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
           },
           [this] { events_.init(); }),
       reset_control_(log, [this](bool hard) { hard ? events_.reset() : events_.init(); }), post_(log),
-      cpus_(config.cpus), firmware_folders_(config.firmware_folders), network_boot_(config.boot.from_network()) {
+      cpus_(config.cpus), firmware_folders_(config.firmware_folders), network_boot_(config.boots_network()) {
     if (backends.floppies[0] || backends.floppies[1])
         floppy_ = std::make_unique<devices::Floppy>(log, IrqLine(router_, PcRouter::isa + 6), dma_, backends.floppies);
     if (backends.debugcon) debugcon_ = std::make_unique<devices::Debugcon>(*backends.debugcon);
@@ -76,6 +76,8 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     pm_function_.set_apm_enable_hook([this](bool on) { pm_.set_apm_smi_enabled(on); });
     pci_.set_interrupt_sink(&pirq_);
     pci_.set_msi_sink(&apics_);
+    constexpr unsigned first_free_slot = 2; // 0 is the host bridge, 1 the ISA bridge and its companions.
+    buses_.push_back(std::make_unique<NamedBus>(NamedBus{"pci.0", &pci_, "/pci@i0cf8", first_free_slot}));
     map_ports(config);
     fill_cmos(config, memory);
     describe_drives(backends.ide);
@@ -90,6 +92,12 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
         all_.push_back(uart.get());
     for (devices::Device* samples : std::initializer_list<devices::Device*>{&router_, &pic_, &ioapic_})
         all_.push_back(samples);
+}
+
+// What is behind a bridge goes before it.
+Chipset::~Chipset() {
+    while (!plugged_.empty())
+        plugged_.pop_back();
 }
 
 // Either of the two gates opens the address line.
@@ -168,7 +176,8 @@ void Chipset::set_boot_order(std::string_view letters) {
     const auto nibble = [&](std::size_t n) -> u8 {
         if (n >= letters.size()) return 0;
         switch (letters[n]) {
-        case 'a': return 1;
+        case 'a':
+        case 'b': return 1;
         case 'c': return 2;
         case 'd': return 3;
         default: return 4;

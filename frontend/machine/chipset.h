@@ -21,6 +21,7 @@
 #include "devices/pc_router/pc_router.h"
 #include "devices/pci/i440fx.h"
 #include "devices/pci/option_rom.h"
+#include "devices/pci/pci_bridge.h"
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
@@ -80,6 +81,7 @@ class Chipset {
 
     Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& memory, const ChipsetBackends& backends,
             ChipsetEvents events);
+    ~Chipset();
 
     devices::Bus& ports() { return ports_; }
     devices::Bus& memory_bus() { return memory_bus_; }
@@ -99,6 +101,11 @@ class Chipset {
     // Adds a device of -device. What it asks for was not looked at before.
     Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, Memory& memory,
                       const ChipsetBackends& backends);
+    // Puts something before or behind the others in the order in which firmware boots: the least index first. Firmware
+    // finds it by its Open Firmware device path. An error when the index is taken.
+    Result<void> add_boot_entry(u64 index, std::string path);
+    // Its lines, for the file "bootorder" of fw_cfg.
+    std::string boot_order() const;
     // Those of plug(), in their order.
     const std::vector<std::unique_ptr<devices::Device>>& plugged() const { return plugged_; }
 
@@ -133,7 +140,19 @@ class Chipset {
     };
 
     void map_ports(const MachineConfig& config);
-    Result<void> attach(devices::PciFunction& function, const DeviceRequest& request);
+    // A PCI bus as -device names it.
+    struct NamedBus {
+        std::string name;
+        devices::PciBus* bus;
+        std::string boot_path;
+        unsigned first_slot; // That a device gets which asks for none.
+        std::vector<devices::Device*> devices{};
+    };
+    Result<NamedBus*> bus_for(const DeviceRequest& request);
+    Result<std::string> attach(devices::PciFunction& function, const DeviceRequest& request, const NamedBus& bus,
+                               std::string_view boot_node);
+    void add_bridge(devices::PciBridge& bridge, std::string boot_path);
+    void reset_behind(const devices::PciBus& bus);
     Result<void> add_option_rom(devices::PciFunction& function, const DeviceRequest& request, std::string_view own);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
@@ -173,7 +192,9 @@ class Chipset {
     const std::vector<std::string> firmware_folders_; // Where option ROMs are looked for first.
     const bool network_boot_;
     std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.
-    std::vector<std::unique_ptr<devices::Device>> plugged_;
+    std::vector<std::unique_ptr<NamedBus>> buses_;
+    std::map<u64, std::string> boot_order_;
+    std::vector<std::unique_ptr<devices::Device>> plugged_; // A bridge comes before what is behind it.
     std::vector<devices::Display*> displays_;
     std::vector<std::unique_ptr<DriveController>> controllers_;
     DriveControllers controller_names_;

@@ -9,6 +9,7 @@
 #include "jit/emit/counting.h"
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,14 +26,16 @@ struct MachineConfig {
     cpu::CpuModel cpu;
 
     std::string kernel, initrd, append;        // Host files; empty: none.
-    std::string bios;                          // A firmware image; used when there is no kernel.
+    std::string bios;                          // A firmware image; it starts the kernel, if there is one.
     std::vector<std::string> firmware_folders; // -L: where images without a folder are looked for, before Debian's.
     // What firmware boots from, as letters: a floppy, c disk, d CD, n network. Empty: c, a, d.
     struct Boot {
         std::string order;
         std::string once; // The order until the first reset.
         bool menu = false;
-        u16 menu_milliseconds = 0; // 0: as the firmware has it.
+        u16 menu_milliseconds = 0;             // 0: as the firmware has it.
+        std::optional<u32> retry_milliseconds; // When nothing could be booted, all is tried again so much later.
+        bool strict = false;                   // Only from what has a bootindex.
         bool from_network() const { return (order + once).find('n') != std::string::npos; }
     };
     Boot boot;
@@ -54,8 +57,11 @@ struct MachineConfig {
         std::string string; // the contents.
     };
     std::vector<FwCfgFile> fw_cfg;
-    std::vector<DeviceRequest> devices; // In the order of their slots.
-    bool serial_console = false;        // Firmware shows its text on the first serial port, even if there is a screen.
+    std::vector<DeviceRequest> devices;       // In the order of their slots.
+    std::map<unsigned, u64> ide_boot_indexes; // bootindex= of drives on the PC's own IDE cables, by place.
+    // Firmware tries a network card, by the letter or by the card's bootindex.
+    bool boots_network() const;
+    bool serial_console = false; // Firmware shows its text on the first serial port, even if there is a screen.
 
     enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
     Engine engine = Engine::translator;

@@ -4,6 +4,7 @@
 #include "devices/lapic/lapic_registers.h"
 #include "firmware/direct_boot.h"
 #include "firmware/fw_cfg/files.h"
+#include "firmware/loaders/firmware_kernel.h"
 #include "firmware/post/post.h"
 #include "frontend/machine/firmware_files.h"
 #include "frontend/machine/host_file.h"
@@ -16,7 +17,8 @@
 namespace calque::machine {
 
 namespace {
-constexpr u64 largest_image = u64{2} << 30; // Of a kernel or an initrd: they are loaded below 4 GiB.
+constexpr char kernel_rom[] = "genroms/linux.rom"; // SeaBIOS runs the ROMs of this folder.
+constexpr u64 largest_image = u64{2} << 30;        // Of a kernel or an initrd: they are loaded below 4 GiB.
 } // namespace
 
 Machine::Machine(MachineConfig config, Log& log, Clock* time)
@@ -68,6 +70,10 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     memory_->set_io_target(io_space_);
     if (auto added = chipset_->add_flash(backends, log_); !added) return added;
     if (!chipset_->flash_firmware().empty()) memory_->set_flash_firmware(chipset_->flash_firmware());
+    for (const auto& [place, index] : config_.ide_boot_indexes) {
+        auto path = fmt::format("/pci@i0cf8/ide@1,1/drive@{:x}/disk@{:x}", place / 2, place % 2);
+        if (auto ordered = chipset_->add_boot_entry(index, std::move(path)); !ordered) return ordered;
+    }
     chipset_->memory_bus().set_change_observer([this] { place_device_memory(); });
     place_device_memory();
     add_vcpus();
@@ -139,11 +145,16 @@ Result<void> Machine::read_images() {
     return {};
 }
 
+bool MachineConfig::boots_network() const {
+    return boot.from_network() || std::any_of(devices.begin(), devices.end(), [](const DeviceRequest& device) {
+               return device.has("netdev") && device.has("bootindex");
+           });
+}
+
 // A machine with disks and without a kernel or a -bios gets Debian's SeaBIOS; a name without a folder is looked for
 // where firmware lies.
 Result<void> Machine::find_firmware() {
-    if (config_.bios.empty() && (!config_.kernel.empty() || (disks_.empty() && !config_.boot.from_network())))
-        return {};
+    if (config_.bios.empty() && (!config_.kernel.empty() || (disks_.empty() && !config_.boots_network()))) return {};
     const std::string name = config_.bios.empty() ? "bios-256k.bin" : config_.bios;
     const std::string path = machine::find_firmware(name, config_.firmware_folders);
     if (!path.empty() || !config_.bios.empty()) {
@@ -167,6 +178,30 @@ Result<void> Machine::add_fw_cfg_files() {
     return {};
 }
 
+// For firmware to start: OVMF reads the items, SeaBIOS runs the ROM.
+Result<void> Machine::offer_kernel() {
+    namespace key = devices::fw_cfg_key;
+    firmware::BootRequest request;
+    request.kernel = kernel_;
+    request.kernel_name = config_.kernel;
+    request.command_line = config_.append;
+    if (!config_.initrd.empty()) request.modules.push_back({initrd_, config_.initrd, {}});
+    auto parts = firmware::firmware_kernel(memory_->layout(), request);
+    if (!parts) return parts.error();
+    devices::FwCfg& fw_cfg = chipset_->fw_cfg();
+    const auto add = [&](u16 address_key, u32 address, u16 size_key, u16 data_key, std::span<const u8> data) {
+        fw_cfg.add_u32(address_key, address);
+        fw_cfg.add_u32(size_key, static_cast<u32>(data.size()));
+        fw_cfg.add(data_key, std::vector<u8>(data.begin(), data.end()));
+    };
+    using Parts = firmware::FirmwareKernel;
+    add(key::SETUP_ADDR, Parts::setup_address, key::SETUP_SIZE, key::SETUP_DATA, parts->setup);
+    add(key::KERNEL_ADDR, Parts::kernel_address, key::KERNEL_SIZE, key::KERNEL_DATA, parts->kernel);
+    add(key::CMDLINE_ADDR, Parts::command_line_address, key::CMDLINE_SIZE, key::CMDLINE_DATA, parts->command_line);
+    add(key::INITRD_ADDR, parts->initrd_address, key::INITRD_SIZE, key::INITRD_DATA, parts->initrd);
+    return fw_cfg.add_file(kernel_rom, std::move(parts->rom));
+}
+
 Result<void> Machine::describe_to_firmware() {
     namespace key = devices::fw_cfg_key;
     devices::FwCfg& fw_cfg = chipset_->fw_cfg();
@@ -186,6 +221,19 @@ Result<void> Machine::describe_to_firmware() {
     };
     if (config_.boot.menu_milliseconds != 0)
         if (auto added = add_number("etc/boot-menu-wait", config_.boot.menu_milliseconds, 2); !added) return added;
+    if (config_.boot.retry_milliseconds)
+        if (auto added = add_number("etc/boot-fail-wait", *config_.boot.retry_milliseconds, 4); !added) return added;
+    std::string order = chipset_->boot_order();
+    if (!kernel_.empty()) {
+        if (auto offered = offer_kernel(); !offered) return offered;
+        order = std::string("/rom@") + kernel_rom + (order.empty() ? "" : "\n") + order;
+    }
+    if (config_.boot.strict) order += order.empty() ? "HALT" : "\nHALT";
+    if (!order.empty()) {
+        std::vector<u8> lines(order.begin(), order.end());
+        lines.push_back(0);
+        if (auto added = fw_cfg.add_file("bootorder", std::move(lines)); !added) return added;
+    }
     // SeaBIOS shows its text, and that of whoever calls INT 10h, on a serial port where nobody sees a screen.
     const bool no_screen = config_.serial_console || chipset_->displays().empty();
     if (no_screen && !serial_present_.empty() && serial_present_[0])
@@ -230,7 +278,8 @@ firmware::Platform Machine::platform() const {
     platform.com2 = serial_present_.size() > 1 && serial_present_[1];
     platform.pirq_gsi = 16;
     platform.identity = config_.identity;
-    platform.vga = kernel_.empty() && !chipset_->displays().empty(); // Its BIOS has not run where there is no firmware.
+    platform.vga =
+        !boots_directly() && !chipset_->displays().empty(); // Its BIOS has not run where there is no firmware.
     return platform;
 }
 
@@ -255,7 +304,7 @@ Result<void> Machine::power_on() {
     memory_->map().set_a20(true);
     for (auto& vcpu : vcpus_)
         vcpu->reset();
-    if (kernel_.empty()) return {};
+    if (!boots_directly()) return {};
     firmware::Platform description = platform();
     BusPorts ports(chipset_->ports());
     firmware::power_on_self_test(ports, description);

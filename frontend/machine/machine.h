@@ -94,6 +94,9 @@ class Machine {
     void add_vcpus();
     Result<void> add_fw_cfg_files();
     Result<void> describe_to_firmware(); // What SeaBIOS asks fw_cfg for.
+    Result<void> offer_kernel();
+    // The kernel is started without firmware.
+    bool boots_directly() const { return !kernel_.empty() && !memory_->has_firmware(); }
     firmware::Platform platform() const;
     void refresh_acpi(std::vector<u8>& tables); // As the chipset is set up now.
     void apply(const firmware::BootState& boot);

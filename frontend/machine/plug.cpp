@@ -6,11 +6,11 @@
 #include "frontend/machine/host_file.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace calque::machine {
 
 namespace {
-constexpr unsigned first_free_slot = 2; // 0 is the host bridge, 1 the ISA bridge and its companions.
 constexpr unsigned slots = 32;
 } // namespace
 
@@ -23,8 +23,14 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     for (const devices::Device* other : all_)
         if (other->name() == name)
             return error("-device {}: there is another device called '{}'", request.driver, name);
-    auto made = kind->make({log, clock, memory, backends, name, cpus_, memory, memory.ram().size(), plugged_, ports_,
-                            memory_bus_, controller_names_},
+    NamedBus* bus = buses_[0].get();
+    if (kind->bus == "PCI") {
+        const auto wanted = bus_for(request);
+        if (!wanted) return wanted.error();
+        bus = *wanted;
+    }
+    auto made = kind->make({log, clock, memory, backends, name, cpus_, memory, memory.ram().size(), plugged_,
+                            bus->bus->ports(), bus->bus->memory(), controller_names_},
                            request);
     if (!made) return made.error();
     if (made->display && !displays_.empty())
@@ -36,8 +42,16 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
                                         !kind->rom_boots_network || network_boot_ ? kind->rom : std::string_view());
             !added)
             return added;
-        if (auto attached = attach(*made->function, request); !attached) return attached;
+        auto attached = attach(*made->function, request, *bus, made->bridge ? "pci-bridge" : kind->boot_node);
+        if (!attached) return attached.error();
+        bus->devices.push_back(made->device.get());
+        if (made->drives) made->drives->boot_path = *attached;
+        if (made->bridge) add_bridge(*made->bridge, *attached);
+        made->boot_path = *attached + std::string(kind->boot_unit);
     }
+    if (request.has("bootindex"))
+        if (auto added = add_boot_entry(request.get_number("bootindex", 0), made->boot_path); !added)
+            return error("-device {}: {}", request.driver, added.error().message);
     if (made->drives) {
         controller_names_.emplace_back(name, made->drives.get());
         controllers_.push_back(std::move(made->drives));
@@ -105,18 +119,68 @@ Result<void> Chipset::add_option_rom(devices::PciFunction& function, const Devic
     return {};
 }
 
-Result<void> Chipset::attach(devices::PciFunction& function, const DeviceRequest& request) {
+Result<Chipset::NamedBus*> Chipset::bus_for(const DeviceRequest& request) {
+    const std::string name = request.get("bus", "pci.0");
+    std::string all;
+    for (const auto& bus : buses_) {
+        if (bus->name == name || (name == "pci" && bus->name == "pci.0")) return bus.get();
+        all += (all.empty() ? "" : ", ") + bus->name;
+    }
+    return error("-device {}: there is no PCI bus '{}' before it on the command line; there is: {}", request.driver,
+                 name, all);
+}
+
+// Gives what firmware calls the device.
+Result<std::string> Chipset::attach(devices::PciFunction& function, const DeviceRequest& request, const NamedBus& bus,
+                                    std::string_view boot_node) {
+    unsigned device = bus.first_slot, number = 0;
     if (request.has("addr")) {
         const auto slot = parse_slot(request.get("addr"));
         if (!slot) return error("-device {}: {}", request.driver, slot.error().message);
-        auto attached = pci_.attach(function, slot->first, slot->second);
-        return attached ? attached : error("-device {}: {}", request.driver, attached.error().message);
+        std::tie(device, number) = *slot;
+    } else {
+        const auto taken = bus.bus->slots();
+        while (device < slots
+               && std::any_of(taken.begin(), taken.end(), [&](const auto& slot) { return slot.device == device; }))
+            ++device;
+        if (device == slots)
+            return error("-device {}: the PCI bus {} is full; its {} slots are taken", request.driver, bus.name, slots);
     }
-    const auto taken = pci_.slots();
-    for (unsigned device = first_free_slot; device < slots; ++device)
-        if (std::none_of(taken.begin(), taken.end(), [&](const auto& slot) { return slot.device == device; }))
-            return pci_.attach(function, device, 0);
-    return error("-device {}: the PCI bus is full; its {} slots are taken", request.driver, slots);
+    if (auto attached = bus.bus->attach(function, device, number); !attached)
+        return error("-device {}: {}", request.driver, attached.error().message);
+    return fmt::format("{}/{}@{:x}{}", bus.boot_path, boot_node, device,
+                       number == 0 ? std::string() : fmt::format(",{:x}", number));
+}
+
+void Chipset::add_bridge(devices::PciBridge& bridge, std::string boot_path) {
+    constexpr unsigned first_slot = 1; // 0 is for a bridge's hot-plug controller.
+    buses_.push_back(std::make_unique<NamedBus>(
+        NamedBus{std::string(bridge.name()), &bridge.secondary(), std::move(boot_path), first_slot}));
+    bridge.set_secondary_reset([this, &bridge] { reset_behind(bridge.secondary()); });
+}
+
+// As RST# of a bus does: bridges on it reset what is behind them.
+void Chipset::reset_behind(const devices::PciBus& bus) {
+    for (const auto& named : buses_) {
+        if (named->bus != &bus) continue;
+        for (devices::Device* device : named->devices)
+            device->reset();
+    }
+    for (const auto& slot : bus.slots())
+        if (const devices::PciBus* behind = devices::PciBus::behind(*slot.pci)) reset_behind(*behind);
+}
+
+Result<void> Chipset::add_boot_entry(u64 index, std::string path) {
+    if (!boot_order_.emplace(index, std::move(path)).second)
+        return error("bootindex={} is taken by another device; each has its own", index);
+    return {};
+}
+
+std::string Chipset::boot_order() const {
+    std::string text;
+    for (const auto& [index, path] : boot_order_)
+        text += (text.empty() ? "" : "\n") + path;
+    return text;
 }
 
 } // namespace calque::machine

@@ -199,6 +199,17 @@ void HumanMonitor::look(const std::string& argument, machine::AddressSpace space
     });
 }
 
+// A bus, and those behind its bridges, by the numbers that software gave them.
+void HumanMonitor::show_pci(const devices::PciBus& bus, unsigned number) {
+    for (const auto& slot : bus.slots()) {
+        const auto& d = slot.pci->descriptor();
+        print(fmt::format("  bus {}, device {:2}, function {}: {:04x}:{:04x} class {:06x} {}\n", number, slot.device,
+                          slot.function, d.vendor_id, d.device_id, d.class_code, d.name));
+        if (const auto* behind = devices::PciBus::behind(*slot.pci))
+            show_pci(*behind, slot.pci->get(devices::pci::SECONDARY_BUS, 1));
+    }
+}
+
 void HumanMonitor::info(const std::string& what) {
     if (what == "status") {
         print(fmt::format("VM status: {}\n", machine_.running() ? "running" : "paused"));
@@ -209,11 +220,7 @@ void HumanMonitor::info(const std::string& what) {
         return prompt();
     }
     if (what == "pci") {
-        for (const auto& slot : machine_.chipset().pci().slots()) {
-            const auto& d = slot.pci->descriptor();
-            print(fmt::format("  bus 0, device {:2}, function {}: {:04x}:{:04x} class {:06x} {}\n", slot.device,
-                              slot.function, d.vendor_id, d.device_id, d.class_code, d.name));
-        }
+        show_pci(machine_.chipset().pci(), 0);
         return prompt();
     }
     if (what == "network" || what == "usernet") {

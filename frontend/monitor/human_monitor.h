@@ -31,6 +31,7 @@ class HumanMonitor {
     void replace_line(std::string text);
     void execute(const std::string& line);
     void info(const std::string& what);
+    void show_pci(const devices::PciBus& bus, unsigned number);
     void look(const std::string& argument, machine::AddressSpace space);
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }

@@ -42,6 +42,18 @@ TEST(Options, Switches) {
     EXPECT_FALSE(o.machine.hpet);
 }
 
+TEST(Options, OrderOfBooting) {
+    const Options o = parsed({"-boot", "order=dc,menu=on,strict=on,reboot-timeout=5000", "-drive",
+                              "file=a,if=none,id=a", "-device", "ide-cd,drive=a,bus=ide.1,unit=1,bootindex=7"});
+    EXPECT_EQ(o.machine.boot.order, "dc");
+    EXPECT_TRUE(o.machine.boot.menu && o.machine.boot.strict);
+    EXPECT_EQ(o.machine.boot.retry_milliseconds, 5000u);
+    EXPECT_EQ(o.machine.ide_boot_indexes, (std::map<unsigned, u64>{{3, 7}}));
+    EXPECT_FALSE(o.machine.boots_network());
+    EXPECT_EQ(parsed({"-boot", "reboot-timeout=-1"}).machine.boot.retry_milliseconds, 0xFFFF'FFFFu);
+    EXPECT_TRUE(parsed({"-netdev", "user,id=n", "-device", "e1000,netdev=n,bootindex=1"}).machine.boots_network());
+}
+
 TEST(Options, SizesOfMemory) {
     const std::pair<const char*, u64> sizes[] = {{"512", 512},      {"512M", 512},       {"2G", 2048},
                                                  {"size=1g", 1024}, {"4m", 4},           {"8192k", 8},

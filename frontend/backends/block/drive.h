@@ -22,6 +22,7 @@ struct DriveOptions {
     std::optional<Json> node;      // From -blockdev: the image as a tree of options, instead of file and format.
     std::string format;            // Empty: found out from the file's first bytes.
     std::string id, serial;
+    std::optional<u64> boot_index; // Of one on the PC's own IDE cables: its place in the order of booting.
     bool cdrom = false;
     bool read_only = false;
     bool snapshot = false; // Changes go to a temporary file.

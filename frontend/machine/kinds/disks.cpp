@@ -36,6 +36,7 @@ constexpr std::array ide_drive_properties{
     drive_werror,
     drive_rerror,
     drive_write_cache,
+    boot_index,
 };
 
 struct Place {
@@ -67,8 +68,11 @@ Result<PluggedDevice> make_drive(const DeviceContext& context, const DeviceReque
     const Place place = split_place(bus, context.controllers);
     for (const auto& [name, controller] : context.controllers) {
         if (controller->kind() != kind || (bus.empty() ? controller->full() : name != place.controller)) continue;
-        if (auto attached = controller->attach(request, place.number, **disk, cd); !attached) return attached.error();
-        return PluggedDevice{};
+        auto attached = controller->attach(request, place.number, **disk, cd);
+        if (!attached) return attached.error();
+        PluggedDevice drive;
+        drive.boot_path = controller->boot_path + *attached;
+        return drive;
     }
     if (bus.empty())
         return error("-device {}: no controller before it has room; add -device {} before it", request.driver,
@@ -87,8 +91,8 @@ class AhciPorts final : public DriveController {
     explicit AhciPorts(devices::Ahci& device) : device_(device) {}
     std::string_view kind() const override { return "IDE"; }
     bool full() const override { return first_free() == devices::Ahci::ports; }
-    Result<void> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
-                        bool cd) override {
+    Result<std::string> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
+                               bool cd) override {
         const unsigned port = place.value_or(first_free());
         if (port >= devices::Ahci::ports || request.get_number("unit", 0) != 0)
             return error("-device {}: the ports of {} are {}.0 to {}.{}, without units", request.driver, device_.name(),
@@ -96,7 +100,7 @@ class AhciPorts final : public DriveController {
         if (device_.attached(port))
             return error("-device {}: there is a drive on {}.{} already", request.driver, device_.name(), port);
         device_.attach(port, disk, cd, request.get("serial", fmt::format("CQS{:05}", port + 1)));
-        return {};
+        return fmt::format("/drive@{:x}/disk@0", port);
     }
 
   private:
@@ -125,6 +129,7 @@ constexpr std::array nvme_properties{
     drive_werror,
     drive_rerror,
     drive_write_cache,
+    boot_index,
 };
 
 Result<PluggedDevice> make_nvme(const DeviceContext& context, const DeviceRequest& request) {
@@ -152,6 +157,7 @@ constexpr std::array scsi_drive_properties{
     drive_werror,
     drive_rerror,
     drive_write_cache,
+    boot_index,
 };
 
 class ScsiTargets final : public DriveController {
@@ -159,8 +165,8 @@ class ScsiTargets final : public DriveController {
     ScsiTargets(devices::VirtioScsi& device, std::string name) : device_(device), name_(std::move(name)) {}
     std::string_view kind() const override { return "SCSI"; }
     bool full() const override { return false; }
-    Result<void> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
-                        bool cd) override {
+    Result<std::string> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
+                               bool cd) override {
         using devices::VirtioScsi;
         if (place.value_or(0) != 0 || request.get_number("channel", 0) != 0)
             return error("-device {}: {} has one bus, {}.0, with one channel, 0", request.driver, name_, name_);
@@ -180,7 +186,7 @@ class ScsiTargets final : public DriveController {
             unit = std::make_unique<devices::ScsiDisk>(disk, serial);
         if (!device_.attach(static_cast<unsigned>(target), static_cast<unsigned>(lun), std::move(unit)))
             return error("-device {}: target {} of {} has a lun {} already", request.driver, target, name_, lun);
-        return {};
+        return fmt::format("/channel@0/disk@{:x},{:x}", target, lun);
     }
 
   private:
@@ -221,14 +227,28 @@ Result<PluggedDevice> make_virtio_scsi(const DeviceContext& context, const Devic
 }
 
 constexpr std::array kinds{
-    DeviceKind{"virtio-scsi-pci", "PCI", "a SCSI host for disks and CD drives", virtio_scsi_properties,
-               make_virtio_scsi},
-    DeviceKind{"virtio-scsi", "PCI", "the same", virtio_scsi_properties, make_virtio_scsi},
+    DeviceKind{"virtio-scsi-pci",
+               "PCI",
+               "a SCSI host for disks and CD drives",
+               virtio_scsi_properties,
+               make_virtio_scsi,
+               {},
+               false,
+               "scsi"},
+    DeviceKind{"virtio-scsi", "PCI", "the same", virtio_scsi_properties, make_virtio_scsi, {}, false, "scsi"},
     DeviceKind{"scsi-hd", "SCSI", "a disk on a SCSI host", scsi_drive_properties, make_scsi_drive},
     DeviceKind{"scsi-cd", "SCSI", "a CD/DVD drive on a SCSI host", scsi_drive_properties, make_scsi_drive},
-    DeviceKind{"nvme", "PCI", "an NVMe controller with one disk", nvme_properties, make_nvme},
-    DeviceKind{"ahci", "PCI", "Intel ICH9 SATA controller, six ports", {}, make_ahci},
-    DeviceKind{"ich9-ahci", "PCI", "the same", {}, make_ahci},
+    DeviceKind{"nvme",
+               "PCI",
+               "an NVMe controller with one disk",
+               nvme_properties,
+               make_nvme,
+               {},
+               false,
+               "pci8086,5845",
+               "/namespace@1,0"}, // The identifiers under which firmware knows NVMe.
+    DeviceKind{"ahci", "PCI", "Intel ICH9 SATA controller, six ports", {}, make_ahci, {}, false, "pci8086,2922"},
+    DeviceKind{"ich9-ahci", "PCI", "the same", {}, make_ahci, {}, false, "pci8086,2922"},
     DeviceKind{"ide-hd", "IDE", "a disk on a SATA or IDE controller", ide_drive_properties, make_ide_drive},
     DeviceKind{"ide-cd", "IDE", "a CD/DVD drive on a SATA or IDE controller", ide_drive_properties, make_ide_drive},
 };

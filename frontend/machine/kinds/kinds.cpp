@@ -10,13 +10,13 @@ using Type = PropertyKind::Type;
 
 constexpr std::array pci_properties{
     PropertyKind{"addr", Type::slot, "slot and function, such as 4 or 4.1 (the first free one)"},
-    PropertyKind{"bus", Type::text, "pci.0, the only one"},
+    PropertyKind{"bus", Type::text, "pci.0, or the id of a -device pci-bridge before it (pci.0)"},
     PropertyKind{"romfile", Type::text, "a file with its option ROM, empty for none (its own, where it has one)"},
 };
 
 std::vector<const DeviceKind*> all_kinds() {
     std::vector<const DeviceKind*> kinds;
-    for (const auto& family : {disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds(),
+    for (const auto& family : {bridge_kinds(), disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds(),
                                virtio_serial_kinds(), virtio_host_kinds()})
         for (const DeviceKind& kind : family)
             kinds.push_back(&kind);
@@ -49,8 +49,6 @@ Result<void> check_device(const DeviceRequest& request) {
     if (!kind) return unknown_device(request.driver);
     if (auto good = check_properties(request, kind->properties, common_properties(*kind)); !good)
         return error("-device {}", good.error().message);
-    if (const std::string bus = request.get("bus", "pci.0"); kind->bus == "PCI" && bus != "pci.0" && bus != "pci")
-        return error("-device {}: there is no bus '{}'; there is: pci.0", request.driver, bus);
     return {};
 }
 

@@ -14,6 +14,10 @@
 
 #include <memory>
 
+namespace calque::devices {
+class PciBridge;
+}
+
 namespace calque::machine {
 
 struct ChipsetBackends;
@@ -25,10 +29,12 @@ class DriveController {
     virtual ~DriveController() = default;
     virtual std::string_view kind() const = 0; // "IDE", "SCSI": the bus of the kinds that go there.
     virtual bool full() const = 0;
-    // `place` is the number behind the controller's name, if there was one. Errors: there is no such place, or it is
-    // taken.
-    virtual Result<void> attach(const DeviceRequest& request, std::optional<unsigned> place, backends::Disk& disk,
-                                bool cd) = 0;
+    // `place` is the number behind the controller's name, if there was one. Gives what firmware calls the drive, from
+    // the controller on ("/drive@2/disk@0"). Errors: there is no such place, or it is taken.
+    virtual Result<std::string> attach(const DeviceRequest& request, std::optional<unsigned> place,
+                                       backends::Disk& disk, bool cd) = 0;
+    // What firmware calls the controller (Open Firmware's device path); set when it has its slot.
+    std::string boot_path;
 };
 using DriveControllers = std::vector<std::pair<std::string, DriveController*>>; // In the order of -device.
 
@@ -53,6 +59,8 @@ struct PluggedDevice {
     devices::PciFunction* function = nullptr;  // Part of the device; null for one that is not on the PCI bus.
     std::unique_ptr<DriveController> drives{}; // Null: takes none.
     devices::Display* display = nullptr;       // Part of the device; null for one without a screen.
+    devices::PciBridge* bridge = nullptr;      // The device; null for one that is no bridge.
+    std::string boot_path{};                   // Of a drive on a controller: what firmware calls it.
 };
 
 struct DeviceKind {
@@ -64,8 +72,12 @@ struct DeviceKind {
     Result<PluggedDevice> (*make)(const DeviceContext&, const DeviceRequest&);
     std::string_view rom{};         // The option ROM that it has when no romfile= is given, in the firmware's folders.
     bool rom_boots_network = false; // Only where one may boot from the network: looking for a server takes its time.
+    // What firmware calls a PCI device of this kind, and what it boots from behind it: "scsi", "/disk@0,0". Empty: a
+    // kind that nobody boots from.
+    std::string_view boot_node{}, boot_unit{};
 };
 
+std::span<const DeviceKind> bridge_kinds();
 std::span<const DeviceKind> display_kinds();
 std::span<const DeviceKind> disk_kinds();
 std::span<const DeviceKind> isa_kinds();
@@ -81,6 +93,9 @@ inline constexpr PropertyKind drive_rerror{"rerror", PropertyKind::Type::text,
                                            "when it cannot read: report, ignore or stop (the drive's)"};
 inline constexpr PropertyKind drive_write_cache{"write-cache", PropertyKind::Type::text,
                                                 "on, off or auto (as the drive's cache= says)"};
+
+inline constexpr PropertyKind boot_index{"bootindex", PropertyKind::Type::number,
+                                         "firmware tries the devices that have one in its order, before all others"};
 
 // The drive that a request names. Errors: none named, none there.
 Result<backends::Disk*> disk_of(const DeviceContext& context, const DeviceRequest& request);

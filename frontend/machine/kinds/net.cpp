@@ -57,7 +57,7 @@ constexpr std::array switches{
 };
 
 constexpr auto virtio_net_properties = [] {
-    std::array<PropertyKind, switches.size() + 10> properties{
+    std::array<PropertyKind, switches.size() + 11> properties{
         PropertyKind{"mq", Type::boolean, "several pairs of queues (off)"},
         PropertyKind{"queues", Type::number, "how many with mq=on, 1 to 16 (as many as CPUs)"},
         PropertyKind{"rx_queue_size", Type::number, "entries, a power of two from 64 to 1024 (256)"},
@@ -67,9 +67,10 @@ constexpr auto virtio_net_properties = [] {
         mac,
         virtio_vectors,
         virtio_disable_legacy,
-        virtio_disable_modern};
+        virtio_disable_modern,
+        boot_index};
     for (std::size_t i = 0; i < switches.size(); ++i)
-        properties[10 + i] = {switches[i].name, Type::boolean, "a feature, offered to the driver (on)"};
+        properties[11 + i] = {switches[i].name, Type::boolean, "a feature, offered to the driver (on)"};
     return properties;
 }();
 
@@ -108,7 +109,7 @@ Result<PluggedDevice> make_virtio_net(const DeviceContext& context, const Device
                        });
 }
 
-constexpr std::array card_properties{netdev, mac};
+constexpr std::array card_properties{netdev, mac, boot_index};
 
 Result<PluggedDevice> make_e1000(const DeviceContext& context, const DeviceRequest& request) {
     auto backend = backend_of(context, request);
@@ -120,7 +121,7 @@ Result<PluggedDevice> make_e1000(const DeviceContext& context, const DeviceReque
 }
 
 constexpr std::array rtl8139_properties{
-    netdev, mac,
+    netdev, mac, boot_index,
     PropertyKind{"cplus", Type::boolean,
                  "a C+ with rings of descriptors, or the plain RTL8139C that some drivers want (on)"}};
 
@@ -135,13 +136,14 @@ Result<PluggedDevice> make_rtl8139(const DeviceContext& context, const DeviceReq
 }
 
 constexpr std::array kinds{
-    DeviceKind{"e1000", "PCI", "Intel 82540EM gigabit network card", card_properties, make_e1000, "efi-e1000.rom",
-               true},
+    DeviceKind{"e1000", "PCI", "Intel 82540EM gigabit network card", card_properties, make_e1000, "efi-e1000.rom", true,
+               "ethernet", "/ethernet-phy@0"},
     DeviceKind{"rtl8139", "PCI", "Realtek RTL8139C+ 100 Mb/s network card", rtl8139_properties, make_rtl8139,
-               "efi-rtl8139.rom", true},
+               "efi-rtl8139.rom", true, "ethernet", "/ethernet-phy@0"},
     DeviceKind{"virtio-net-pci", "PCI", "the fast network card", virtio_net_properties, make_virtio_net,
-               "efi-virtio.rom", true},
-    DeviceKind{"virtio-net", "PCI", "the same", virtio_net_properties, make_virtio_net, "efi-virtio.rom", true},
+               "efi-virtio.rom", true, "ethernet", "/ethernet-phy@0"},
+    DeviceKind{"virtio-net", "PCI", "the same", virtio_net_properties, make_virtio_net, "efi-virtio.rom", true,
+               "ethernet", "/ethernet-phy@0"},
 };
 
 } // namespace

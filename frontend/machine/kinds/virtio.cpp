@@ -81,6 +81,7 @@ constexpr std::array blk_properties{
     drive_werror,
     drive_rerror,
     drive_write_cache,
+    boot_index,
 };
 
 Result<PluggedDevice> make_blk(const DeviceContext& context, const DeviceRequest& request) {
@@ -114,8 +115,8 @@ Result<PluggedDevice> make_blk(const DeviceContext& context, const DeviceRequest
 }
 
 constexpr std::array kinds{
-    DeviceKind{"virtio-blk-pci", "PCI", "a disk", blk_properties, make_blk},
-    DeviceKind{"virtio-blk", "PCI", "the same", blk_properties, make_blk},
+    DeviceKind{"virtio-blk-pci", "PCI", "a disk", blk_properties, make_blk, {}, false, "scsi", "/disk@0,0"},
+    DeviceKind{"virtio-blk", "PCI", "the same", blk_properties, make_blk, {}, false, "scsi", "/disk@0,0"},
     DeviceKind{"virtio-rng-pci", "PCI", "random numbers from the host", rng_properties, make_rng},
     DeviceKind{"virtio-rng", "PCI", "the same", rng_properties, make_rng},
 };
