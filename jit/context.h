@@ -41,7 +41,7 @@ struct UnitCounts {
 };
 
 struct JitContext {
-    u64 spilled[3] = {}; // Guest R13, R14, R15, which have no host register.
+    u64 spilled[3] = {}; // Guest registers that have no host register (emit/registers.h).
     PackedFlags flags = 0;
     u8 vectors_absent = 1;   // 1: the guest's vector registers and MXCSR are in CpuState; 0: in the host's.
     u8 x87_absent = 1;       // The same of the x87 state (jit/x87.h).

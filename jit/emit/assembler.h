@@ -24,7 +24,7 @@ inline x86::Mem context_at(std::size_t offset, u32 size, i32 depth = 0) {
     calque::jit::context_at(offsetof(calque::jit::JitContext, field), sizeof(calque::jit::JitContext::field), depth)
 
 inline x86::Mem spilled_slot(unsigned guest, u32 size = 8, i32 depth = 0) {
-    return context_at(offsetof(JitContext, spilled) + (guest - first_spilled) * 8, size, depth);
+    return context_at(offsetof(JitContext, spilled) + spilled_index(guest) * sizeof(u64), size, depth);
 }
 inline x86::Gpq host_gpq(unsigned guest) { return x86::gpq(host_of_guest[guest]); }
 
