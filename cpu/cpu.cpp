@@ -51,6 +51,7 @@ void Cpu::reset() {
     state.activity = platform.is_bootstrap() ? Activity::running : Activity::wait_for_sipi;
     exception_.reset();
     exit_.flow = Flow::exit;
+    move_event(event_interrupt_aside, event_interrupt);
     events.fetch_and(event_stop | event_mmu | event_code | event_interrupt, std::memory_order_acq_rel);
     shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
     if (was_in_smm) platform.set_smm(false);

@@ -29,7 +29,11 @@ enum Event : u32 {
     event_code = 1u << 7, // Decoded code to drop (the engine's own queue).
     event_slow = 1u << 8, // Single-step, breakpoints or a shadow: the engine runs one instruction at a time and checks.
     event_check = 1u << 9, // Look again (IF was set, mode changed).
+    // event_interrupt, put aside by an engine while IF is clear: code that looks at the low half alone runs on.
+    // Whatever sets IF must look at both halves; handle_events() puts it back.
+    event_interrupt_aside = 1u << 16,
 };
+inline constexpr u32 events_at_once = 0xFFFF;
 
 enum class CodeSize : u8 { bits16, bits32, bits64 };
 
@@ -117,7 +121,16 @@ class Cpu {
     std::atomic<u32> events{0};
     void request(u32 event) { events.fetch_or(event, std::memory_order_acq_rel); }
     void withdraw(u32 event) { events.fetch_and(~event, std::memory_order_acq_rel); }
+    void withdraw_interrupt() { withdraw(event_interrupt | event_interrupt_aside); }
+    // Only with IF clear.
+    void put_interrupt_aside() { move_event(event_interrupt, event_interrupt_aside); }
     std::atomic<u8> sipi_vector{0};
+    // In one step: the machine may withdraw it meanwhile.
+    void move_event(u32 from, u32 to) {
+        u32 now = events.load(std::memory_order_acquire);
+        while ((now & from) && !events.compare_exchange_weak(now, (now & ~from) | to, std::memory_order_acq_rel))
+            continue;
+    }
     bool interrupts_enabled() const { return (state.rflags & flag_if) && !state.interrupt_shadow; }
 
     // --- Memory, with segmentation. False: an exception is pending; the handler returns Flow::fault.

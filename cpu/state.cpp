@@ -145,6 +145,7 @@ void Cpu::serialize(Archive& archive) {
         if (!archive.loading() && exit_.flow == Flow::again) loaded.rflags |= flag_rf;
         loaded.serialize(archive);
         constexpr u32 saved_events = event_interrupt | event_nmi | event_smi | event_init | event_sipi;
+        move_event(event_interrupt_aside, event_interrupt);
         u32 pending = events.load(std::memory_order_acquire) & saved_events;
         u8 vector = sipi_vector.load(std::memory_order_acquire);
         archive.field("events", pending);
@@ -156,7 +157,7 @@ void Cpu::serialize(Archive& archive) {
         exception_.reset();
         exit_.flow = Flow::exit;
         shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
-        events.fetch_and(~saved_events, std::memory_order_acq_rel);
+        events.fetch_and(~(saved_events | event_interrupt_aside), std::memory_order_acq_rel);
         request(pending | event_check);
         sipi_vector.store(vector, std::memory_order_release);
         mmu.flush_all(true);

@@ -484,7 +484,8 @@ void Engine::store_flags(Cpu& cpu, FlagsIn where, const FlagRecipe& recipe) {
 // An interrupt that waits for IF disturbs nobody: whatever sets IF comes by here again, for the event stands.
 bool Engine::undisturbed(const Cpu& cpu) const {
     const u32 events = cpu.events.load(std::memory_order_relaxed);
-    const bool none = events == 0 || (events == cpu::event_interrupt && !(cpu.state.rflags & cpu::flag_if));
+    constexpr u32 interrupt = cpu::event_interrupt | cpu::event_interrupt_aside;
+    const bool none = events == 0 || ((events & ~interrupt) == 0 && !(cpu.state.rflags & cpu::flag_if));
     return none && !pending_.load(std::memory_order_relaxed) && cpu.state.activity == cpu::Activity::running;
 }
 

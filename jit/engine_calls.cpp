@@ -134,6 +134,11 @@ const void* Engine::resolve() {
         return entered(cache_.unit(exit.unit).at(cache_.unit(exit.unit).entry_packed));
     }
     if (!undisturbed(cpu)) return nullptr;
+    ++counters_.resolved;
+    if (cpu.events.load(std::memory_order_relaxed) & cpu::event_interrupt) cpu.put_interrupt_aside();
+    // A loop that looked for events.
+    if (exit.in_page && exit.linked_to != 0)
+        return entered(cache_.unit(exit.linked_to - 1).at(cache_.unit(exit.linked_to - 1).entry_packed));
     cpu.state.rip() = target_of(exit);
     const auto target = code_address();
     const auto unit = target ? find(cpu, *target) : std::nullopt;
@@ -142,7 +147,6 @@ const void* Engine::resolve() {
         return nullptr;
     }
     link(number, *unit, *target);
-    ++counters_.resolved;
     return entered(entry_at(*unit, *target));
 }
 
@@ -190,9 +194,7 @@ const void* Engine::interpret() {
     case Flow::exit: ++cpu.instructions; return undisturbed(cpu) ? entered(continue_at_rip(cpu)) : nullptr;
     case Flow::again: return nullptr;
     }
-    if (!site.resumes || site.window || cpu.events.load(std::memory_order_relaxed) != 0
-        || flushes != cache_.counters().flushes)
-        return nullptr;
+    if (!site.resumes || site.window || !undisturbed(cpu) || flushes != cache_.counters().flushes) return nullptr;
     const TranslatedUnit& unit = cache_.unit(site.unit);
     if (unit.dead || unit_mode().key() != mode_key_) return nullptr;
     load_context(cpu);

@@ -60,6 +60,7 @@ bool Cpu::take_interrupt(u32 pending) {
 }
 
 bool Cpu::handle_events() {
+    move_event(event_interrupt_aside, event_interrupt);
     const u32 pending = events.load(std::memory_order_acquire);
     if (pending & event_mmu) {
         withdraw(event_mmu);

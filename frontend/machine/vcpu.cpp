@@ -127,7 +127,7 @@ void Vcpu::wake(u32 event) {
 void Vcpu::interrupt_line(bool level) {
     if (level) return wake(cpu::event_interrupt);
     held_events_ &= ~u32{cpu::event_interrupt};
-    cpu_.withdraw(cpu::event_interrupt);
+    cpu_.withdraw_interrupt();
 }
 
 void Vcpu::startup(u8 vector) {

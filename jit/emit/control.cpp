@@ -133,12 +133,12 @@ void UnitEmitter::guard_second_page() {
     exit_stub(number, stub);
 }
 
-// Leaves when there are events. EFLAGS are kept.
+// Leaves when there are events (cpu::events_at_once). EFLAGS are kept.
 void UnitEmitter::poll_backward(Label leave) {
     const Label none = a_.newLabel();
     a_.mov(t1, x86::rcx);
     a_.mov(x86::rcx, CALQUE_CONTEXT(events));
-    a_.mov(x86::ecx, x86::dword_ptr(x86::rcx));
+    a_.movzx(x86::ecx, x86::word_ptr(x86::rcx));
     a_.short_().jecxz(x86::rcx, none);
     a_.mov(x86::rcx, t1);
     a_.long_().jmp(leave);
@@ -330,6 +330,11 @@ void UnitEmitter::probe_target(Label miss) {
 }
 
 void UnitEmitter::poll_or(Label miss) {
+    a_.mov(t1, CALQUE_CONTEXT(events));
+    a_.cmp(x86::word_ptr(t1), 0);
+    a_.long_().jne(miss);
+}
+void UnitEmitter::poll_for_all_or(Label miss) {
     a_.mov(t1, CALQUE_CONTEXT(events));
     a_.cmp(x86::dword_ptr(t1), 0);
     a_.long_().jne(miss);

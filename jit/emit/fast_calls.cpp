@@ -92,7 +92,7 @@ void UnitEmitter::emit_system_return(const ir::Op& op) {
     flags_to_packed();
     const UnitMode to = program_mode(request_.mode);
     const Label slow = a_.newLabel();
-    poll_or(slow);
+    poll_for_all_or(slow);
     a_.test(x86::r11d, special);
     a_.long_().jnz(slow);
     a_.mov(t0, x86::rcx);

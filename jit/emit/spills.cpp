@@ -85,8 +85,7 @@ void UnitEmitter::on_slot(ParsedInstruction p, unsigned guest, u8 reg) {
     HostOperands operands;
     operands.reg = reg;
     operands.memory.base = x86::rsp.id() & 0xF;
-    operands.memory.displacement =
-        static_cast<i32>(offsetof(JitContext, spilled) + spilled_index(guest) * sizeof(u64));
+    operands.memory.displacement = static_cast<i32>(offsetof(JitContext, spilled) + spilled_index(guest) * sizeof(u64));
     p.memory = true;
     emit_encoded(p, operands);
 }

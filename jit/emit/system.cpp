@@ -32,10 +32,13 @@ void UnitEmitter::emit_disable_interrupts(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_enable_interrupts(const ir::Op& op) {
-    before_clobber(op);
+    flags_to_packed();
+    const Label slow = a_.newLabel();
+    poll_for_all_or(slow);
     a_.mov(t1, CALQUE_CONTEXT(state));
     a_.or_(state_at(rflags_at, 4), static_cast<i32>(cpu::flag_if));
     interrupts_on_ = true;
+    later([this, slow, number = site_number(new_site(op))] { to_interpreter(slow, number); });
 }
 
 void UnitEmitter::poll_before(u64 rip) {

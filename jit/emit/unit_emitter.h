@@ -163,6 +163,7 @@ class UnitEmitter {
     void probe_target(Label miss);
     void note_target(Label not_canonical);
     void poll_or(Label miss);
+    void poll_for_all_or(Label miss); // Where IF is about to be set.
     void branch_literal(const ir::Op& op);
     // --- Loops (loops.cpp)
     void begin_rounds();

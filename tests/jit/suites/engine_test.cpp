@@ -71,20 +71,57 @@ TEST_F(JitEngine, AnInterruptFromAnotherThreadIsTakenInALinkedLoop) {
     b.cpu().withdraw(event_interrupt);
 }
 
-// Each round looks at the events; but it need not end there, as it did, for what has to wait.
+// Each round looks at the events; but it need not end there, as it did, for what has to wait. Nor is it to be looked at
+// again and again: GRUB, whose IF is clear all the time, went out of translated code at each backward jump.
 TEST_F(JitEngine, AnInterruptThatWaitsForIFStopsNoLoopAndIsTakenOnceIFIsSet) {
+    struct {
+        std::initializer_list<u8> sets_if;
+        u64 taken_at; // From there.
+    } const ways[] = {
+        {{0xFB, 0x90, 0x90, 0xF4}, 2},                         // STI; NOP; NOP; HLT: behind STI's shadow.
+        {{0x68, 0x02, 0x02, 0x00, 0x00, 0x9D, 0x90, 0xF4}, 6}, // PUSH 202h; POPFQ; NOP; HLT
+        {{0xFB, 0xEB, 0x00, 0xEB, 0xFE}, 3},                   // STI; JMP +0; JMP -2: the shadow's jump ends the unit.
+    };
+    b.set_idt(0x55, gate(kernel_code, handlers_at + 0x55 * 16, 0xE, 0));
+    for (const auto& way : ways) {
+        write_rflags(b.state(), flag_one);
+        b.gpr(rcx) = 100'000;
+        b.gpr(rsp) = kernel_stack;
+        b.program({0x48, 0x01, 0xC8, 0x48, 0xFF, 0xC9, 0x75, 0xF8}); // ADD RAX, RCX; DEC RCX; JNZ
+        b.bytes(code_at + 8, way.sets_if);
+        b.platform.interrupt = 0x55;
+        const jit::EngineCounters before = jit_->counters();
+        b.cpu().request(event_interrupt);
+        EXPECT_EQ(b.run_to_handler(~u64{0}), 0x55);
+        EXPECT_EQ(b.cpu().events & event_interrupt_aside, 0u);
+        b.cpu().withdraw_interrupt();
+        EXPECT_EQ(b.gpr(rcx), 0u);
+        EXPECT_EQ(b.stacked64(0), code_at + 8 + way.taken_at);
+        EXPECT_LT(jit_->counters().entries - before.entries, 100u);
+        EXPECT_LT(jit_->counters().resolved - before.resolved, 100u);
+    }
+}
+
+TEST_F(JitEngine, AnInterruptThatIsWithdrawnWhileItWaitsForIFIsNotTaken) {
     b.set_idt(0x55, gate(kernel_code, handlers_at + 0x55 * 16, 0xE, 0));
     write_rflags(b.state(), flag_one);
-    b.gpr(rcx) = 100'000;
-    b.program({0x48, 0x01, 0xC8, 0x48, 0xFF, 0xC9, 0x75, 0xF8, // ADD RAX, RCX; DEC RCX; JNZ
-               0xFB, 0x90, 0x90, 0xF4});                       // STI; NOP; NOP; HLT
+    b.poke<u32>(data_at, 0);
+    // INC DWORD [8000h]; CMP BYTE [8004h], 0; JZ -17: until another thread says so. STI; NOP; NOP; HLT
+    b.poke<u8>(data_at + 4, 0);
+    b.program({0xFF, 0x04, 0x25, 0x00, 0x80, 0x00, 0x00, 0x80, 0x3C, 0x25, 0x04,
+               0x80, 0x00, 0x00, 0x00, 0x74, 0xEF, 0xFB, 0x90, 0x90, 0xF4});
     b.platform.interrupt = 0x55;
-    b.cpu().request(event_interrupt);
-    EXPECT_EQ(b.run_to_handler(~u64{0}), 0x55);
-    b.cpu().withdraw(event_interrupt);
-    EXPECT_EQ(b.gpr(rcx), 0u);
-    EXPECT_EQ(b.stacked64(0), code_at + 10); // Behind the NOP in STI's shadow.
-    EXPECT_LT(jit_->counters().entries, 100u);
+    std::thread other([this] {
+        wait_until_it_runs();
+        b.cpu().request(event_interrupt);
+        while ((b.cpu().events & event_interrupt_aside) == 0)
+            std::this_thread::yield();
+        b.cpu().withdraw_interrupt();
+        b.poke<u8>(data_at + 4, 1);
+    });
+    EXPECT_EQ(b.run(~u64{0}), ExitReason::halted);
+    other.join();
+    EXPECT_EQ(b.state().rip(), code_at + 21);
 }
 
 TEST_F(JitEngine, LoopsByCallAndReturnOrByComputedJumpsAreInterruptedToo) {
