@@ -135,6 +135,8 @@ class Nvme final : public Device {
     // --- I/O commands (nvme_io.cpp)
     void io(const CommandPtr& command);
     u16 transfer_range(const Command& command, bool with_data) const;
+    [[nodiscard]] bool prepare_transfer(Command& command);
+    void read_blocks(const CommandPtr& command, std::function<void()> then); // `then` only when it was read.
     void read(const CommandPtr& command);
     void write(const CommandPtr& command);
     void compare(const CommandPtr& command);

@@ -52,54 +52,57 @@ u16 Nvme::transfer_range(const Command& command, bool with_data) const {
     return success;
 }
 
-void Nvme::read(const CommandPtr& command) {
-    u16 status = transfer_range(*command, true);
-    const u64 length = count_of(command->words[12]) * sector;
-    if (status == success) status = command->where.collect(dma_, command->prp1(), command->prp2(), length, page());
-    if (status != success) return finish(*command, status | do_not_retry);
-    command->data.resize(length);
+// The blocks are there, and so is the memory; room for their bytes. Else the command has ended.
+bool Nvme::prepare_transfer(Command& command) {
+    u16 status = transfer_range(command, true);
+    const u64 length = count_of(command.words[12]) * sector;
+    if (status == success) status = command.where.collect(dma_, command.prp1(), command.prp2(), length, page());
+    if (status != success) {
+        finish(command, status | do_not_retry);
+        return false;
+    }
+    command.data.resize(length);
+    return true;
+}
+
+void Nvme::read_blocks(const CommandPtr& command, std::function<void()> then) {
+    if (!prepare_transfer(*command)) return;
     BlockRequest request{
         .kind = BlockRequest::Kind::read, .offset = command->lba() * sector, .buffers = {command->data}};
-    submit(std::move(request), command, [this, command, length](BlockStatus done) {
+    submit(std::move(request), command, [this, command, then = std::move(then)](BlockStatus done) {
         if (done != BlockStatus::ok) return finish(*command, status_of(done, true));
+        then();
+    });
+}
+
+void Nvme::read(const CommandPtr& command) {
+    read_blocks(command, [this, command] {
         if (!command->where.write(dma_, command->data)) return finish(*command, data_transfer_error | do_not_retry);
         ++state_.reads;
-        state_.sectors_read += length / sector;
+        state_.sectors_read += command->data.size() / sector;
         finish(*command, success);
     });
 }
 
 void Nvme::write(const CommandPtr& command) {
-    u16 status = transfer_range(*command, true);
-    const u64 length = count_of(command->words[12]) * sector;
-    if (status == success) status = command->where.collect(dma_, command->prp1(), command->prp2(), length, page());
-    if (status != success) return finish(*command, status | do_not_retry);
-    command->data.resize(length);
+    if (!prepare_transfer(*command)) return;
     if (!command->where.read(dma_, command->data)) return finish(*command, data_transfer_error | do_not_retry);
     BlockRequest request{.kind = BlockRequest::Kind::write,
                          .offset = command->lba() * sector,
                          .buffers = {command->data},
                          .force_unit_access = (command->words[12] & FUA) != 0};
-    submit(std::move(request), command, [this, command, length](BlockStatus done) {
+    submit(std::move(request), command, [this, command](BlockStatus done) {
         if (done == BlockStatus::ok) {
             ++state_.writes;
-            state_.sectors_written += length / sector;
+            state_.sectors_written += command->data.size() / sector;
         }
         finish(*command, status_of(done, false));
     });
 }
 
 void Nvme::compare(const CommandPtr& command) {
-    u16 status = transfer_range(*command, true);
-    const u64 length = count_of(command->words[12]) * sector;
-    if (status == success) status = command->where.collect(dma_, command->prp1(), command->prp2(), length, page());
-    if (status != success) return finish(*command, status | do_not_retry);
-    command->data.resize(length);
-    BlockRequest request{
-        .kind = BlockRequest::Kind::read, .offset = command->lba() * sector, .buffers = {command->data}};
-    submit(std::move(request), command, [this, command, length](BlockStatus done) {
-        if (done != BlockStatus::ok) return finish(*command, status_of(done, true));
-        std::vector<u8> wanted(length);
+    read_blocks(command, [this, command] {
+        std::vector<u8> wanted(command->data.size());
         if (!command->where.read(dma_, wanted)) return finish(*command, data_transfer_error | do_not_retry);
         finish(*command, wanted == command->data ? success : compare_failure | do_not_retry);
     });

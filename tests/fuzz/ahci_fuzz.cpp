@@ -1,33 +1,25 @@
 // An AHCI controller with a disk and a CD: registers, command lists and tables that the driver fills with anything.
 #include "devices/ahci/ahci.h"
-#include "devices/pci/pci_bus.h"
 #include "tests/devices/fake_disk.h"
-#include "tests/devices/manual_worker.h"
-#include "tests/fuzz/device_driver.h"
+#include "tests/fuzz/pci_machine.h"
 
 using namespace calque;
 using namespace calque::devices;
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
+    fuzz::PciMachine m;
     constexpr u64 bar = 0xFEB0'0000;
-    Log log;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
     test::FakeDisk disk(64), cd(64);
-    test::ManualWorker worker;
-    pci.set_interrupt_sink(&lines);
-    Ahci device(log, ram, worker, "ahci");
+    Ahci device(m.log, m.ram, m.worker, "ahci");
     device.attach(0, disk, false, "1");
     device.attach(1, cd, true, "2");
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+    m.attach(device.function());
     const auto port = [&](unsigned number, u32 offset, u32 value) {
-        memory.write(bar + 0x100 + 0x80 * number + offset, value, 4);
+        m.memory.write(bar + 0x100 + 0x80 * number + offset, value, 4);
     };
     const auto enable = [&] {
-        pci.config_write(0, 4 << 3, 0x24, bar, 4);
-        pci.config_write(0, 4 << 3, 0x04, 6, 2);
+        m.config_write(0x24, bar, 4);
+        m.config_write(0x04, 6, 2);
         for (unsigned i = 0; i < 2; ++i) {
             port(i, ahci::PxCMD, 0);
             port(i, ahci::PxCLB, 0x1000 * i);
@@ -35,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
             port(i, ahci::PxIE, ~0u);
             port(i, ahci::PxCMD, 0x11);
         }
-        memory.write(bar + 4, 0x8000'0002, 4);
+        m.memory.write(bar + 4, 0x8000'0002, 4);
     };
     // A command with a table behind it, all of whose fields come from the input.
     const auto command = [&](fuzz::Input& input) {
@@ -48,24 +40,24 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
         header[9] = static_cast<u8>(table >> 8);
         const auto rest = input.bytes(14);
         frame.insert(frame.end(), rest.begin(), rest.end());
-        ram.dma_write(PhysicalAddress(0x1000 * number + 32 * slot), header);
-        ram.dma_write(PhysicalAddress(table), frame);
-        ram.dma_write(PhysicalAddress(table + 0x40), input.bytes(12));
+        m.ram.dma_write(PhysicalAddress(0x1000 * number + 32 * slot), header);
+        m.ram.dma_write(PhysicalAddress(table), frame);
+        m.ram.dma_write(PhysicalAddress(table + 0x40), input.bytes(12));
         for (unsigned i = 0; i < regions; ++i) {
             std::vector<u8> region(16);
             region[1] = input.byte();
             region[2] = input.byte() & 3;
             region[12] = input.byte();
             region[13] = input.byte();
-            ram.dma_write(PhysicalAddress(table + 0x80 + 16 * i), region);
+            m.ram.dma_write(PhysicalAddress(table + 0x80 + 16 * i), region);
         }
         port(number, ahci::PxSACT, input.byte() & 1 ? 1u << slot : 0);
         port(number, ahci::PxCI, 1u << slot);
-        worker.run(2);
+        m.worker.run(2);
     };
     enable();
     fuzz::drive({device,
-                 memory,
+                 m.memory,
                  {{bar, 0x40}, {bar + 0x100, 0x80}, {bar + 0x180, 0x80}, {bar + 0x200, 0x80}},
                  nullptr,
                  [&](fuzz::Input& input) {
@@ -74,10 +66,10 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
                      case 1: cd.settle(input.byte()); break;
                      case 2: cd.change_medium(input.byte() & 1); break;
                      case 3: enable(); break;
-                     case 4: worker.run(4); break;
+                     case 4: m.worker.run(4); break;
                      case 5: {
                          const u64 at = input.integer(2);
-                         ram.dma_write(PhysicalAddress(at), input.bytes(input.byte()));
+                         m.ram.dma_write(PhysicalAddress(at), input.bytes(input.byte()));
                          break;
                      }
                      case 6: disk.failure = static_cast<BlockStatus>(input.byte() % 6); break;
@@ -85,6 +77,6 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
                      }
                  }},
                 data, size);
-    worker.run(4);
+    m.worker.run(4);
     return 0;
 }

@@ -1,46 +1,38 @@
 // An NVMe controller with its queues: registers, doorbells, commands of any kind, lists that lie.
 #include "devices/nvme/nvme.h"
-#include "devices/pci/pci_bus.h"
 #include "tests/devices/fake_disk.h"
-#include "tests/devices/manual_worker.h"
-#include "tests/fuzz/device_driver.h"
+#include "tests/fuzz/pci_machine.h"
 
 using namespace calque;
 using namespace calque::devices;
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
+    fuzz::PciMachine m;
     constexpr u64 bar = 0xFEB0'0000;
-    Log log;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
     test::FakeDisk disk(64);
-    test::ManualWorker worker;
-    pci.set_interrupt_sink(&lines);
-    Nvme device(log, ram, worker, disk, "1", "nvme");
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+    Nvme device(m.log, m.ram, m.worker, disk, "1", "nvme");
+    m.attach(device.function());
     std::array<u32, 3> tail{};
     const auto enable = [&] {
-        pci.config_write(0, 4 << 3, 0x10, bar, 4);
-        pci.config_write(0, 4 << 3, 0x04, 6, 2);
-        memory.write(bar + nvme::CC, 0, 4);
-        memory.write(bar + nvme::AQA, 0x0007'0007, 4);
-        memory.write(bar + nvme::ASQ, 0x1000, 8);
-        memory.write(bar + nvme::ACQ, 0x2000, 8);
-        memory.write(bar + nvme::CC, 0x0046'0001, 4);
+        m.config_write(0x10, bar, 4);
+        m.config_write(0x04, 6, 2);
+        m.memory.write(bar + nvme::CC, 0, 4);
+        m.memory.write(bar + nvme::AQA, 0x0007'0007, 4);
+        m.memory.write(bar + nvme::ASQ, 0x1000, 8);
+        m.memory.write(bar + nvme::ACQ, 0x2000, 8);
+        m.memory.write(bar + nvme::CC, 0x0046'0001, 4);
         tail = {};
     };
     const auto command = [&](unsigned queue, std::vector<u8> bytes) {
         bytes.resize(64);
-        ram.dma_write(PhysicalAddress(0x1000 + 0x2000 * queue + 64 * tail[queue]), bytes);
+        m.ram.dma_write(PhysicalAddress(0x1000 + 0x2000 * queue + 64 * tail[queue]), bytes);
         tail[queue] = (tail[queue] + 1) % 8;
-        memory.write(bar + nvme::doorbells + 8 * queue, tail[queue], 4);
-        worker.run(2);
+        m.memory.write(bar + nvme::doorbells + 8 * queue, tail[queue], 4);
+        m.worker.run(2);
     };
     // Completions are taken, as many as there may be.
     const auto drain = [&](unsigned queue, u8 head) {
-        memory.write(bar + nvme::doorbells + 8 * queue + 4, head % 8, 4);
+        m.memory.write(bar + nvme::doorbells + 8 * queue + 4, head % 8, 4);
     };
     const auto create = [&] {
         for (const u8 opcode : {u8{5}, u8{1}}) {
@@ -57,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     enable();
     create();
     fuzz::drive({device,
-                 memory,
+                 m.memory,
                  {{bar, 0x40}, {bar + 0x1000, 0x20}, {bar + 0x2000, 0x40}},
                  nullptr,
                  [&](fuzz::Input& input) {
@@ -68,10 +60,10 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
                          enable();
                          create();
                          break;
-                     case 3: worker.run(4); break;
+                     case 3: m.worker.run(4); break;
                      case 4: {
                          const u64 at = input.integer(2);
-                         ram.dma_write(PhysicalAddress(at), input.bytes(input.byte()));
+                         m.ram.dma_write(PhysicalAddress(at), input.bytes(input.byte()));
                          break;
                      }
                      case 5: disk.failure = static_cast<BlockStatus>(input.byte() % 6); break;
@@ -95,6 +87,6 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
                      }
                  }},
                 data, size);
-    worker.run(4);
+    m.worker.run(4);
     return 0;
 }

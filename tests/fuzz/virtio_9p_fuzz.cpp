@@ -19,21 +19,15 @@ struct LateServer final : FileServer {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    Log log;
-    ManualClock clock;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
+    fuzz::PciMachine m;
     LateServer server;
-    devices::test::ManualWorker worker;
-    pci.set_interrupt_sink(&lines);
-    VirtioPci device(log, ram, VirtioPciOptions{"9p0", true, true, ~0u, 0x00FF00}, virtio::Id::plan9,
-                     Virtio9p::config_size_for("tag"), Virtio9p::queues,
-                     [&](DmaPort& dma) { return std::make_unique<Virtio9p>(log, dma, worker, server, "tag", "9p0"); });
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+    VirtioPci device(m.log, m.ram, VirtioPciOptions{"9p0", true, true, ~0u, 0x00FF00}, virtio::Id::plan9,
+                     Virtio9p::config_size_for("tag"), Virtio9p::queues, [&](DmaPort& dma) {
+                         return std::make_unique<Virtio9p>(m.log, dma, m.worker, server, "tag", "9p0");
+                     });
+    m.attach(device.function());
     fuzz::drive_virtio(
-        pci, device, memory, ports, ram, clock, worker, Virtio9p::queues,
+        m, device, Virtio9p::queues,
         [&](fuzz::Input& input) {
             for (unsigned i = input.byte() % 8; i != 0 && !server.waiting.empty(); --i) {
                 const auto answer = std::move(server.waiting.front());

@@ -12,24 +12,17 @@ struct NoRam final : RamDiscard {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    Log log;
-    ManualClock clock;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
+    fuzz::PciMachine m;
     NoRam pages;
-    devices::test::ManualWorker worker;
-    pci.set_interrupt_sink(&lines);
-    VirtioPci device(log, ram, VirtioPciOptions{"balloon0", true, true, ~0u, 0x00FF00}, virtio::Id::balloon,
+    VirtioPci device(m.log, m.ram, VirtioPciOptions{"balloon0", true, true, ~0u, 0x00FF00}, virtio::Id::balloon,
                      VirtioBalloon::config_size, VirtioBalloon::queues, [&](DmaPort& dma) {
-                         return std::make_unique<VirtioBalloon>(log, dma, worker, pages,
+                         return std::make_unique<VirtioBalloon>(m.log, dma, m.worker, pages,
                                                                 VirtioBalloon::Options{64 << 20, true}, "balloon0");
                      });
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+    m.attach(device.function());
     auto& balloon = static_cast<VirtioBalloon&>(device.kind());
     fuzz::drive_virtio(
-        pci, device, memory, ports, ram, clock, worker, VirtioBalloon::queues,
-        [&](fuzz::Input& input) { balloon.set_target(input.integer(8)); }, data, size);
+        m, device, VirtioBalloon::queues, [&](fuzz::Input& input) { balloon.set_target(input.integer(8)); }, data,
+        size);
     return 0;
 }

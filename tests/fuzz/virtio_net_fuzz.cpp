@@ -7,22 +7,15 @@ using namespace calque;
 using namespace calque::devices;
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    Log log;
-    ManualClock clock;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
-    test::ManualWorker worker;
-    test::RecordedNet net(worker);
-    pci.set_interrupt_sink(&lines);
+    fuzz::PciMachine m;
+    test::RecordedNet net(m.worker);
     VirtioNet::Options options;
     options.pairs = 2;
     const unsigned queues = VirtioNet::queue_count_of(options.pairs);
-    VirtioPci device(log, ram, VirtioPciOptions{"net0", true, true, ~0u, 0x020000}, virtio::Id::net,
+    VirtioPci device(m.log, m.ram, VirtioPciOptions{"net0", true, true, ~0u, 0x020000}, virtio::Id::net,
                      VirtioNet::config_size, queues,
-                     [&](DmaPort& dma) { return std::make_unique<VirtioNet>(log, dma, net, options, "net0"); });
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+                     [&](DmaPort& dma) { return std::make_unique<VirtioNet>(m.log, dma, net, options, "net0"); });
+    m.attach(device.function());
     const auto receive = [&](fuzz::Input& input) {
         std::vector<u8> frame = input.bytes(input.integer(2) % 2048);
         if (input.byte() & 1) frame = test::tcp_frame(static_cast<u32>(input.integer(4)), input.integer(2) % 8192);
@@ -35,6 +28,6 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
         net.client->receive(frame, offload);
         net.sent.clear();
     };
-    fuzz::drive_virtio(pci, device, memory, ports, ram, clock, worker, queues, receive, data, size);
+    fuzz::drive_virtio(m, device, queues, receive, data, size);
     return 0;
 }

@@ -1,36 +1,26 @@
 // A SCSI host with a disk and a CD, and its rings: memory that the driver fills with anything, answers late or never.
 #include "base/byte_order.h"
-#include "devices/pci/pci_bus.h"
 #include "devices/scsi/mmc_drive.h"
 #include "devices/scsi/scsi_disk.h"
 #include "devices/virtio/virtio_pci.h"
 #include "devices/virtio/virtio_scsi.h"
 #include "tests/devices/fake_disk.h"
-#include "tests/devices/manual_worker.h"
-#include "tests/fuzz/device_driver.h"
 #include "tests/fuzz/virtio_guest.h"
 
 using namespace calque;
 using namespace calque::devices;
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    Log log;
-    ManualClock clock;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
+    fuzz::PciMachine m;
     test::FakeDisk disk(64), cd(64);
-    test::ManualWorker worker;
-    pci.set_interrupt_sink(&lines);
-    VirtioPci device(log, ram, VirtioPciOptions{"scsi0", true, true, ~0u, 0x010000}, virtio::Id::scsi,
+    VirtioPci device(m.log, m.ram, VirtioPciOptions{"scsi0", true, true, ~0u, 0x010000}, virtio::Id::scsi,
                      VirtioScsi::config_size, 3, [&](DmaPort& dma) {
-                         auto kind = std::make_unique<VirtioScsi>(log, dma, worker, VirtioScsiOptions{}, "scsi0");
+                         auto kind = std::make_unique<VirtioScsi>(m.log, dma, m.worker, VirtioScsiOptions{}, "scsi0");
                          kind->attach(0, 0, std::make_unique<ScsiDisk>(disk, "1"));
                          kind->attach(1, 0, std::make_unique<MmcDrive>(cd, false, "2"));
                          return kind;
                      });
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+    m.attach(device.function());
     u16 available = 0;
     // A request of a good shape with any command, behind the rings that are there.
     const auto command = [&](fuzz::Input& input) {
@@ -41,29 +31,29 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
         const auto cdb = input.bytes(16);
         header.insert(header.end(), cdb.begin(), cdb.end());
         header.resize(51);
-        ram.dma_write(PhysicalAddress(place), header);
+        m.ram.dma_write(PhysicalAddress(place), header);
         const auto descriptor = [&](unsigned n, u64 address, u32 length, u16 flags) {
             std::vector<u8> bytes(16);
             store_little(bytes, 0, address, 8);
             store_little(bytes, 8, length, 4);
             store_little(bytes, 12, flags, 2);
             store_little(bytes, 14, n + 1, 2);
-            ram.dma_write(PhysicalAddress(ring + 16 * n), bytes);
+            m.ram.dma_write(PhysicalAddress(ring + 16 * n), bytes);
         };
         descriptor(0, place, 51, 1);
         descriptor(1, 0x10000, out, 1);
         descriptor(2, place + 0x100, 108, 3);
         descriptor(3, 0x10000, in, 2);
         std::vector<u8> entry{0, 0};
-        ram.dma_write(PhysicalAddress(ring + 0x1004 + 2 * (available % 256)), entry);
+        m.ram.dma_write(PhysicalAddress(ring + 0x1004 + 2 * (available % 256)), entry);
         ++available;
         store_little(entry, 0, available, 2);
-        ram.dma_write(PhysicalAddress(ring + 0x1002), entry);
-        memory.write(0xFE00'0000 + VirtioPci::notify_offset + 8, 2, 2);
-        worker.run(4);
+        m.ram.dma_write(PhysicalAddress(ring + 0x1002), entry);
+        m.memory.write(0xFE00'0000 + VirtioPci::notify_offset + 8, 2, 2);
+        m.worker.run(4);
     };
     fuzz::drive_virtio(
-        pci, device, memory, ports, ram, clock, worker, 3,
+        m, device, 3,
         [&](fuzz::Input& input) {
             const u8 what = input.byte();
             disk.failure = what % 8 ? BlockStatus::ok : static_cast<BlockStatus>(what >> 3 & 7 ? 1 : 2);

@@ -17,24 +17,17 @@ struct FarEnd final : CharBackend {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    Log log;
-    ManualClock clock;
-    Bus ports(Bus::Kind::ports, log), memory(Bus::Kind::memory, log);
-    PciBus pci(log, ports, memory);
-    fuzz::NoLines lines;
-    fuzz::Ram ram(0x20000);
+    fuzz::PciMachine m;
     FarEnd console, channel;
-    devices::test::ManualWorker worker;
-    pci.set_interrupt_sink(&lines);
     const unsigned queues = VirtioSerial::queue_count_of(2);
-    VirtioPci device(log, ram, VirtioPciOptions{"serial0", true, true, ~0u, 0x078000}, virtio::Id::console,
+    VirtioPci device(m.log, m.ram, VirtioPciOptions{"serial0", true, true, ~0u, 0x078000}, virtio::Id::console,
                      VirtioSerial::config_size, queues, [&](DmaPort& dma) {
-                         auto serial = std::make_unique<VirtioSerial>(log, dma, worker, 2, "serial0");
+                         auto serial = std::make_unique<VirtioSerial>(m.log, dma, m.worker, 2, "serial0");
                          serial->add_port(0, {&console, "", true});
                          serial->add_port(1, {&channel, "fuzz", false});
                          return serial;
                      });
-    static_cast<void>(pci.attach(device.function(), 4, 0));
+    m.attach(device.function());
     const auto host = [&](fuzz::Input& input) {
         FarEnd& end = input.byte() & 1 ? console : channel;
         switch (input.byte() % 5) {
@@ -51,6 +44,6 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
         }
         }
     };
-    fuzz::drive_virtio(pci, device, memory, ports, ram, clock, worker, queues, host, data, size);
+    fuzz::drive_virtio(m, device, queues, host, data, size);
     return 0;
 }
