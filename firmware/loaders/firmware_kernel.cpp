@@ -20,113 +20,44 @@ constexpr u16 heap_end = 0xE000;    // Also where the stack begins, in the setup
 
 // Its header, the Plug and Play header at 20h, the name at 44h, and the code of the bootstrap entry at 60h. For each
 // entry of the table at 100h the code has fw_cfg do one DMA request, from a copy at 0:7C00.
-constexpr std::array<u8, 0x1C> rom_header{0x55, 0xAA, rom_size / 512,
-                                          0xCB, // Initialization: a far return.
-                                          0,    0,    0,
-                                          0,    0,    0,
-                                          0,    0,    0,
-                                          0,    0,    0,
-                                          0,    0,    0,
-                                          0,    0,    0,
-                                          0,    0,    0,
-                                          0,    0x20, 0}; // At 1Ah: where the next header is.
-constexpr std::array<u8, 0x20> plug_and_play{'$',  'P', 'n', 'P', 1, 2, 0, 0, 0, 0, 0,    0, 0, 0, 0, 0,
-                                             0x44, 0,   0,   0,   0, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0};
-constexpr std::array<u8, 0x5F> code{0xFA, // 60: cli
-                                    0xFC, // 61: cld
-                                    0x0E,
-                                    0x1F, // 62: push cs; pop ds
-                                    0x66,
-                                    0x31,
-                                    0xC0, // 64: xor eax, eax
-                                    0x8E,
-                                    0xC0,
-                                    0x8E,
-                                    0xD0, // 67: mov es, ax; mov ss, ax
-                                    0xBC,
-                                    0x00,
-                                    0x7C, // 6B: mov sp, 7C00h
-                                    0xBE,
-                                    table_at & 0xFF,
-                                    table_at >> 8, // 6E: mov si, table
-                                    0x66,
-                                    0x83,
-                                    0x3C,
-                                    0x00, // 71: next: cmp dword [si], 0
-                                    0x74,
-                                    0x30, // 75: je done
-                                    0xBF,
-                                    0x00,
-                                    0x7C, // 77: mov di, 7C00h
-                                    0xB9,
-                                    0x08,
-                                    0x00, // 7A: mov cx, 8
-                                    0xF3,
-                                    0xA5, // 7D: rep movsw
-                                    0xBA,
-                                    0x14,
-                                    0x05, // 7F: mov dx, 514h
-                                    0x66,
-                                    0x31,
-                                    0xC0,
-                                    0x66,
-                                    0xEF, // 82: xor eax, eax; out dx, eax
-                                    0xBA,
-                                    0x18,
-                                    0x05, // 87: mov dx, 518h
-                                    0x66,
-                                    0xB8,
-                                    0x00,
-                                    0x00,
-                                    0x7C,
-                                    0x00, // 8A: mov eax, 7C00h, big-endian
-                                    0x66,
-                                    0xEF, // 90: out dx, eax
-                                    0x26,
-                                    0x66,
-                                    0xA1,
-                                    0x00,
-                                    0x7C, // 92: wait: mov eax, es:[7C00h]
-                                    0x66,
-                                    0x0F,
-                                    0xBA,
-                                    0xF0,
-                                    0x18, // 97: btr eax, 24: the error bit
-                                    0x72,
-                                    0x07, // 9C: jc fail
-                                    0x66,
-                                    0x85,
-                                    0xC0,
-                                    0x75,
-                                    0xEF, // 9E: test eax, eax; jnz wait
-                                    0xEB,
-                                    0xCC, // A3: jmp next
-                                    0xCD,
-                                    0x18, // A5: fail: int 18h, boot something else
-                                    0xB8,
-                                    0x00,
-                                    0x10, // A7: done: mov ax, 1000h
-                                    0x8E,
-                                    0xD8,
-                                    0x8E,
-                                    0xC0,
-                                    0x8E,
-                                    0xE0,
-                                    0x8E,
-                                    0xE8,
-                                    0x8E,
-                                    0xD0, // AA: into ds, es, fs, gs, ss
-                                    0x66,
-                                    0xBC,
-                                    heap_end & 0xFF,
-                                    heap_end >> 8,
-                                    0x00,
-                                    0x00, // B4: mov esp, E000h
-                                    0xEA,
-                                    0x00,
-                                    0x00,
-                                    0x20,
-                                    0x10}; // BA: jmp 1020h:0
+// clang-format off
+constexpr std::array<u8, 0x1C> rom_header{
+    0x55, 0xAA, rom_size / 512,
+    0xCB,                                                 // Initialization: a far return.
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x20, 0};                                             // At 1Ah: where the next header is.
+constexpr std::array<u8, 0x20> plug_and_play{
+    '$', 'P', 'n', 'P', 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0};
+constexpr std::array<u8, 0x5F> code{
+    0xFA,                                                 // 60: cli
+    0xFC,                                                 // 61: cld
+    0x0E, 0x1F,                                           // 62: push cs; pop ds
+    0x66, 0x31, 0xC0,                                     // 64: xor eax, eax
+    0x8E, 0xC0, 0x8E, 0xD0,                               // 67: mov es, ax; mov ss, ax
+    0xBC, 0x00, 0x7C,                                     // 6B: mov sp, 7C00h
+    0xBE, table_at & 0xFF, table_at >> 8,                 // 6E: mov si, table
+    0x66, 0x83, 0x3C, 0x00,                               // 71: next: cmp dword [si], 0
+    0x74, 0x30,                                           // 75: je done
+    0xBF, 0x00, 0x7C,                                     // 77: mov di, 7C00h
+    0xB9, 0x08, 0x00,                                     // 7A: mov cx, 8
+    0xF3, 0xA5,                                           // 7D: rep movsw
+    0xBA, 0x14, 0x05,                                     // 7F: mov dx, 514h
+    0x66, 0x31, 0xC0, 0x66, 0xEF,                         // 82: xor eax, eax; out dx, eax
+    0xBA, 0x18, 0x05,                                     // 87: mov dx, 518h
+    0x66, 0xB8, 0x00, 0x00, 0x7C, 0x00,                   // 8A: mov eax, 7C00h, big-endian
+    0x66, 0xEF,                                           // 90: out dx, eax
+    0x26, 0x66, 0xA1, 0x00, 0x7C,                         // 92: wait: mov eax, es:[7C00h]
+    0x66, 0x0F, 0xBA, 0xF0, 0x18,                         // 97: btr eax, 24: the error bit
+    0x72, 0x07,                                           // 9C: jc fail
+    0x66, 0x85, 0xC0, 0x75, 0xEF,                         // 9E: test eax, eax; jnz wait
+    0xEB, 0xCC,                                           // A3: jmp next
+    0xCD, 0x18,                                           // A5: fail: int 18h, boot something else
+    0xB8, 0x00, 0x10,                                     // A7: done: mov ax, 1000h
+    0x8E, 0xD8, 0x8E, 0xC0, 0x8E, 0xE0, 0x8E, 0xE8, 0x8E, 0xD0,// AA: into ds, es, fs, gs, ss
+    0x66, 0xBC, heap_end & 0xFF, heap_end >> 8, 0x00, 0x00,// B4: mov esp, E000h
+    0xEA, 0x00, 0x00, 0x20, 0x10};                        // BA: jmp 1020h:0
+// clang-format on
 
 void append_big(std::vector<u8>& out, u64 value, unsigned size) {
     for (unsigned i = size; i-- > 0;)
