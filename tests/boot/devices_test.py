@@ -340,8 +340,9 @@ def serial(args):
             session.wait_for("^sent")
             channel.socket.close()
             channel.connect()
-            channel.socket.sendall(b"new here\n")  # Once this is through, the port knows that it is another client.
-            command(session, "head -n 1 $p", "^new here")
+            channel.socket.sendall(b"new here\n")
+            # A port without a client is at its end; the guest may not have been told yet that there is another.
+            command(session, "until l=$(head -n 1 $p); [ -n \"$l\" ]; do sleep 1; done; echo $l", "^new here")
             command(session, "echo again >$p; echo written", "^written")
             channel.read_until(b"again\n")
             end(session)
