@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|xen|ipxe|all|bench|cd|io|programs|installer ...
+#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|xen|ipxe|all|bench|cd|io|programs ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
@@ -16,7 +16,6 @@
 #   io      initramfs: devices and what bench/run.py io times  $CALQUE_CACHE/guest/io.cpio.gz
 #   xen     the Xen hypervisor                                 $CALQUE_CACHE/guest/xen.gz
 #   ipxe    iPXE's disc                                        $CALQUE_CACHE/guest/ipxe.iso
-#   installer  Debian's installer, a folder of linux and initrd.gz  $CALQUE_CACHE/guest/installer
 #   programs  initramfs: tools and what the benches' programs work on  $CALQUE_CACHE/guest/programs.cpio
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -50,22 +49,13 @@ kernel_image() {
     mv "$output.$$" "$output"
 }
 
-# package_files <package> <path in it> <output>...: files of a package whose installation would change how this machine boots.
-package_files() {
-    local package=$1 tree=$GUEST/unpacked.$$
-    shift
-    [ ! -f "$2" ] || return 0
-    unpack_packages "$tree" "$package"
-    while [ $# -gt 0 ]; do
-        install -D -m 644 "$tree/$1" "$2"
-        shift 2
-    done
+# package_file <package> <path in it> <output>: of a package whose installation would change how this machine boots.
+package_file() {
+    local tree=$GUEST/unpacked.$$
+    [ ! -f "$3" ] || return 0
+    unpack_packages "$tree" "$1"
+    install -D -m 644 "$tree/$2" "$3"
     rm -rf "$tree"
-}
-
-installer_files() {
-    local images=usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64
-    package_files debian-installer-12-netboot-amd64:all $images/linux "$GUEST/installer/linux" $images/initrd.gz "$GUEST/installer/initrd.gz"
 }
 
 # The part that every initramfs has: busybox, /init, the test scripts.
@@ -134,36 +124,26 @@ kernel_modules() {
     "$GUEST/busybox" depmod -b "$tree" "$release"
 }
 
-# For ./run in a window, and tests of it: the stock kernel alone.
-screen_image() {
-    local output=$GUEST/screen.cpio.gz tree=$GUEST/screen.$$
+# drivers_image <name> <kernel package>...: the first program loads the drivers of what is there; see tests/guest/init.
+drivers_image() {
+    local output=$GUEST/$1.cpio.gz tree=$GUEST/$1.$$ package
+    shift
     stale "$output" || return 0
     say "Building the initramfs $output"
     common_tree "$tree"
     install -m 755 "$CALQUE_ROOT/tests/guest/udhcpc" "$tree/etc/udhcpc"
     ln -s calque/bin "$tree/bin"
     ln -s calque/bin "$tree/sbin"
-    DRIVERS="$DRIVERS $WINDOW_DRIVERS" kernel_modules linux-image-amd64 "$tree"
+    for package; do
+        kernel_modules "$package" "$tree"
+    done
     pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
     mv "$output.$$" "$output"
     rm -rf "$tree"
 }
-
-# The first program loads the drivers of what is there; see tests/guest/init.
-devices_image() {
-    local output=$GUEST/devices.cpio.gz tree=$GUEST/devices.$$
-    stale "$output" || return 0
-    say "Building the initramfs $output"
-    common_tree "$tree"
-    install -m 755 "$CALQUE_ROOT/tests/guest/udhcpc" "$tree/etc/udhcpc"
-    ln -s calque/bin "$tree/bin"
-    ln -s calque/bin "$tree/sbin"
-    kernel_modules linux-image-amd64 "$tree"
-    kernel_modules linux-image-cloud-amd64 "$tree"
-    pack_initramfs "$tree" | gzip -n -9 >"$output.$$"
-    mv "$output.$$" "$output"
-    rm -rf "$tree"
-}
+devices_image() { drivers_image devices linux-image-amd64 linux-image-cloud-amd64; }
+# For ./run in a window, and tests of it.
+screen_image() { DRIVERS="$DRIVERS $WINDOW_DRIVERS" drivers_image screen linux-image-amd64; }
 
 # Names of the packages that the given ones need, themselves included, without what is only recommended.
 closure() {
@@ -347,7 +327,7 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs, installer or all"
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs or all"
 [ "$*" != all ] || set -- kernel cloud mini devices screen fio tools xen ipxe bench programs
 for item in "$@"; do
     case $item in
@@ -358,13 +338,12 @@ for item in "$@"; do
         screen) screen_image && echo "$GUEST/screen.cpio.gz" ;;
         fio) fio_image && echo "$GUEST/fio.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
-        xen) package_files xen-hypervisor-4.17-amd64 boot/xen-4.17-amd64.gz "$GUEST/xen.gz" && echo "$GUEST/xen.gz" ;;
-        ipxe) package_files ipxe:all usr/lib/ipxe/ipxe.iso "$GUEST/ipxe.iso" && echo "$GUEST/ipxe.iso" ;;
-        installer) installer_files && echo "$GUEST/installer" ;;
+        xen) package_file xen-hypervisor-4.17-amd64 boot/xen-4.17-amd64.gz "$GUEST/xen.gz" && echo "$GUEST/xen.gz" ;;
+        ipxe) package_file ipxe:all usr/lib/ipxe/ipxe.iso "$GUEST/ipxe.iso" && echo "$GUEST/ipxe.iso" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         io) io_image && echo "$GUEST/io.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs, installer or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs or all" ;;
     esac
 done

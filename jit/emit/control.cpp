@@ -133,6 +133,9 @@ void UnitEmitter::guard_second_page() {
     exit_stub(number, stub);
 }
 
+// What polls look at is a word.
+static_assert(cpu::events_at_once == 0xFFFF && !(cpu::event_interrupt_aside & cpu::events_at_once));
+
 // Leaves when there are events (cpu::events_at_once). EFLAGS are kept.
 void UnitEmitter::poll_backward(Label leave) {
     const Label none = a_.newLabel();
