@@ -222,15 +222,19 @@ class Emulators:
             if image != "bench.cpio.gz" or smp != 1 or (kernel or self.kernel) != "stock":
                 raise SystemExit("Bochs boots the benches' CD alone: the stock kernel, one processor, no programs, no boots")
             return Guest(name, lambda serial: self.bochs(serial, memory), memory << 20, serial_apart=True)
-        direct = [
-            "-m", str(memory), "-smp", str(smp), "-kernel", self.kernel_file(kernel or self.kernel), "-initrd", self.guest / image,
-            "-append", words, "-nographic", "-no-reboot", *(devices(name) if devices else []),
-        ]
+        direct = ["-smp", str(smp), "-kernel", self.kernel_file(kernel or self.kernel), "-initrd", self.guest / image, "-append", words]
+        return self.run(name, memory, [*direct, *(devices(name) if devices else [])], [*([] if devices else ["-nic", "none"]), "-vga", "none"])
+
+    def start_disk(self, name: str, disk: Path, interface: str):
+        """From the firmware on; what the guest writes is forgotten."""
+        return self.run(name, 512, ["-snapshot", "-drive", f"file={disk},format=raw,if={interface}"], ["-nic", "none", "-vga", "none"])
+
+    def run(self, name: str, memory: int, words: list, qemu_words: list):
+        words = ["-m", str(memory), "-nographic", "-no-reboot", *words]
         if name in self.variants:
-            return Guest(name, [self.calque, *direct, *self.variants[name]], memory << 20)
+            return Guest(name, [self.calque, *words, *self.variants[name]], memory << 20)
         if name in self.QEMU_CPUS:
-            cpu = ["-cpu", self.QEMU_CPUS[name], *([] if devices else ["-nic", "none"]), "-vga", "none"]
-            return Guest(name, ["qemu-system-x86_64", "-accel", "tcg", *cpu, *direct], memory << 20)
+            return Guest(name, ["qemu-system-x86_64", "-accel", "tcg", "-cpu", self.QEMU_CPUS[name], *qemu_words, *words], memory << 20)
         raise SystemExit(f"no emulator is called {name}: native, {', '.join([*self.variants, *self.QEMU_CPUS])}, bochs")
 
     def bochs(self, serial: str, memory: int) -> list:

@@ -4,6 +4,7 @@
     bench/run.py work [--groups integer,fp,system,jit,programs] [--workloads sort,crc] [--emulators native,calque,qemu-max,qemu64,bochs]
     bench/run.py smp  [--workloads sha256,sort,dispatch]
     bench/run.py boot
+    bench/run.py disk
     bench/run.py idle [--seconds 30]
     bench/run.py io   [--workloads "virtio-blk read,e1000 get"]
     bench/run.py all                        work, smp and boot, with the whole table of targets
@@ -12,6 +13,8 @@ work  Each guest waits at its shell; the runner has one after the other do the s
       takes the time between the two lines that the workload prints. Checksums must be equal.
 smp   Guests with two processors: a program alone, and two of it at once, each on its own processor.
 boot  From the emulator's start to the line that the guest's init prints, both kernels.
+disk  From the emulator's start through SeaBIOS and GRUB to the first line of Debian's init, from a virtio and an IDE disk
+      (the image of ./run debian, which is made when it is not there).
 idle  The share of one host core that a guest at its prompt takes.
 io    Reads and writes of a virtio and an IDE disk, HTTP by user networking on virtio-net and e1000; stock kernel.
 
@@ -113,21 +116,34 @@ def smp(args, emulators: Emulators, report: Report):
     with_guests(emulators, [name for name in args.emulators if name not in ("bochs", "qemu64")], both, smp=2)
 
 
-def boot(args, emulators: Emulators, report: Report):
+def measure_boots(args, report: Report, boots: dict, text: str):
+    """Boots: what each is called, and a function that starts the emulator of a name."""
     names = [name for name in args.emulators if name not in ("native", "bochs")]
     for round_number in range(args.repeat):
-        for kernel in ("cloud", "stock"):
+        for what, start in boots.items():
             for name in names:
-                guest = emulators.start(name, image="mini.cpio.gz", kernel=kernel, words=BOOT_WORDS)
+                guest = start(name)
                 try:
-                    seconds = guest.wait_for("CALQUE-GUEST-READY") - guest.started
+                    seconds = guest.wait_for(text) - guest.started
                     if args.clock == "cpu":
                         seconds = guest.cpu_seconds()
-                    report.add(f"boot {kernel}", name, seconds, "")
+                    report.add(f"boot {what}", name, seconds, "")
                     report.beyond_ram[name] = max(report.beyond_ram.get(name, 0), guest.memory_beyond_ram())
                 finally:
                     guest.stop()
-                log(f"round {round_number + 1}/{args.repeat}: boot {kernel} on {name}: {seconds:.1f} s")
+                log(f"round {round_number + 1}/{args.repeat}: boot {what} on {name}: {seconds:.1f} s")
+
+
+def boot(args, emulators: Emulators, report: Report):
+    start = lambda kernel: lambda name: emulators.start(name, image="mini.cpio.gz", kernel=kernel, words=BOOT_WORDS)  # noqa: E731
+    measure_boots(args, report, {kernel: start(kernel) for kernel in ("cloud", "stock")}, "CALQUE-GUEST-READY")
+
+
+def disk(args, emulators: Emulators, report: Report):
+    made = subprocess.run([ROOT / "scripts/debian.sh"], check=True, stdout=subprocess.PIPE, text=True)
+    image = Path(made.stdout.strip())
+    start = lambda interface: lambda name: emulators.start_disk(name, image, interface)  # noqa: E731
+    measure_boots(args, report, {f"from {interface}": start(interface) for interface in ("virtio", "ide")}, r"systemd\[1\]")
 
 
 def idle(args, emulators: Emulators, report: Report):
@@ -177,7 +193,7 @@ def list_workloads(guest: Path) -> dict:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["work", "smp", "boot", "idle", "io", "all"])
+    parser.add_argument("what", choices=["work", "smp", "boot", "disk", "idle", "io", "all"])
     words = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("--emulators", type=words, default=["native", "calque", "qemu-max", "qemu64"])
     parser.add_argument("--groups", type=words, default=["integer", "fp", "system", "jit", "programs"])
@@ -227,7 +243,7 @@ def main():
     # Whatever ends the run, guests are ended too and what was measured is printed.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit("stopped: what follows is what was measured until then"))
-    actions = {"all": [work, smp, boot]}.get(args.what) or [{"work": work, "smp": smp, "boot": boot, "idle": idle, "io": io}[args.what]]
+    actions = {"all": [work, smp, boot]}.get(args.what) or [{"work": work, "smp": smp, "boot": boot, "disk": disk, "idle": idle, "io": io}[args.what]]
     try:
         for action in actions:
             action(args, emulators, report)
