@@ -1,4 +1,4 @@
-// JSON values (RFC 8259), read.
+// JSON values (RFC 8259), read and written.
 #pragma once
 
 #include "base/result.h"
@@ -28,6 +28,8 @@ class Json {
 
     // The whole text is one value. Error: where and what, in a sentence.
     static Result<Json> parse(std::string_view text);
+    // In one line, in ASCII. What is no UTF-8 in a string becomes U+FFFD; an infinity, which JSON lacks, null.
+    std::string text() const;
 
     template <class T> const T* get_if() const { return std::get_if<T>(&value_); }
     template <class T> T* get_if() { return std::get_if<T>(&value_); }

@@ -115,6 +115,7 @@ void Cpu::update_paging_context() {
     context.pkru = state.pkru;
     context.cpl = mode.cpl;
     context.ac = state.rflags & flag_ac;
+    context.smm = state.in_smm;
     context.alignment_check = context.ac && (state.cr0 & cr0_am) && mode.cpl == 3;
     for (unsigned n = 0; n < 4; ++n)
         context.pdpte[n] = state.pdpte[n];
@@ -124,7 +125,7 @@ void Cpu::update_paging_context() {
 void Cpu::update_slow_flag() {
     // RF needs it too: it lasts for one instruction.
     const bool slow = (state.rflags & (flag_tf | flag_rf)) || (state.dr[7] & 0xFF) || state.interrupt_shadow
-                      || state.debug_shadow || state.pending_debug;
+                      || state.debug_shadow || state.pending_debug || debug.step;
     if (slow == ((events.load(std::memory_order_relaxed) & event_slow) != 0)) return;
     if (slow)
         request(event_slow);

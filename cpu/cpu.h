@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "cpu/debug_stops.h"
 #include "cpu/exception.h"
 #include "cpu/flags.h"
 #include "cpu/instruction.h"
@@ -116,6 +117,27 @@ class Cpu {
     void note_data_access(LinearAddress address, unsigned size,
                           bool write); // For data breakpoints (DR7); called where event_slow may be on.
     void note_io_access(u16 port, unsigned size);
+
+    // --- A debugger's stops (cpu/debug_stops.h). debug_stop() makes the engine leave with ExitReason::stopped after
+    // the instruction that runs, or before the one at RIP; the first reason stays.
+    DebugStops debug;
+    void debug_stop(const DebugStop& stop);
+    // Before an instruction is looked up: true when the processor is to stop there.
+    bool stops_at_breakpoint(LinearAddress address) {
+        if (!debug.breakpoint_at(address.value)) [[likely]]
+            return false;
+        debug_stop({DebugStop::Reason::breakpoint, address.value});
+        return true;
+    }
+    // After an exception, or INT3 and the like, was delivered.
+    void note_debug_exception(u8 vector, u32 error_code, u64 address) {
+        if (debug.stops_at(vector)) [[unlikely]]
+            debug_stop({DebugStop::Reason::exception, address, false, vector, error_code});
+    }
+    // Where RIP is, as a linear address.
+    u64 linear_rip() const {
+        return mode.mode64 ? state.rip() : static_cast<u32>(state.segment[cs].base + state.rip());
+    }
 
     // --- Events
     std::atomic<u32> events{0};

@@ -175,6 +175,10 @@ Block* Interpreter::lookup(Cpu& cpu, const DecodeMode& mode, bool single) {
         cpu.raise_memory_fault(flat);
         return nullptr;
     }
+    if (cpu.debug.ends_before(place.linear.value)) [[unlikely]] {
+        if (cpu.stops_at_breakpoint(place.linear)) return nullptr;
+        single = true;
+    }
     if (cache_.full()) forget_all();
     const u64 key = mode.key() | (single ? key_single : 0);
     Block* block = cache_.find(place.page.address, key);
@@ -209,7 +213,7 @@ i32 Interpreter::heat_of_new(Block& block, u64 key, bool single) {
 }
 
 void Interpreter::try_link(const Instruction* chain, Block& target) {
-    if (chain->handler != chain_unlinked || !chain->third || target.crosses) return;
+    if (chain->handler != chain_unlinked || !chain->third || target.crosses || (target.key & key_single)) return;
     cache_.link(chain, target, chain->source ? chain_same_page : cpu_->mode.mode64 ? chain_checked64 : chain_checked);
 }
 
@@ -264,8 +268,7 @@ void Interpreter::trace_state(const Cpu& cpu, Channel channel) {
     log_.write(channel, line);
 }
 
-// One instruction, with all that can go with one: breakpoints, single-step, shadows.
-void Interpreter::step(Cpu& cpu) {
+void Interpreter::step_instruction(Cpu& cpu) {
     ++counters_.steps;
     if (log_.on(Channel::insn)) trace_state(cpu, Channel::insn);
     if (cpu.check_instruction_breakpoint()) return;

@@ -60,7 +60,10 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     // The block that run_blocks() reported last is to be reported again after so many more entries; 0: never.
     void keep_cold(i32 entries = 0);
     // One instruction, with all that can go with one: breakpoints, single-step, shadows.
-    void step(Cpu& cpu);
+    void step(Cpu& cpu) {
+        step_instruction(cpu);
+        if (cpu.debug.step) cpu.debug_stop({DebugStop::Reason::step, cpu.linear_rip()});
+    }
     // Of the processor whose session it is, with what it remembers of the instructions here.
     const Decoder& decoder() const { return translator_->decoder(); }
     // What is pending after an instruction that faulted or trapped.
@@ -74,7 +77,9 @@ class Interpreter final : public ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void serve_code_events();
     void forget_all();
     void trace_state(const Cpu& cpu, Channel channel);
-    // The block at RIP, decoded if need be; null when the fetch raised an exception.
+    void step_instruction(Cpu& cpu);
+    // The block at RIP, decoded if need be; null when the fetch raised an exception, or a debugger's breakpoint is
+    // there. Where there may be one the block is of one instruction, and nothing leads to it but this.
     Block* lookup(Cpu& cpu, const DecodeMode& mode, bool single);
     i32 heat_of_new(Block& block, u64 key, bool single);
     // Runs a block; what made it leave is in cpu.exit_, and its instructions are counted.

@@ -40,6 +40,7 @@ void BlockTranslator::mark(Cpu& cpu, PhysicalAddress address, u64 length) {
 bool BlockTranslator::fill(Cpu& cpu, Block& block, std::span<const u8> bytes, const DecodeMode& mode, unsigned most,
                            bool marking) {
     constexpr u64 granule = 128;
+    if (cpu.debug.single_instructions) most = 1;
     Instruction* const records = block.records();
     const u64 page_offset = block.address.page_offset();
     u64 offset = 0, marked = 0;
@@ -47,6 +48,7 @@ bool BlockTranslator::fill(Cpu& cpu, Block& block, std::span<const u8> bytes, co
     exit_count_ = 0;
     falls_through_ = true;
     while (count < most && offset < bytes.size()) {
+        if (count != 0 && cpu.debug.ends_before(page_offset + offset)) break;
         if (marking && marked < std::min<u64>(offset + longest_instruction, bytes.size())) {
             const u64 up_to = std::min<u64>(
                 ((page_offset + offset + longest_instruction) | (granule - 1)) + 1 - page_offset, bytes.size());

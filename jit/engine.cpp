@@ -248,7 +248,6 @@ void Engine::describe_segments(UnitMode& mode) {
     const cpu::SegmentRegister& code = cpu_->state.segment[cpu::cs];
     mode.code_base = static_cast<u32>(code.base);
     mode.code_limit = code.limit;
-    mode.code_segment = code_segments_.number(mode.code_base, mode.code_limit);
     if (mode.decode.real) {
         constexpr u16 size_bits = 0xC000; // D/B and G, as protected mode left them.
         mode.is.paragraphs = 1;
@@ -287,6 +286,8 @@ UnitMode Engine::unit_mode() {
     mode.is.mmx_off = cpu_->mode.mmx_fault != 0 || !options_.switches.x87;
     mode.is.wait_off = cpu_->mode.wait_fault != 0;
     mode.is.x87_transcendentals = options_.switches.x87_transcendentals;
+    if (!cpu_->mode.mode64)
+        mode.code_segment = code_segments_.number(mode.code_base, mode.code_limit, mode.key() & UnitMode::kind_bits);
     return mode;
 }
 
@@ -344,6 +345,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     if (!translatable(cpu) || !linear || mode.code_segment == CodeSegments::none) return std::nullopt;
     if (!cpu.mmu.fetch(*linear, page) || !page.host) return std::nullopt;
     const LinearAddress rip = *linear;
+    if (cpu.debug.ends_before(rip.value)) return std::nullopt;
     const u64 shift = mmu::execute_shift(cpu.mmu.execute_id(rip));
     const UnitKey key{rip.value - shift, page.address.value, mode.key(), shift != 0};
     if (const auto known = cache_.find(key)) return known;
@@ -351,7 +353,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     std::array<u8, longest_unit * cpu::longest_instruction> bytes;
     const u64 rest_of_page = page_size - rip.page_offset();
     const u64 rest_of_segment = cpu.mode.mode64 ? ~u64{0} : mode.code_limit - cpu.state.rip() + 1;
-    const std::span copy(bytes.data(), std::min<u64>({bytes.size(), rest_of_page, rest_of_segment}));
+    const std::span copy(bytes.data(), std::min<u64>({bytes.size(), cpu.debug.room(rip.value), rest_of_segment}));
     const u64 at = code_base() + cpu.state.rip() - shift;
     PatchedCode patched{memory_.page_patched(page.host) ? &memory_ : nullptr, page.host,
                         !options_.switches.patch_fields};
@@ -458,9 +460,10 @@ void Engine::load_context(Cpu& cpu) {
     note_table_sizes();
     mmu::TlbTable* const table = cpu.mmu.view().table;
     u64* const code_key = reinterpret_cast<u64*>(reinterpret_cast<std::byte*>(table) + mmu::tlb_code_key_offset);
-    const u64 kind = mode_key_ & ((u64{1} << UnitMode::segment_shift) - 1);
-    if (*code_key != kind) {
-        cpu.mmu.forget_targets();
+    // Other segments have numbers that tell the kind.
+    const u64 kind = mode_key_ & UnitMode::kind_bits;
+    if (mode_key_ >> UnitMode::segment_shift == CodeSegments::flat && *code_key != kind) {
+        table->forget_targets();
         *code_key = kind;
     }
 }

@@ -73,6 +73,11 @@ u64 Engine::find_host(u64 address) {
             if (u8* const host = read_across_pages(LinearAddress(address), site.access_bytes))
                 return reinterpret_cast<std::uintptr_t>(host);
         }
+        // Watched: the handler does it, and the unit is left after it.
+        if (cpu_->mmu.watches(LinearAddress(address), access)) {
+            ++counters_.slow_accesses;
+            return 0;
+        }
         // A page with code (not for a range, whose address lasts too long): the store may go ahead once it is told,
         // unless it hits the unit that makes it, or the one that comes next.
         if (site.write && !site.window && !site.piece && cpu_->mmu.fault().kind == mmu::Fault::Kind::none) {

@@ -20,9 +20,10 @@ AddressSpaces::Root AddressSpaces::root_of(const PagingContext& context) {
 }
 
 AddressSpaces::Policy AddressSpaces::policy_of(const PagingContext& context) {
-    if (!(context.cr0 & cr0_pg)) return {};
+    const u64 smm = context.smm; // Bit 0 is none of the others.
+    if (!(context.cr0 & cr0_pg)) return {smm, 0};
     const bool keys = (context.cr4 & cr4_pke) && (context.efer & efer_lma);
-    return {(context.cr0 & cr0_wp) | (context.cr4 & (cr4_smep | cr4_smap | cr4_pke)), keys ? context.pkru : 0};
+    return {smm | (context.cr0 & cr0_wp) | (context.cr4 & (cr4_smep | cr4_smap | cr4_pke)), keys ? context.pkru : 0};
 }
 
 u64 AddressSpaces::key_of(Space& space, const Policy& policy) {

@@ -47,7 +47,10 @@ class AddressSpaces {
         return at == spaces_.end() ? LeafCache::no_space : at->second.number;
     }
 
+    // What a processor caches in SMM is kept apart, as if it were another PCID's: it sees other memory.
+    static constexpr u16 smm_pcid = 0x1000;
     static u16 pcid_of(const PagingContext& context) {
+        if (context.smm) return smm_pcid;
         return context.cr4 & cr4_pcide ? static_cast<u16>(context.cr3 & 0xFFF) : u16{0};
     }
 

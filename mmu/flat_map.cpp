@@ -66,7 +66,7 @@ bool continues(const FlatRange& a, const FlatRange& b) {
 
 } // namespace
 
-FlatMap::FlatMap(const std::vector<Region>& regions, IoTarget* default_target) {
+FlatMap::FlatMap(const std::vector<Region>& regions, IoTarget* default_target, const SmmMemory& smm) : smm_(smm) {
     const std::vector<u64> starts = boundaries(regions);
     for (std::size_t i = 0; i < starts.size(); ++i) {
         const u64 last = i + 1 < starts.size() ? starts[i + 1] - 1 : ~u64{0};

@@ -27,11 +27,15 @@ struct FlatRange {
 class FlatMap {
   public:
     // Whatever no region claims goes to `default_target` (may be null).
-    FlatMap(const std::vector<Region>& regions, IoTarget* default_target);
+    FlatMap(const std::vector<Region>& regions, IoTarget* default_target, const SmmMemory& smm = {});
 
     const FlatRange& find(u64 address) const;
     // `address` is of a page. A page that several ranges share has no host memory.
     PhysicalMap::Page page(u64 address) const;
+    // The page as only a processor in SMM sees it; null where it sees no other than all do.
+    u8* smm_page(u64 address) const {
+        return address - smm_.base.value < smm_.length ? smm_.host + (address - smm_.base.value) : nullptr;
+    }
     const std::vector<FlatRange>& ranges() const { return ranges_; }
 
   private:
@@ -47,6 +51,7 @@ class FlatMap {
     Slot build(u64 start, unsigned shift, u32 first);
 
     std::vector<FlatRange> ranges_;
+    SmmMemory smm_;
     std::array<Slot, 1024> top_{};
     std::vector<Table> tables_;
 };

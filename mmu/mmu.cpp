@@ -23,6 +23,7 @@ namespace {
 // Changes after which not even global pages may stay: they were read by other rules. (All of them empty the TLB by the
 // architecture too, but for EFER.NXE: SDM volume 3, 4.10.4.1.)
 bool rereads_tables(const PagingContext& a, const PagingContext& b) {
+    if (!((a.cr0 | b.cr0) & cr0_pg)) return false;
     return ((a.cr0 ^ b.cr0) & cr0_pg) || ((a.cr4 ^ b.cr4) & (cr4_pse | cr4_pae | cr4_pge | cr4_pcide))
            || ((a.efer ^ b.efer) & (efer_lma | efer_nxe));
 }
@@ -152,6 +153,12 @@ void Mmu::drop_page(LinearAddress address, u64 space) {
 }
 
 // ---- Requests of other threads ----
+
+void Mmu::set_watchpoints(std::vector<Watchpoint> watchpoints, Watchpoints::Hit hit) {
+    watching_ = !watchpoints.empty();
+    watchpoints_.set(std::move(watchpoints), std::move(hit));
+    request_flush_all();
+}
 
 void Mmu::request_flush_all() {
     impl_->flush_requested.store(true);

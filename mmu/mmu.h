@@ -7,6 +7,7 @@
 #include "mmu/physical_map.h"
 #include "mmu/tlb_table.h"
 #include "mmu/walker.h"
+#include "mmu/watchpoints.h"
 
 #include <array>
 #include <atomic>
@@ -143,7 +144,8 @@ class Mmu {
     // What host_for_read() and host_for_write() do when the TLB does not have the page, at the current privilege: fills
     // the table. Null, with nothing told to anybody and nothing written but A and D bits, when the access faults,
     // crosses a page, is not of plain memory, or writes to bytes that code is made of: interpret the instruction then.
-    // `access` is read or write. A pointer beside code, which is in no table, is good as one from host_for_write() is.
+    // Likewise where accesses are watched. `access` is read or write. A pointer beside code, which is in no table, is
+    // good as one from host_for_write() is.
     u8* refill(LinearAddress address, u64 size, Access access) noexcept;
     // A page that is used often: puts it into the mirror, if a table of the current address space has it. Only while no
     // pointer from before is in use.
@@ -154,6 +156,15 @@ class Mmu {
     // Locked accesses that do not fit one aligned host atomic (split locks, device memory) hold this while they load
     // and store.
     std::mutex& split_lock() { return map_.split_lock(); }
+
+    // Accesses that a debugger is told of. Only while parked; in force from unpark() on. Accesses by the page walker
+    // and by devices are not watched.
+    void set_watchpoints(std::vector<Watchpoint> watchpoints, Watchpoints::Hit hit);
+    const std::vector<Watchpoint>& watchpoints() const { return watchpoints_.all(); }
+    // Something in the page is watched for such accesses (read or write): they have no pointer that outlasts them.
+    bool watches(LinearAddress address, Access access) const {
+        return watching_ && watchpoints_.in_page(address.value, access == Access::write);
+    }
 
     // From any thread: the vCPU carries these out at its next safe point (between two instructions), by calling
     // serve_requests(), before it touches guest memory again. The Mmu makes the first request itself when the physical
@@ -201,6 +212,10 @@ class Mmu {
     void fill(u64 linear, const Rights& rights, Privilege privilege, const Page& page);
     void read_part(const Page& page, u64 offset, void* out, u64 size);
     void write_part(const Page& page, u64 offset, const void* value, u64 size);
+    void note_watched(LinearAddress address, u64 size, bool write) const {
+        if (watching_) [[unlikely]]
+            watchpoints_.note(address.value, size, write);
+    }
     u8* store_beside_code(u64 linear, u64 size, Privilege privilege, bool tell);
     bool probe(LinearAddress address, u64 size, Access access, Privilege privilege);
     u8* host_slow(LinearAddress address, u64 size, Access access, Privilege privilege, Page& page);
@@ -214,6 +229,8 @@ class Mmu {
     Log& log_;
     PagingContext context_;
     Fault fault_;
+    Watchpoints watchpoints_;
+    bool watching_ = false; // There are any.
     // What a slow access reads or writes. Not the caller's variable: a handler whose locals never escape can end in a
     // tail call.
     alignas(32) std::array<u8, 512> slow_value_{};

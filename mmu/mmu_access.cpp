@@ -96,15 +96,16 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);
     }
     const PhysicalAddress address = map_.on_bus(PhysicalAddress(leaf.address)).page();
-    const PhysicalMap::Page memory = flat.page(address.value);
-    out = {address, memory.read_host, memory.write_host, false, false};
+    u8* const smm = context_.smm ? flat.smm_page(address.value) : nullptr;
+    const PhysicalMap::Page memory = smm ? PhysicalMap::Page{smm, smm} : flat.page(address.value);
+    out = {.address = address, .read_host = memory.read_host, .write_host = memory.write_host, .smm = smm != nullptr};
     if (memory.write_host && rights.write && leaf.dirty) {
         CodeMarks& marks = map_.code_marks();
         out.writer_admitted =
             access == Access::write ? marks.admit_writer(memory.write_host) : marks.writer_admitted(memory.write_host);
         out.has_code = !out.writer_admitted && marks.page_marked(memory.write_host);
     }
-    out.global = leaf.global;
+    out.global = leaf.global && !context_.smm;
     if (memory.read_host) fill(linear, rights, privilege, out);
     return true;
 }
@@ -121,12 +122,13 @@ void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page
     TlbTable& table = *view(privilege).table;
     if (impl_->pool.is_never(table)) return;
     ++counters_.fills;
-    switch (table.fill(linear, {.read = rights.read,
-                                .write = page.writer_admitted && page.write_host == page.read_host,
-                                .execute = rights.execute,
+    const bool one_host = page.write_host == page.read_host && !watches(LinearAddress(linear), Access::write);
+    switch (table.fill(linear, {.read = rights.read && !watches(LinearAddress(linear), Access::read),
+                                .write = page.writer_admitted && one_host,
+                                .execute = rights.execute && !page.smm,
                                 .host = page.read_host,
                                 .frame = page.address,
-                                .code = page.has_code && page.write_host == page.read_host,
+                                .code = page.has_code && one_host,
                                 .global = page.global})) {
     case TlbTable::Filled::free: break;
     case TlbTable::Filled::evicted: ++counters_.evictions; break;
@@ -174,12 +176,13 @@ bool Mmu::load_slow(LinearAddress address, void* out, unsigned size, Privilege p
     if (!translate(address.value, Access::read, privilege, first)) return false;
     if (size <= room) {
         read_part(first, address.page_offset(), out, size);
-        return true;
+    } else {
+        ++counters_.crossings;
+        if (!translate(next_page(address), Access::read, privilege, second)) return false;
+        read_part(first, address.page_offset(), out, room);
+        read_part(second, 0, static_cast<u8*>(out) + room, size - room);
     }
-    ++counters_.crossings;
-    if (!translate(next_page(address), Access::read, privilege, second)) return false;
-    read_part(first, address.page_offset(), out, room);
-    read_part(second, 0, static_cast<u8*>(out) + room, size - room);
+    note_watched(address, size, false);
     return true;
 }
 
@@ -194,13 +197,14 @@ bool Mmu::store_slow(LinearAddress address, const void* value, unsigned size, Pr
     if (!translate(address.value, Access::write, privilege, first)) return false;
     if (size <= room) {
         write_part(first, address.page_offset(), value, size);
-        return true;
+    } else {
+        ++counters_.crossings;
+        if (!translate(next_page(address), Access::write, privilege, second)) return false;
+        write_part(first, address.page_offset(), value, room);
+        if (!first.write_host) second.writer_admitted = false; // Inside a device, nobody waited for this vCPU.
+        write_part(second, 0, static_cast<const u8*>(value) + room, size - room);
     }
-    ++counters_.crossings;
-    if (!translate(next_page(address), Access::write, privilege, second)) return false;
-    write_part(first, address.page_offset(), value, room);
-    if (!first.write_host) second.writer_admitted = false; // Inside a device, nobody waited for this vCPU.
-    write_part(second, 0, static_cast<const u8*>(value) + room, size - room);
+    note_watched(address, size, true);
     return true;
 }
 
@@ -251,12 +255,15 @@ u8* Mmu::host_for_write_slow(LinearAddress address, u64 size, Privilege privileg
         if (!map_.rendezvous().only_one()) map_.code_marks().note_writer(host);
         map_.before_host_write(host, size);
     }
+    if (host) note_watched(address, size, true);
     return host;
 }
 
 const u8* Mmu::host_for_read_slow(LinearAddress address, u64 size, Privilege privilege) {
     Page page;
-    return host_slow(address, size, Access::read, privilege, page);
+    const u8* const host = host_slow(address, size, Access::read, privilege, page);
+    if (host) note_watched(address, size, false);
+    return host;
 }
 
 u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
@@ -267,6 +274,10 @@ u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
     ++counters_.refills;
     if (access == Access::write)
         if (u8* const host = store_beside_code(address.value, size, Privilege::current, false)) return host;
+    if (watches(address, access)) {
+        fault_.kind = Fault::Kind::none;
+        return nullptr;
+    }
     Page page;
     u8* const host = host_slow(address, size, access, Privilege::current, page);
     return access == Access::write && !page.writer_admitted ? nullptr : host;
@@ -315,7 +326,8 @@ bool Mmu::fetch(LinearAddress address, CodePage& out) {
     Page page;
     if (!translate(address.value, Access::execute, Privilege::current, page)) return false;
     out.address = page.address + address.page_offset();
-    out.host = page.read_host ? page.read_host + address.page_offset() : nullptr;
+    // Whoever caches code does so by physical address.
+    out.host = page.read_host && !page.smm ? page.read_host + address.page_offset() : nullptr;
     if (out.host) note_execute(address, page.read_host);
     return true;
 }

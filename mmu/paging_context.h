@@ -26,6 +26,7 @@ struct PagingContext {
     u32 pkru = 0;
     u8 cpl = 0;
     bool ac = false;              // RFLAGS.AC: with CR4.SMAP, lets explicit supervisor accesses reach user pages.
+    bool smm = false;             // In system management mode: SMRAM is there (PhysicalMap's SmmMemory).
     bool alignment_check = false; // CR0.AM, RFLAGS.AC and CPL 3 together: unaligned data accesses raise #AC.
     // The PAE page-directory-pointer registers, loaded by MOV CR3 (SDM volume 3, 4.4.1); used only in PAE paging.
     u64 pdpte[4] = {};
@@ -33,8 +34,8 @@ struct PagingContext {
     bool operator==(const PagingContext&) const = default;
     // Equal but for cpl, ac and alignment_check.
     bool same_tables(const PagingContext& other) const {
-        u64 different =
-            (cr0 ^ other.cr0) | (cr3 ^ other.cr3) | (cr4 ^ other.cr4) | (efer ^ other.efer) | (pkru ^ other.pkru);
+        u64 different = (cr0 ^ other.cr0) | (cr3 ^ other.cr3) | (cr4 ^ other.cr4) | (efer ^ other.efer)
+                        | (pkru ^ other.pkru) | u64{smm != other.smm};
         for (unsigned n = 0; n < 4; ++n)
             different |= pdpte[n] ^ other.pdpte[n];
         return different == 0;

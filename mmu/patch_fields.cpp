@@ -52,11 +52,8 @@ bool PatchFields::add(const Field& field) {
 void PatchFields::forget(const u8* host, u64 length) {
     const std::lock_guard lock(mutex_);
     const u64 first = address_of(host);
-    for (std::atomic<u64>& entry : fields_) {
-        const u64 packed = entry.load(std::memory_order_relaxed);
-        const u64 address = packed >> size_bits, size = packed & ((1u << size_bits) - 1);
-        if (packed != 0 && address < first + length && address + size > first) entry.store(0);
-    }
+    for (u64 at = first - (longest - 1); at != first + length; ++at)
+        if (const u64 size = size_at(at); size != 0 && at + size > first) fields_[slot(at, table_bits)].store(0);
 }
 
 bool PatchFields::covers(const u8* host, u64 length) const {

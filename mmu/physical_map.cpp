@@ -22,6 +22,7 @@ struct PhysicalMap::Impl {
     std::mutex change;
     mutable std::mutex published;
     std::vector<Region> regions;
+    SmmMemory smm;
     IoTarget* default_target = nullptr;
     std::shared_ptr<const FlatMap> flat;
     CodeMarks marks;
@@ -50,16 +51,17 @@ std::shared_ptr<const FlatMap> PhysicalMap::snapshot() const {
 
 // With `change` held: makes what regions and default_target say the map in force.
 void PhysicalMap::publish() {
-    auto flat = std::make_shared<const FlatMap>(impl_->regions, impl_->default_target);
+    auto flat = std::make_shared<const FlatMap>(impl_->regions, impl_->default_target, impl_->smm);
     std::lock_guard lock(impl_->published);
     impl_->flat = std::move(flat);
     generation_.fetch_add(1, std::memory_order_release);
 }
 
-void PhysicalMap::set_regions(std::vector<Region> regions) {
+void PhysicalMap::set_regions(std::vector<Region> regions, const SmmMemory& smm) {
     {
         std::lock_guard lock(impl_->change);
         impl_->regions = std::move(regions);
+        impl_->smm = smm;
         publish();
     }
     tell_map_changed();

@@ -63,6 +63,14 @@ struct Region {
     std::string name{}; // For `info mtree`.
 };
 
+// RAM that lies over the regions for processors in system management mode alone (PagingContext::smm), whatever its
+// accesses by physical address get. Whole pages. Code in it is not cached.
+struct SmmMemory {
+    PhysicalAddress base;
+    u64 length = 0;
+    u8* host = nullptr; // Not owned.
+};
+
 class CodeMarks;
 class ExecuteIds;
 class FlatMap;
@@ -75,7 +83,7 @@ class PhysicalMap {
     ~PhysicalMap();
 
     // Replaces the whole map. Safe while vCPUs run: they see the old or the new one, and observers are told afterwards.
-    void set_regions(std::vector<Region> regions);
+    void set_regions(std::vector<Region> regions, const SmmMemory& smm = {});
     std::vector<Region> regions() const;
     // The file that the guest's RAM is, so that it can be mapped again. Set before there is a vCPU.
     void set_ram_file(const RamFile& file) { ram_file_ = file; }

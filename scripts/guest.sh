@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the guests that ./run, ./test and the benches boot, from Debian packages that are unpacked and never installed.
 #
-#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|xen|ipxe|all|bench|cd|io|programs ...
+#   scripts/guest.sh kernel|cloud|mini|devices|fio|tools|xen|ipxe|all|bench|cd|io|programs|installer ...
 #
 # Prints one path per item asked for. Everything stays in the cache, so that a second run needs no network:
 #   kernel  Debian's stock kernel (linux-image-amd64)          $CALQUE_CACHE/guest/vmlinuz
@@ -16,6 +16,7 @@
 #   io      initramfs: devices and what bench/run.py io times  $CALQUE_CACHE/guest/io.cpio.gz
 #   xen     the Xen hypervisor                                 $CALQUE_CACHE/guest/xen.gz
 #   ipxe    iPXE's disc                                        $CALQUE_CACHE/guest/ipxe.iso
+#   installer  Debian's installer, a folder of linux and initrd.gz  $CALQUE_CACHE/guest/installer
 #   programs  initramfs: tools and what the benches' programs work on  $CALQUE_CACHE/guest/programs.cpio
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -49,13 +50,22 @@ kernel_image() {
     mv "$output.$$" "$output"
 }
 
-# package_file <package> <path in it> <output>: of a package whose installation would change how this machine boots.
-package_file() {
-    local tree=$GUEST/unpacked.$$
-    [ ! -f "$3" ] || return 0
-    unpack_packages "$tree" "$1"
-    install -D -m 644 "$tree/$2" "$3"
+# package_files <package> <path in it> <output>...: of a package whose installation would change how this machine boots.
+package_files() {
+    local package=$1 tree=$GUEST/unpacked.$$
+    shift
+    [ ! -f "${!#}" ] || return 0
+    unpack_packages "$tree" "$package"
+    while [ $# -gt 0 ]; do
+        install -D -m 644 "$tree/$1" "$2"
+        shift 2
+    done
     rm -rf "$tree"
+}
+
+installer_files() {
+    local images=usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64
+    package_files debian-installer-12-netboot-amd64:all $images/linux "$GUEST/installer/linux" $images/initrd.gz "$GUEST/installer/initrd.gz"
 }
 
 # The part that every initramfs has: busybox, /init, the test scripts.
@@ -327,7 +337,7 @@ mkdir -p "$GUEST"
 exec 9>"$GUEST/lock"
 flock 9
 
-[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs or all"
+[ $# -gt 0 ] || die "say what to build: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs, installer or all"
 [ "$*" != all ] || set -- kernel cloud mini devices screen fio tools xen ipxe bench programs
 for item in "$@"; do
     case $item in
@@ -338,12 +348,13 @@ for item in "$@"; do
         screen) screen_image && echo "$GUEST/screen.cpio.gz" ;;
         fio) fio_image && echo "$GUEST/fio.cpio.gz" ;;
         tools) tools_image && echo "$GUEST/tools.cpio" ;;
-        xen) package_file xen-hypervisor-4.17-amd64 boot/xen-4.17-amd64.gz "$GUEST/xen.gz" && echo "$GUEST/xen.gz" ;;
-        ipxe) package_file ipxe:all usr/lib/ipxe/ipxe.iso "$GUEST/ipxe.iso" && echo "$GUEST/ipxe.iso" ;;
+        xen) package_files xen-hypervisor-4.17-amd64 boot/xen-4.17-amd64.gz "$GUEST/xen.gz" && echo "$GUEST/xen.gz" ;;
+        ipxe) package_files ipxe:all usr/lib/ipxe/ipxe.iso "$GUEST/ipxe.iso" && echo "$GUEST/ipxe.iso" ;;
+        installer) installer_files && echo "$GUEST/installer" ;;
         bench) bench_image && echo "$GUEST/bench.cpio.gz" ;;
         io) io_image && echo "$GUEST/io.cpio.gz" ;;
         cd) bench_cd && echo "$GUEST/bench.iso" ;;
         programs) programs_image && echo "$GUEST/programs.cpio" ;;
-        *) die "no guest part is called $item: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs or all" ;;
+        *) die "no guest part is called $item: kernel, cloud, mini, devices, screen, fio, tools, xen, ipxe, bench, cd, io, programs, installer or all" ;;
     esac
 done

@@ -46,6 +46,9 @@ Flow write_cr0(Cpu& cpu, u64 value) {
     if (!paging && (cpu.mode.mode64 || (s.cr4 & cr4_pcide))) return cpu.general_protection();
     if (!check_long_mode_entry(cpu, value)) return Flow::fault;
     const u64 changed = value ^ s.cr0;
+    // Without paging there is nothing to flush: firmware goes from real to protected mode and back at each of its
+    // calls.
+    const bool paged = (value | s.cr0) & cr0_pg;
     const bool pae = paging && (s.cr4 & cr4_pae) && !(s.efer & efer_lme);
     if (pae && (changed & (cr0_pg | cr0_cd | cr0_nw)) && !load_pae_pointers(cpu, s.cr3)) return Flow::fault;
 
@@ -56,7 +59,7 @@ Flow write_cr0(Cpu& cpu, u64 value) {
         s.efer &= ~efer_lma;
     if (changed & (cr0_pe | cr0_pg | cr0_wp)) {
         cpu.log.trace(Channel::mode, "cpu {}: cr0 {:#x} at {:#x}", cpu.index, value, s.rip());
-        cpu.mmu.flush_all(true);
+        if (paged) cpu.mmu.flush_all(true);
     }
     cpu.update_mode();
     return Flow::exit;

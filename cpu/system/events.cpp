@@ -59,9 +59,16 @@ bool Cpu::take_interrupt(u32 pending) {
     return false;
 }
 
+void Cpu::debug_stop(const DebugStop& stop) {
+    if (debug.stop.reason == DebugStop::Reason::none) debug.stop = stop;
+    request(event_stop);
+}
+
 bool Cpu::handle_events() {
     move_event(event_interrupt_aside, event_interrupt);
-    const u32 pending = events.load(std::memory_order_acquire);
+    u32 pending = events.load(std::memory_order_acquire);
+    // A debugger that steps through a program does not want to see the timer's handler each time.
+    if (debug.step && state.activity == Activity::running) pending &= ~u32{event_interrupt | event_nmi | event_smi};
     if (pending & event_mmu) {
         withdraw(event_mmu);
         mmu.serve_requests();
@@ -100,8 +107,7 @@ bool Cpu::check_instruction_breakpoint() {
     shadow_is_new_ = resume_flag_is_new_ = single_step_off_ = false;
     slow_start_ = state.rip();
     if ((state.rflags & flag_rf) || state.debug_shadow || !(state.dr[7] & dr7_enables)) return false;
-    const u64 address = mode.mode64 ? state.rip() : static_cast<u32>(state.segment[cs].base + state.rip());
-    const u64 found = matching_breakpoints(address, 1, kind_execute);
+    const u64 found = matching_breakpoints(linear_rip(), 1, kind_execute);
     if (!found) return false;
     raise_debug(found);
     deliver_exception();

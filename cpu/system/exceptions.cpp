@@ -76,7 +76,11 @@ void Cpu::deliver_exception() {
         if (has_error_code(current.vector)) event.error_code = current.error_code;
         event.resume_flag = pushes_resume_flag(current.vector, debug_bits);
         state.interrupt_shadow = state.debug_shadow = false;
-        if (deliver(*this, event) == Flow::exit) break;
+        const u64 address = linear_rip();
+        if (deliver(*this, event) == Flow::exit) {
+            note_debug_exception(event.vector, event.error_code.value_or(0), address);
+            break;
+        }
         const Exception next = *take_exception();
         if (current.vector == Vector::double_fault && class_of(next.vector) != Class::benign) {
             if (next.vector == Vector::page_fault) state.cr2 = next.address;
@@ -169,8 +173,12 @@ Flow Cpu::software_interrupt(u8 vector, bool int3_or_into) {
     SystemEvent event;
     event.vector = vector;
     event.software = true;
+    const u64 address = linear_rip();
     const Flow flow = deliver(*this, event);
-    if (flow == Flow::exit) suppress_single_step();
+    if (flow == Flow::exit) {
+        suppress_single_step();
+        if (int3_or_into) note_debug_exception(vector, 0, address);
+    }
     return flow;
 }
 

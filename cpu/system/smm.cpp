@@ -155,8 +155,7 @@ void Cpu::enter_smm() {
     for (unsigned n = es; n <= gs; ++n)
         s.segment[n] = {0, rights, 0xFFFFFFFF, 0};
     s.segment[cs] = {static_cast<u16>(s.smbase >> 4), rights, 0xFFFFFFFF, s.smbase};
-    mmu.flush_all(true);
-    update_mode();
+    update_mode(); // Flushes where paging ends by it, as Mmu::set_context() does.
 }
 
 namespace {
@@ -172,8 +171,9 @@ Flow rsm(Cpu& cpu, const Instruction&) {
         cpu.state.activity = Activity::shutdown;
         return Flow::exit;
     }
+    const u64 before = cpu.state.cr0;
     load_state(cpu.state, area);
-    cpu.mmu.flush_all(true);
+    if ((before | cpu.state.cr0) & cr0_pg) cpu.mmu.flush_all(true);
     cpu.update_mode();
     const CpuState& s = cpu.state;
     if ((s.cr0 & cr0_pg) && (s.cr4 & cr4_pae) && !(s.efer & efer_lma)) {

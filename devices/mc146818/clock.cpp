@@ -78,7 +78,9 @@ void Mc146818::commit_time() {
                      + decode(reg(rtc::seconds));
     const unsigned shown = (decode(reg(rtc::day_of_week)) + 6) % 7;
     state_.weekday_shift = static_cast<u8>((shown + 7 - weekday_of(days)) % 7);
+    const i64 before = state_.base_second;
     state_.base_second = std::clamp(time, earliest_second, latest_second) - floor_div(since_base(), rtc::second_ns);
+    if (time_observer_ && state_.base_second != before) time_observer_(second());
 }
 
 bool Mc146818::alarm_matches(unsigned field, unsigned value) const {

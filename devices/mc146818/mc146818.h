@@ -37,8 +37,11 @@ class Mc146818 final : public Device {
     void set_cmos(u8 index, u8 value);
     u8 cmos(u8 index) const; // Of the time's bytes, what they last held.
     bool nmi_masked() const;
-    // Seconds since 1970 as the clock shows them (for RTC_CHANGE events and tests).
+    // Seconds since 1970 as the clock shows them.
     i64 shown_seconds() const;
+    // Gets these when the guest has set the clock, on its vCPU's thread, and must not call back. Set before the machine
+    // runs.
+    void set_time_observer(std::function<void(i64)> observer) { time_observer_ = std::move(observer); }
 
     struct State {
         // Index 0-9 and 32h hold the time's bytes only while updates are stopped (SET, or the divider held in reset).
@@ -103,6 +106,7 @@ class Mc146818 final : public Device {
     Clock& clock_;
     IrqLine irq8_;
     std::function<void(bool)> nmi_masked_;
+    std::function<void(i64)> time_observer_;
     mutable std::mutex mutex_;
     State state_;
     Ports ports_{*this};

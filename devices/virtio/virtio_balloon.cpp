@@ -43,8 +43,10 @@ u64 VirtioBalloon::target() const {
 
 u64 VirtioBalloon::actual() const {
     std::lock_guard lock(mutex());
-    return options_.ram - std::min(options_.ram, u64{actual_} * page);
+    return bytes_left();
 }
+
+u64 VirtioBalloon::bytes_left() const { return options_.ram - std::min(options_.ram, u64{actual_} * page); }
 
 // 5.5.6: page numbers of 32 bits, in units of 4 KiB. Pages that are taken back need nothing: they are there when
 // touched.
@@ -76,12 +78,14 @@ std::vector<u8> VirtioBalloon::config() {
 }
 
 void VirtioBalloon::config_written(u64 offset, u64 value, unsigned size) {
+    const u32 before = actual_;
     for (unsigned i = 0; i < size; ++i) {
         const u64 at = offset + i;
         if (at < actual_offset || at >= config_size) continue;
         const unsigned shift = 8 * static_cast<unsigned>(at - actual_offset);
         actual_ = (actual_ & ~(0xFFu << shift)) | static_cast<u32>(value >> (8 * i) & 0xFF) << shift;
     }
+    if (observer_ && actual_ != before) observer_(bytes_left());
 }
 
 void VirtioBalloon::save(Archive& archive) {

@@ -26,8 +26,11 @@ class VirtioBalloon final : public VirtioDevice {
     void set_target(u64 bytes);
     u64 target() const;
     u64 actual() const; // What it has left, by its own account.
+    // Gets it when it has changed, and must not call back. Set before the machine runs.
+    void set_observer(std::function<void(u64)> observer) { observer_ = std::move(observer); }
 
   private:
+    u64 bytes_left() const;
     void take_pages(unsigned queue, bool give);
 
     std::vector<u8> config() override;
@@ -37,6 +40,7 @@ class VirtioBalloon final : public VirtioDevice {
 
     RamDiscard& ram_;
     const Options options_;
+    std::function<void(u64)> observer_;
     u32 wanted_ = 0; // Pages that the host would like.
     u32 actual_ = 0; // Pages that the guest says it has given.
 };

@@ -1,8 +1,8 @@
 #include "frontend/backends/chardev.h"
 
 #include "frontend/backends/raw_terminal.h"
+#include "frontend/backends/socket_chardev.h"
 #include "frontend/backends/stream_chardev.h"
-#include "frontend/backends/unix_chardev.h"
 #include "frontend/backends/vc_chardev.h"
 
 #include <cerrno>
@@ -112,7 +112,7 @@ Result<std::unique_ptr<Chardev>> open_chardev(IoLoop& loop, Log& log, const Char
     case ChardevOptions::Kind::file: return open_file(loop, log, options);
     case ChardevOptions::Kind::pty: return open_pty(loop, log);
     case ChardevOptions::Kind::vc: return std::unique_ptr<Chardev>(std::make_unique<VcChardev>(loop));
-    case ChardevOptions::Kind::unix_socket: return open_unix_chardev(loop, log, options);
+    case ChardevOptions::Kind::socket: return open_socket_chardev(loop, log, options);
     }
     return error("unknown kind of character backend");
 }

@@ -14,19 +14,23 @@ namespace calque::backends {
 
 // What an option such as -serial or -chardev asks for.
 struct ChardevOptions {
-    enum class Kind : u8 { null, stdio, file, pty, unix_socket, vc };
+    enum class Kind : u8 { null, stdio, file, pty, socket, vc };
     Kind kind = Kind::null;
     std::string id;      // -chardev id=..., empty otherwise.
-    std::string path;    // file, unix_socket.
+    std::string path;    // file; socket: a Unix socket's, or
+    std::string host;    // an IPv4 address (empty: this host's own, 127.0.0.1) with
+    u16 port = 0;        // a TCP port, or
+    int descriptor = -1; // what the process was started with: it listens already, or is connected.
     bool append = false; // file: keep what is there.
-    bool server = false; // unix_socket: listen instead of connecting.
-    bool wait = true;    // unix_socket with server: opening waits for the first client.
+    bool server = false; // socket: listen instead of connecting.
+    bool wait = true;    // socket with server: opening waits for the first client.
     bool signals = true; // stdio: the terminal's Ctrl-C and Ctrl-Z act on the process, not on the guest.
     bool mux = false;    // Shared by several users, with the Ctrl-A prefix ("mon:", mux=on).
 };
 
 // The short form of -serial, -debugcon, -monitor: "stdio", "mon:stdio", "file:PATH", "null", "pty",
-// "unix:PATH[,server][,nowait|wait=off]", "chardev:ID" is the caller's. "none" means no device and is the caller's too.
+// "unix:PATH[,server][,nowait|wait=off]", "tcp:HOST:PORT[,...]", "chardev:ID" is the caller's. "none" means no device
+// and is the caller's too.
 Result<ChardevOptions> parse_short_chardev(std::string_view text);
 // -chardev KIND,id=ID[,option=value...].
 Result<ChardevOptions> parse_chardev(std::string_view text);

@@ -1,6 +1,9 @@
 #include "frontend/backends/chardev.h"
+#include "frontend/backends/net/net_options.h"
 
+#include <charconv>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 namespace calque::backends {
@@ -38,7 +41,14 @@ Result<void> apply_switch(bool& target, std::string_view key, std::string_view v
     return {};
 }
 
-// The options that -chardev and unix: share. A key without a value is a switch; "nokey" turns it off.
+template <class T> Result<void> apply_number(T& target, std::string_view key, std::string_view value) {
+    const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), target);
+    if (problem != std::errc() || end != value.data() + value.size())
+        return error("{}={} is not a number that it can be", key, value);
+    return {};
+}
+
+// The options that -chardev, unix: and tcp: share. A key without a value is a switch; "nokey" turns it off.
 Result<void> set_option(ChardevOptions& options, std::string_view part) {
     const std::size_t equals = part.find('=');
     std::string_view key = part.substr(0, equals);
@@ -47,7 +57,7 @@ Result<void> set_option(ChardevOptions& options, std::string_view part) {
         key.remove_prefix(2);
         value = "off";
     }
-    const bool socket = options.kind == Kind::unix_socket;
+    const bool socket = options.kind == Kind::socket;
     if (key == "id") {
         options.id = value;
     } else if (key == "path" && (socket || options.kind == Kind::file)) {
@@ -62,8 +72,14 @@ Result<void> set_option(ChardevOptions& options, std::string_view part) {
         return apply_switch(options.server, key, value);
     } else if (key == "wait" && socket) {
         return apply_switch(options.wait, key, value);
-    } else if (key == "host" || key == "port") {
-        return error("TCP sockets are not there yet; use a Unix socket (path=PATH) instead of {}={}", key, value);
+    } else if (key == "host" && socket) {
+        options.host = value == "localhost" ? "127.0.0.1" : value;
+    } else if (key == "port" && socket) {
+        return apply_number(options.port, key, value);
+    } else if (key == "fd" && socket) {
+        return apply_number(options.descriptor, key, value);
+    } else if ((key == "nodelay" || key == "ipv4") && socket) {
+        return {}; // Always.
     } else {
         return error("this character backend has no option '{}'", key);
     }
@@ -72,11 +88,15 @@ Result<void> set_option(ChardevOptions& options, std::string_view part) {
 
 Result<ChardevOptions> check(ChardevOptions options) {
     if (options.kind == Kind::file && options.path.empty()) return error("a file backend needs a path");
-    if (options.kind == Kind::unix_socket && options.path.empty()) return error("a socket backend needs a path");
+    const int places = !options.path.empty() + (options.port != 0) + (options.descriptor >= 0);
+    if (options.kind == Kind::socket && places != 1)
+        return error("a socket backend needs one of path=PATH, port=N (with host=ADDRESS) and fd=N");
+    if (!options.host.empty() && options.port == 0) return error("host={} needs a port=", options.host);
     return options;
 }
 
-constexpr std::string_view short_forms = "stdio, mon:stdio, file:PATH, unix:PATH[,server=on,wait=off], pty, vc, null";
+constexpr std::string_view short_forms =
+    "stdio, mon:stdio, file:PATH, unix:PATH[,server=on,wait=off], tcp:HOST:PORT[,server=on,wait=off], pty, vc, null";
 
 } // namespace
 
@@ -100,9 +120,18 @@ Result<ChardevOptions> parse_short_chardev(std::string_view text) {
         options.kind = Kind::file;
         options.path = rest.substr(5);
     } else if (rest.starts_with("unix:")) {
-        options.kind = Kind::unix_socket;
+        options.kind = Kind::socket;
         const auto parts = split(rest.substr(5));
         options.path = parts[0];
+        if (options.path.empty()) return error("unix: needs a path");
+        for (std::size_t i = 1; i < parts.size(); ++i)
+            if (auto set = set_option(options, parts[i]); !set) return set.error();
+    } else if (rest.starts_with("tcp:")) {
+        options.kind = Kind::socket;
+        const auto parts = split(rest.substr(4));
+        const auto end = parse_endpoint(parts[0]);
+        if (!end) return end.error();
+        std::tie(options.host, options.port) = *end;
         for (std::size_t i = 1; i < parts.size(); ++i)
             if (auto set = set_option(options, parts[i]); !set) return set.error();
     } else {
@@ -127,7 +156,7 @@ Result<ChardevOptions> parse_chardev(std::string_view text) {
     } else if (kind == "file") {
         options.kind = Kind::file;
     } else if (kind == "socket") {
-        options.kind = Kind::unix_socket;
+        options.kind = Kind::socket;
     } else {
         return error("there is no -chardev backend '{}'; there are stdio, file, socket, pty, vc and null", kind);
     }

@@ -42,6 +42,12 @@ Result<void> Connections::open(const Options& options) {
         if (!backend) return backend.error();
         if (*backend) monitors_.push_back({*backend, multiplexers_.contains(key_of(monitor)) ? key_of(monitor) : ""});
     }
+    if (auto opened = open_controls(options); !opened) return opened;
+    if (!options.debugger.empty()) {
+        auto backend = connect(options.debugger, "-gdb", true);
+        if (!backend) return backend.error();
+        debugger_ = *backend;
+    }
     if (auto opened = open_for_devices(options); !opened) return opened;
     // Last: where it shares a terminal, Ctrl-A c goes from the console to the monitor first.
     if (!options.debugcon.empty()) {
@@ -124,6 +130,40 @@ backends::Multiplexer::Commands Connections::commands(const std::string& key) {
         if (monitor && listener_.monitor_focused) listener_.monitor_focused(key);
     };
     return commands;
+}
+
+// Each has its place to itself: others' output between the messages would be no JSON.
+Result<void> Connections::open_controls(const Options& options) {
+    for (const std::string& control : options.controls) {
+        auto backend = connect(control, "-qmp", true);
+        if (!backend) return backend.error();
+        if (multiplexers_.contains(key_of(control)))
+            return error("-qmp {} cannot share its place; use a -chardev without mux=on", control);
+        if (*backend) controls_.push_back(*backend);
+    }
+    return {};
+}
+
+qmp::Surroundings Connections::surroundings(const Options& options) const {
+    qmp::Surroundings around;
+    around.nothing_to_run = options.machine_none;
+    around.char_devices = [this] {
+        std::vector<qmp::Surroundings::CharDevice> all;
+        const auto add = [&](std::string key, const backends::Chardev& chardev) {
+            if (key.starts_with("chardev:")) key.erase(0, 8);
+            const std::string address = chardev.address();
+            // As clients look for it: the path of a terminal has its kind before it.
+            all.push_back({key, address.empty() ? key : (address[0] == '/' ? "pty:" : "") + address, true});
+        };
+        for (const auto& [key, chardev] : chardevs_)
+            add(key, *chardev);
+        for (const auto& [key, multiplexer] : multiplexers_)
+            add(key, multiplexer->terminal());
+        return all;
+    };
+    for (std::string& name : option_names())
+        around.command_line.push_back({std::move(name), {}});
+    return around;
 }
 
 Result<void> Connections::open_drives(const Options& options) {

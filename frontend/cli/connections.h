@@ -11,6 +11,7 @@
 #include "frontend/backends/vc_chardev.h"
 #include "frontend/cli/options.h"
 #include "frontend/machine/chipset.h"
+#include "frontend/qmp/commands.h"
 
 #include <functional>
 #include <map>
@@ -39,6 +40,12 @@ class Connections {
     Result<void> open(const Options& options);
     machine::ChipsetBackends chipset_backends();
     const std::vector<MonitorPlace>& monitors() const { return monitors_; }
+    // Where debuggers connect; null: nowhere. Not owned.
+    devices::CharBackend* debugger() const { return debugger_; }
+    // Where the machine protocol is spoken. Not owned.
+    const std::vector<devices::CharBackend*>& controls() const { return controls_; }
+    // What the machine protocol tells of the program. The options are not kept.
+    qmp::Surroundings surroundings(const Options& options) const;
     // The consoles for the window, the monitor's first.
     struct WindowConsole {
         std::string name;
@@ -62,6 +69,7 @@ class Connections {
     std::mutex listener_mutex_; // Held while the listener is called.
     Listener listener_;
     bool quit_asked_ = false;
+    Result<void> open_controls(const Options& options);
     Result<void> open_drives(const Options& options);
     Result<void> open_objects(const Options& options);
     Result<void> open_for_devices(const Options& options);
@@ -83,6 +91,8 @@ class Connections {
     std::mutex window_input_;
     machine::ChipsetBackends chipset_;
     std::vector<MonitorPlace> monitors_;
+    std::vector<devices::CharBackend*> controls_;
+    devices::CharBackend* debugger_ = nullptr;
 };
 
 } // namespace calque::cli

@@ -1,13 +1,47 @@
 #include "frontend/cli/keyval.h"
 
+#include "base/json.h"
+
 #include <algorithm>
 #include <charconv>
 
 namespace calque::cli {
 
+namespace {
+
+std::string joined(std::string_view prefix, std::string_view name) {
+    return prefix.empty() ? std::string(name) : fmt::format("{}.{}", prefix, name);
+}
+
+// What stands in JSON, as it would be written with keys: numbers in decimal, on and off, dots for nesting.
+void flatten(const Json& value, const std::string& key, std::vector<std::pair<std::string, std::string>>& out) {
+    if (const auto* members = value.object()) {
+        for (const auto& [name, member] : *members)
+            flatten(member, joined(key, name), out);
+    } else if (const auto* elements = value.get_if<Json::Array>()) {
+        for (std::size_t i = 0; i < elements->size(); ++i)
+            flatten((*elements)[i], joined(key, std::to_string(i)), out);
+    } else if (const auto* truth = value.get_if<bool>()) {
+        out.emplace_back(key, *truth ? "on" : "off");
+    } else {
+        out.emplace_back(key, value.string() ? *value.string() : value.text());
+    }
+}
+
+} // namespace
+
 Result<KeyValues> KeyValues::parse(std::string_view option, std::string_view text, std::string_view implied) {
     KeyValues out;
     out.option_ = option;
+    if (text.starts_with('{')) {
+        const auto json = Json::parse(text);
+        if (!json) return error("{} {}: this is not JSON: {}", option, text, json.error().message);
+        std::vector<std::pair<std::string, std::string>> pairs;
+        flatten(*json, {}, pairs);
+        for (auto& [key, value] : pairs)
+            out.pairs_.push_back({std::move(key), std::move(value)});
+        return out;
+    }
     std::vector<std::string> parts(1);
     for (std::size_t i = 0; i < text.size(); ++i) {
         if (text[i] != ',')

@@ -1,4 +1,4 @@
-// "first,key=value,key=value" as QEMU's options have it; a doubled comma stands for a comma.
+// "first,key=value,key=value" as QEMU's options have it; a doubled comma stands for a comma. JSON too: {"key": value}.
 #pragma once
 
 #include "base/result.h"

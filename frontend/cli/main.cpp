@@ -1,9 +1,13 @@
 // calque: options, connections, machine; and the signals that end it.
 #include "frontend/cli/connections.h"
+#include "frontend/cli/daemon.h"
 #include "frontend/cli/options.h"
+#include "frontend/console/vnc_server.h"
 #include "frontend/console/window.h"
+#include "frontend/gdb/server.h"
 #include "frontend/machine/machine.h"
 #include "frontend/monitor/human_monitor.h"
+#include "frontend/qmp/server.h"
 
 #include <algorithm>
 #include <atomic>
@@ -126,6 +130,9 @@ machine::Ending run_machine(machine::Machine& machine, console::Window* window) 
 }
 
 int run(Options options) {
+    Daemon daemon;
+    if (options.daemonize)
+        if (auto started = daemon.start(); !started) return fail(started.error().message);
     Log log;
     if (!options.log_file.empty())
         if (auto opened = log.open(options.log_file); !opened) return fail(opened.error().message);
@@ -149,23 +156,39 @@ int run(Options options) {
         // One that shares its place greets when Ctrl-A c calls it.
         if (!place.key.empty()) sharing.emplace(place.key, monitors.back().get());
     }
+    qmp::Server control(**machine, connections.surroundings(options));
+    for (devices::CharBackend* place : connections.controls())
+        control.add(*place);
     connections.attach({[&] { (*machine)->request_quit(0); }, [&] { return (*machine)->clock().now() / 1'000'000; },
                         [&](const std::string& key) {
                             const auto [first, last] = sharing.equal_range(key);
                             std::for_each(first, last, [](const auto& entry) { entry.second->greet(); });
                         }});
+    std::optional<gdb::Server> debugger;
+    if (connections.debugger()) debugger.emplace(**machine, *connections.debugger());
     std::unique_ptr<console::Window> window;
     if (*display) {
         auto opened = open_window(**display, **machine, connections, options);
         if (!opened) return fail(opened.error().message);
         window = std::move(*opened);
     }
+    std::unique_ptr<console::VncServer> remote;
+    if (options.vnc.asked) {
+        auto opened = console::VncServer::open(
+            **machine, {options.vnc.address, options.vnc.port, options.vnc.password, options.window.keyboard},
+            [&] { return connections.try_window_input(); });
+        if (!opened) return fail(opened.error().message);
+        remote = std::move(*opened);
+    }
+    daemon.ready();
     signals.watch(**machine);
     const machine::Ending ending = run_machine(**machine, window.get());
     signals.stop();
     window.reset();
+    remote.reset();
     connections.detach();
     monitors.clear();
+    debugger.reset();
     if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);
     fmt::print(stderr, "{}", (*machine)->dumped_units());
     if (options.stats) fmt::print(stderr, "{}", (*machine)->stats());
@@ -185,7 +208,7 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (options->machine.kernel.empty() && options->machine.bios.empty() && options->machine.load_state.empty()
-        && options->drives.empty() && !options->machine.boots_network())
+        && options->drives.empty() && !options->machine.boots_network() && !options->machine_none)
         return calque::cli::fail(
             "there is nothing to start; give a disk image, a -cdrom or a -kernel (with -initrd and -append), or use "
             "./run for the default guest");

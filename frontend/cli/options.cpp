@@ -1,17 +1,20 @@
 #include "frontend/cli/options.h"
 
 #include "firmware/smbios/smbios.h"
+#include "frontend/cli/accel_options.h"
 #include "frontend/cli/blockdev_options.h"
+#include "frontend/cli/device_options.h"
 #include "frontend/cli/drive_options.h"
 #include "frontend/cli/folder_options.h"
+#include "frontend/cli/host_options.h"
 #include "frontend/cli/keyval.h"
+#include "frontend/cli/machine_options.h"
 #include "frontend/cli/network_options.h"
+#include "frontend/cli/vnc_options.h"
 #include "frontend/console/layouts.h"
-#include "frontend/machine/kinds/kinds.h"
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 
 namespace calque::cli {
 
@@ -26,304 +29,14 @@ struct Option {
     Handler handle;
 };
 
-// False for a name that is none.
-bool choose_engine(Options& o, const std::string& accel) {
-    using Engine = machine::MachineConfig::Engine;
-    if (accel != "jit" && accel != "tcg" && accel != "interp") return false;
-    o.machine.engine = accel == "interp" ? Engine::interpreter : Engine::translator;
-    return true;
-}
-
-Result<void> machine_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-machine", text, "type");
-    if (!kv) return kv.error();
-    const std::string type = kv->take("type", "pc");
-    if (type == "help") {
-        o.print = "Supported machines are:\npc    Standard PC (i440FX + PIIX, 1996) (default)\n";
-        return {};
-    }
-    if (type != "pc" && !type.starts_with("pc-i440fx"))
-        return error("-machine '{}' does not exist here; there is: pc", type);
-    if (kv->has("accel")) {
-        const std::string accel = kv->take("accel");
-        if (!choose_engine(o, accel))
-            return error(
-                "-machine accel={} does not exist here: this emulator runs guests in software; there are: jit, "
-                "tcg (which means jit), interp",
-                accel);
-    }
-    auto hpet = kv->take_bool("hpet", o.machine.hpet);
-    if (!hpet) return hpet.error();
-    o.machine.hpet = *hpet;
-    for (const char* on_only : {"acpi", "pit", "i8042"}) {
-        auto on = kv->take_bool(on_only, true);
-        if (!on) return on.error();
-        if (!*on) return error("-machine {}=off does not exist here: this machine always has it", on_only);
-    }
-    for (const char* off_only : {"usb", "vmport", "dump-guest-core", "mem-merge"})
-        kv->take(off_only);
-    return kv->rest("accel, hpet");
-}
-
-constexpr char accel_help[] = R"(Engines (-accel NAME[,switch=on|off]):
-jit       translates hot code to the host's (default)
-tcg       means jit
-interp    interprets all code
-Switches of jit:
-check-elimination=on|off  accesses near each other share one check (on)
-flag-liveness=on|off      flags that nobody sees are not computed (on)
-loop-unrolling=on|off     several rounds of a loop in one unit (on)
-loop-heads=on|off         loops go from round to round inside their unit (on)
-patch-fields=on|off       immediates that the guest patches are read each time (on)
-mirror=on|off             hot pages are mapped at places that follow from their addresses (on)
-x87=on|off                x87 and MMX instructions on the host's unit (on)
-hot-after=N               entries of a block before it is translated (16)
-longest-unit=N            guest instructions in a unit (64)
-verify=on|off             checks units after each pass (off)
-count=on|off              translated code counts for --stats what it does (off)
-perf-map=on|off           names translated code for perf (off)
-)";
-
-Result<void> accel_option(Options& o, const std::string& text) {
-    if (text == "help") {
-        o.print = accel_help;
-        return {};
-    }
-    auto kv = KeyValues::parse("-accel", text, "accel");
-    if (!kv) return kv.error();
-    const std::string accel = kv->take("accel");
-    if (accel == "kvm" || accel == "hvf" || accel == "whpx" || accel == "xen")
-        return error("-accel {} needs virtualisation hardware, which this emulator does without; use -accel tcg",
-                     accel);
-    if (!choose_engine(o, accel))
-        return error("-accel '{}' does not exist; there are: jit, tcg (which means jit), interp", accel);
-    kv->take("thread");  // Guest CPUs always have a thread each.
-    kv->take("tb-size"); // The cache is sized by the program.
-    constexpr u64 most = 1'000'000;
-    for (const auto& [key, value] : {std::pair{"hot-after", &o.machine.translator.hot_after},
-                                     std::pair{"longest-unit", &o.machine.translator.longest_unit}}) {
-        const auto number = kv->take_number(key, 0);
-        if (!number) return number.error();
-        if (*number > most) return error("-accel {}={}: at most {}", key, *number, most);
-        *value = static_cast<u32>(*number);
-    }
-    auto& t = o.machine.translator;
-    bool count = t.counting != jit::Counting::none;
-    for (const auto& [key, value] :
-         {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
-          std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
-          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
-          std::pair{"return-stack", &t.return_stack}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
-          std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
-        const auto on = kv->take_bool(key, *value);
-        if (!on) return on.error();
-        *value = *on;
-    }
-    t.counting = count ? jit::Counting::all : jit::Counting::none;
-    return kv->rest(
-        "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
-        "patch-fields, mirror, return-stack, x87, verify, perf-map, count");
-}
-
-Result<void> dump_option(Options& o, const std::string& text) {
-    auto request = jit::parse_unit_dump(text);
-    if (!request) return error("--dump: {}", request.error().message);
-    o.machine.translator.dump = *request;
-    return {};
-}
-
-Result<void> cpu_option(Options& o, const std::string& text) {
-    if (text == "help") {
-        o.print = cpu::CpuModel::help();
-        return {};
-    }
-    auto model = cpu::CpuModel::parse(text);
-    if (!model) return model.error();
-    const u32 cores = o.machine.cpu.cores;
-    o.machine.cpu = *model;
-    o.machine.cpu.cores = cores;
-    return {};
-}
-
-Result<void> smp_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-smp", text, "cpus");
-    if (!kv) return kv.error();
-    const bool cpus_given = kv->has("cpus");
-    auto cpus = kv->take_number("cpus", 0);
-    if (!cpus) return cpus.error();
-    u64 product = 1;
-    for (const char* level : {"sockets", "dies", "cores", "threads"}) {
-        auto n = kv->take_number(level, 1);
-        if (!n) return n.error();
-        product = *n == 0 || *n > 255 ? 256 : product * *n;
-    }
-    auto maximum = kv->take_number("maxcpus", 0);
-    if (!maximum) return maximum.error();
-    const u64 count = cpus_given ? *cpus : product;
-    if (*maximum != 0 && *maximum < count) return error("-smp {}: maxcpus is less than the number of CPUs", text);
-    if (count < 1 || count > 255) return error("-smp {} is not possible: a machine has 1 to 255 CPUs", text);
-    o.machine.cpus = static_cast<u32>(count);
-    o.machine.cpu.cores = o.machine.cpus;
-    return kv->rest("cpus, sockets, dies, cores, threads, maxcpus");
-}
-
-Result<void> memory_option(Options& o, const std::string& text) {
-    if (text.empty()) return error("-m takes a size such as 512M or 4G, not nothing");
-    auto kv = KeyValues::parse("-m", text, "size");
-    if (!kv) return kv.error();
-    auto size = parse_size("-m", kv->take("size", "128"), u64{1} << 20);
-    if (!size) return size.error();
-    kv->take("slots");
-    kv->take("maxmem");
-    const u64 mib = u64{1} << 20;
-    if (*size < 4 * mib || *size > (u64{512} << 30))
-        return error("-m {} is not possible: a machine has 4 MiB to 512 GiB of memory", text);
-    o.machine.ram_bytes = (*size + mib - 1) / mib * mib;
-    return kv->rest("size");
-}
-
-Result<void> rtc_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-rtc", text, "base");
-    if (!kv) return kv.error();
-    const std::string base = kv->take("base", "utc");
-    const std::time_t now = std::time(nullptr);
-    std::tm when{};
-    if (base == "utc") {
-        o.machine.rtc_offset = 0;
-    } else if (base == "localtime") {
-        localtime_r(&now, &when);
-        o.machine.rtc_offset = when.tm_gmtoff;
-    } else {
-        const char* end = strptime(base.c_str(), "%Y-%m-%dT%H:%M:%S", &when);
-        if (!end) {
-            when = {};
-            end = strptime(base.c_str(), "%Y-%m-%d", &when);
-        }
-        if (!end || *end) return error("-rtc base={} is no date; there are: utc, localtime, 2006-06-17T16:01:21", base);
-        o.machine.rtc_offset = static_cast<i64>(timegm(&when)) - now;
-    }
-    const std::string clock = kv->take("clock", "host");
-    if (clock != "host") return error("-rtc clock={} does not exist here; there is: host", clock);
-    kv->take("driftfix");
-    return kv->rest("base, clock");
-}
-
-Result<void> device_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-device", text, "driver");
-    if (!kv) return kv.error();
-    const std::string driver = kv->take("driver");
-    if (driver == "help" || driver == "?") {
-        o.print = machine::device_help();
-        return {};
-    }
-    if (kv->has("help") || kv->has("?")) {
-        auto help = machine::device_help(driver);
-        if (!help) return help.error();
-        o.print = *help;
-        return {};
-    }
-    machine::DeviceRequest request{driver, kv->take("id"), {}};
-    if (const auto* kind = machine::find_device_kind(driver); !kind || kind->make) {
-        for (auto& [key, value] : kv->take_all())
-            request.properties.push_back({std::move(key), std::move(value)});
-        for (const auto& other : o.machine.devices)
-            if (!request.id.empty() && other.id == request.id)
-                return error("-device id={} is given twice; names are unique", request.id);
-        if (auto good = machine::check_device(request); !good) return good;
-        o.machine.devices.push_back(std::move(request));
-        return {};
-    }
-    if (driver == "isa-debug-exit") {
-        machine::MachineConfig::DebugExit exit;
-        auto base = kv->take_number("iobase", exit.base);
-        auto size = kv->take_number("iosize", exit.size);
-        if (!base) return base.error();
-        if (!size) return size.error();
-        if (*size < 1 || *size > 8 || *base > 0x10000 - *size)
-            return error("-device isa-debug-exit: iobase {:#x} and iosize {} do not lie in the port space", *base,
-                         *size);
-        o.machine.debug_exit = {static_cast<u16>(*base), static_cast<u16>(*size)};
-        return kv->rest("iobase, iosize");
-    }
-    if (driver == "isa-debugcon") {
-        auto base = kv->take_number("iobase", 0xE9);
-        if (!base) return base.error();
-        if (*base > 0xFFFF) return error("-device isa-debugcon: iobase {:#x} does not lie in the port space", *base);
-        if (!kv->has("chardev")) return error("-device isa-debugcon needs chardev=ID, the id of a -chardev");
-        o.machine.debugcon_port = static_cast<u16>(*base);
-        o.debugcon = "chardev:" + kv->take("chardev");
-        return kv->rest("iobase, chardev");
-    }
-    if (driver == "isa-serial") {
-        if (!kv->has("chardev")) return error("-device isa-serial needs chardev=ID, the id of a -chardev");
-        o.serials.push_back("chardev:" + kv->take("chardev"));
-        return kv->rest("chardev");
-    }
-    return error("-device {} cannot be set up here", driver);
-}
-
-constexpr std::string_view object_help =
-    "rng-random,id=ID[,filename=FILE]   random numbers from a file (/dev/urandom), for -device virtio-rng-pci\n"
-    "rng-builtin,id=ID                  random numbers from the host's own generator\n"
-    "filter-dump,id=ID,netdev=ID,file=FILE[,maxlen=N]   every frame of a network to a capture file\n";
-
-Result<void> object_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-object", text, "qom-type");
-    if (!kv) return kv.error();
-    const std::string kind = kv->take("qom-type");
-    if (kind == "help") {
-        o.print = object_help;
-        return {};
-    }
-    machine::DeviceRequest object{kind, kv->take("id"), {}};
-    if (kind == "filter-dump") {
-        for (const char* key : {"netdev", "file", "maxlen"})
-            if (kv->has(key)) object.properties.push_back({key, kv->take(key)});
-        if (auto good = kv->rest("id, netdev, file, maxlen"); !good) return good;
-        return dump_option(o, std::move(object));
-    }
-    if (kind != "rng-random" && kind != "rng-builtin")
-        return error("-object '{}' does not exist here; there are: rng-random, rng-builtin, filter-dump", kind);
-    if (object.id.empty()) return error("-object {} has no id; add id=NAME", kind);
-    for (const auto& other : o.objects)
-        if (other.id == object.id) return error("-object id={} is given twice; names are unique", object.id);
-    if (kind == "rng-random") object.properties.push_back({"filename", kv->take("filename", "/dev/urandom")});
-    o.objects.push_back(std::move(object));
-    return kv->rest(kind == "rng-random" ? "id, filename" : "id");
-}
-
-Result<void> fw_cfg_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-fw_cfg", text, "name");
-    if (!kv) return kv.error();
-    machine::MachineConfig::FwCfgFile file{kv->take("name"), kv->take("file"), kv->take("string")};
-    if (file.name.empty() || file.file.empty() == file.string.empty())
-        return error("-fw_cfg {}: give name= and one of file= and string=", text);
-    o.machine.fw_cfg.push_back(std::move(file));
-    return kv->rest("name, file, string");
-}
-
-Result<void> name_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-name", text, "guest");
-    if (!kv) return kv.error();
-    o.machine.name = kv->take("guest");
-    kv->take("process");
-    kv->take("debug-threads");
-    return kv->rest("guest");
-}
-
-Result<void> uuid_option(Options& o, const std::string& text) {
-    auto uuid = firmware::parse_uuid(text);
-    if (!uuid) return uuid.error();
-    o.machine.identity.uuid = *uuid;
-    return {};
-}
-
 Result<void> display_option(Options& o, const std::string& text) {
+    if (text.starts_with("vnc=")) return vnc_option(o, text.substr(4));
     auto kv = KeyValues::parse("-display", text, "type");
     if (!kv) return kv.error();
     const std::string type = kv->take("type");
     if (type != "none" && type != "sdl")
-        return error("-display '{}' does not exist here; there are: sdl, none (and -nographic for the terminal)", type);
+        return error("-display '{}' does not exist here; there are: sdl, vnc=, none (and -nographic for the terminal)",
+                     type);
     o.display_none = type == "none";
     o.window.asked = type == "sdl";
     if (o.display_none) return kv->rest("type");
@@ -341,7 +54,8 @@ Result<void> display_option(Options& o, const std::string& text) {
 
 Result<void> keyboard_option(Options& o, const std::string& text) {
     if (text == "help") {
-        o.print = fmt::format("Keyboard layouts for text that is pasted (-k NAME): {}\n", console::layout_names());
+        o.print = fmt::format("Keyboard layouts for pasted text and remote keyboards (-k NAME): {}\n",
+                              console::layout_names());
         return {};
     }
     if (!console::find_layout(text))
@@ -363,9 +77,22 @@ Result<void> mon_option(Options& o, const std::string& text) {
     auto kv = KeyValues::parse("-mon", text, "chardev");
     if (!kv) return kv.error();
     const std::string mode = kv->take("mode", "readline");
-    if (mode != "readline") return error("-mon mode={} does not exist here; there is: readline", mode);
-    o.monitors.push_back("chardev:" + kv->take("chardev"));
-    return kv->rest("chardev, mode");
+    if (mode != "readline" && mode != "control")
+        return error("-mon mode={} does not exist here; there are: readline, control (QMP)", mode);
+    (mode == "control" ? o.controls : o.monitors).push_back("chardev:" + kv->take("chardev"));
+    kv->take("id");     // Nobody asks for it by its name.
+    kv->take("pretty"); // For people; what is read is the same.
+    return kv->rest("chardev, mode, id");
+}
+
+// A place to listen at needs no more words: whoever debugs comes and goes.
+Result<void> gdb_option(Options& o, const std::string& text) {
+    o.debugger = text == "none" ? "" : text;
+    if (text == "none" || text.starts_with("chardev:")) return {};
+    if (text.starts_with("tcp:") || text.starts_with("unix:")) o.debugger += ",server=on,wait=off";
+    const auto place = backends::parse_short_chardev(o.debugger);
+    if (!place) return error("-gdb {}: {}", text, place.error().message);
+    return {};
 }
 
 Result<void> drive_option(Options& o, const std::string& text) {
@@ -380,35 +107,6 @@ Result<void> blockdev_option(Options& o, const std::string& text) {
     if (!node) return node.error();
     o.block_nodes.push_back(std::move(*node));
     return {};
-}
-
-Result<void> boot_option(Options& o, const std::string& text) {
-    auto kv = KeyValues::parse("-boot", text, "order");
-    if (!kv) return kv.error();
-    auto& boot = o.machine.boot;
-    boot.order = kv->take("order", boot.order);
-    boot.once = kv->take("once", boot.once);
-    for (const std::string& letters : {boot.order, boot.once})
-        if (letters.find_first_not_of("abcdn") != std::string::npos)
-            return error("-boot order={}: the letters are a and b (floppy), c (disk), d (CD) and n (network)", letters);
-    auto menu = kv->take_bool("menu", boot.menu);
-    if (!menu) return menu.error();
-    boot.menu = *menu;
-    auto wait = kv->take_number("splash-time", boot.menu_milliseconds);
-    if (!wait) return wait.error();
-    if (*wait > 0xFFFF) return error("-boot splash-time={}: at most 65535 milliseconds", *wait);
-    boot.menu_milliseconds = static_cast<u16>(*wait);
-    auto strict = kv->take_bool("strict", boot.strict);
-    if (!strict) return strict.error();
-    boot.strict = *strict;
-    if (kv->has("reboot-timeout")) {
-        const std::string text_of = kv->take("reboot-timeout");
-        const auto retry = text_of == "-1" ? Result<u64>(0xFFFF'FFFF) : machine::parse_count(text_of);
-        if (!retry || (*retry > 0xFFFF && text_of != "-1"))
-            return error("-boot reboot-timeout={}: milliseconds, at most 65535, or -1 for never", text_of);
-        boot.retry_milliseconds = static_cast<u32>(*retry);
-    }
-    return kv->rest("order, once, menu, splash-time, reboot-timeout, strict");
 }
 
 Result<void> only_none(std::string_view option, const std::string& text) {
@@ -489,12 +187,17 @@ const std::array options_table{
     Option{"object", "KIND,id=ID,..", "what devices draw on (-object help lists the kinds)", object_option},
     Option{"monitor", "DEV", "the monitor's place: stdio, vc, unix:P,server,nowait, none",
            SET(o.monitors.push_back(v))},
-    Option{"mon", "chardev=ID", "the monitor on a -chardev", mon_option},
+    Option{"qmp", "DEV", "the machine protocol, for programs: unix:P,server=on,wait=off, tcp:HOST:PORT,server=on, ..",
+           SET(o.controls.push_back(v))},
+    Option{"mon", "chardev=ID,mode=readline|control", "the monitor, or the machine protocol, on a -chardev",
+           mon_option},
     Option{"nographic", "", "the guest's console on this terminal (Ctrl-A h for help)", SET(o.no_graphic = true)},
     Option{"display", "sdl|none,..", "a window (full-screen=on, window-close=off, show-cursor=on), or none",
            display_option},
     Option{"full-screen", "", "the window on the whole screen", SET(o.window.full_screen = true)},
     Option{"k", "LAYOUT", "the guest's keyboard, for text that is pasted (-k help lists them)", keyboard_option},
+    Option{"vnc", "[ADDRESS]:N[,..]", "show the screen to VNC viewers, at port 5900 + N (password-secret=)",
+           vnc_option},
     Option{"vga", "std|none", "the display adapter (std)", vga_option},
     Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
     Option{"nic", "user|socket|tap|none,..", "a network card with its network (user; -nic user,model=help)",
@@ -506,10 +209,15 @@ const std::array options_table{
     Option{"fsdev", "local,id=ID,path=F,..", "a folder for a -device virtio-9p-pci with fsdev=ID", fsdev_option},
     Option{"nodefaults", "", "no serial port and monitor but those asked for", SET(o.no_defaults = true)},
     Option{"no-user-config", "", "", SET()},
+    Option{"overcommit", "mem-lock=off", "", overcommit_option},
+    Option{"audiodev", "none", "", audiodev_option},
+    Option{"msg", "timestamp=on", "", msg_option},
     Option{"no-hpet", "", "", SET(o.machine.hpet = false)},
     Option{"no-reboot", "", "end instead of resetting", SET(o.machine.no_reboot = true)},
     Option{"no-shutdown", "", "stop instead of ending when the guest powers off", SET(o.machine.no_shutdown = true)},
-    Option{"S", "", "start stopped (the monitor's 'cont' goes on)", SET(o.machine.start_stopped = true)},
+    Option{"S", "", "start stopped (the monitor's 'cont', or gdb's, goes on)", SET(o.machine.start_stopped = true)},
+    Option{"gdb", "tcp::PORT|unix:PATH", "where gdb connects to debug the guest", gdb_option},
+    Option{"s", "", "the same at tcp::1234", SET(return gdb_option(o, "tcp::1234"))},
     Option{"rtc", "base=utc|localtime|DATE", "the guest's clock", rtc_option},
     Option{"name", "NAME", "the guest's name", name_option},
     Option{"uuid", "UUID", "the guest's system UUID", uuid_option},
@@ -517,6 +225,7 @@ const std::array options_table{
            SET(return firmware::apply_smbios_option(o.machine.identity, v))},
     Option{"fw_cfg", "name=N,file=F|string=S", "a file of the firmware configuration device", fw_cfg_option},
     Option{"pidfile", "FILE", "write the process's number", SET(o.pid_file = v)},
+    Option{"daemonize", "", "go into the background when all is ready", SET(o.daemonize = true)},
     Option{"D", "FILE", "where log messages go (stderr)", SET(o.log_file = v)},
     Option{"d", "CHANNELS", "", append_channels},
     Option{"trace", "CHANNELS", "log channels to show (--trace help lists them)", append_channels},
@@ -541,19 +250,21 @@ struct Missing {
     std::string_view instead;
 };
 constexpr std::array missing{
-    Missing{"vnc", "use -nographic"},
-    Missing{"qmp", "use -monitor unix:PATH,server,nowait"},
-    Missing{"gdb", "use --trace insn"},
-    Missing{"s", "use --trace insn"},
     Missing{"enable-kvm", "leave it out: this emulator runs in software"},
     Missing{"icount", "leave it out"},
     Missing{"loadvm", "use --load FILE"},
     Missing{"incoming", "use --load FILE"},
-    Missing{"daemonize", "start it in the background"},
     Missing{"usb", "leave it out"},
 };
 
 } // namespace
+
+std::vector<std::string> option_names() {
+    std::vector<std::string> names;
+    for (const Option& option : options_table)
+        names.emplace_back(option.name);
+    return names;
+}
 
 Result<Options> parse_options(std::span<const std::string> arguments) {
     Options options;
@@ -596,6 +307,7 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     for (const auto& drive : options.drives)
         if (drive.boot_index && drive.index) options.machine.ide_boot_indexes[*drive.index] = *drive.boot_index;
     settle_display(options);
+    if (auto settled = settle_vnc(options); !settled) return settled.error();
     if (auto connected = connect_drives(options.drives, options.machine.devices); !connected) return connected.error();
     return options;
 }

@@ -18,6 +18,7 @@ struct Options {
     machine::MachineConfig machine;
     std::vector<backends::ChardevOptions> chardevs;      // -chardev, by id.
     std::vector<std::string> monitors;                   // -monitor, and -mon as "chardev:ID".
+    std::vector<std::string> controls;                   // -qmp, and -mon with mode=control.
     std::vector<machine::DeviceRequest> objects;         // -object: kind, id and properties.
     std::vector<backends::NetOptions> networks;          // -netdev and -nic.
     std::vector<machine::DeviceRequest> dumps;           // -object filter-dump.
@@ -38,17 +39,30 @@ struct Options {
         std::string keyboard = "en-us"; // -k
     };
     Window window;
-    bool has_window = false; // Settled when the host's display has been looked for.
-    std::string vga;         // -vga; empty: none was given.
-    std::string log_file;    // -D
-    std::string channels;    // --trace, -d
-    bool stats = false;      // --stats
+    struct Vnc {
+        bool asked = false; // -vnc
+        std::string address = "127.0.0.1";
+        u16 port = 0;
+        std::string secret, password; // The password is that of the secret, once all options are known.
+    };
+    Vnc vnc;
+    std::vector<machine::DeviceRequest> secrets; // -object secret.
+    bool has_window = false;                     // Settled when the host's display has been looked for.
+    std::string vga;                             // -vga; empty: none was given.
+    std::string debugger;                        // -gdb, -s
+    std::string log_file;                        // -D
+    std::string channels;                        // --trace, -d
+    bool stats = false;                          // --stats
     std::string pid_file;
+    bool daemonize = false;
+    bool machine_none = false; // -machine none: there is nothing to run, only to ask.
     // Text to print and leave with status 0 (-help, -version, -cpu help, ...).
     std::string print;
 };
 
 // One clear sentence for everything that is wrong: the option by name, and the nearest thing that there is.
 Result<Options> parse_options(std::span<const std::string> arguments);
+// Without their dashes.
+std::vector<std::string> option_names();
 
 } // namespace calque::cli

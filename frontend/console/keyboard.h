@@ -24,6 +24,7 @@ class HeldKeys {
     void release(devices::Key key) {
         if (held_.erase(key)) send_(key, false);
     }
+    bool holds(devices::Key key) const { return held_.contains(key); }
     void release_all() {
         for (const devices::Key key : held_)
             send_(key, false);

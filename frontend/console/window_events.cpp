@@ -149,7 +149,7 @@ void SdlWindow::act(Action action) {
     case Action::ctrl_alt_delete: return input_.press_together({Key::control_left, Key::alt_left, Key::del});
     case Action::paste: return paste();
     case Action::screenshot: return screenshot();
-    case Action::quit: return machine_.request_quit();
+    case Action::quit: return machine_.request_quit(0, machine::Cause::host_window);
     }
 }
 
@@ -194,7 +194,7 @@ void SdlWindow::set_grab(bool on) {
 // A guest that listens powers down; one that does not is ended by asking again.
 void SdlWindow::close_asked() {
     if (!options_.window_close) return say("closing is off; Ctrl-Alt-Q ends the emulator");
-    if (std::exchange(close_asked_, true)) return machine_.request_quit();
+    if (std::exchange(close_asked_, true)) return machine_.request_quit(0, machine::Cause::host_window);
     if (!machine_.running()) machine_.request_resume();
     machine_.request_power_button();
     next_frame_ = 0;

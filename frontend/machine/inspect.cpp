@@ -38,6 +38,25 @@ std::size_t peek(const cpu::Cpu& cpu, mmu::PhysicalMap& map, AddressSpace space,
     return done;
 }
 
+bool poke(const cpu::Cpu& cpu, mmu::PhysicalMap& map, AddressSpace space, u64 address, std::span<const u8> in) {
+    struct Piece {
+        PhysicalAddress address;
+        std::span<const u8> bytes;
+    };
+    std::vector<Piece> pieces;
+    while (!in.empty()) {
+        const std::size_t in_page = std::min<std::size_t>(in.size(), page_size - address % page_size);
+        const auto where = space == AddressSpace::linear ? look_up(cpu, map, address) : PhysicalAddress(address);
+        if (!where || !map.is_memory(*where, in_page, true)) return false;
+        pieces.push_back({*where, in.first(in_page)});
+        in = in.subspan(in_page);
+        address += in_page;
+    }
+    for (const Piece& piece : pieces)
+        map.write(piece.address, piece.bytes);
+    return true;
+}
+
 std::vector<std::string> disassemble(const cpu::Cpu& cpu, mmu::PhysicalMap& map, AddressSpace space, u64 address,
                                      std::size_t count) {
     constexpr std::size_t longest = 15;

@@ -22,6 +22,9 @@ enum class AddressSpace : u8 { physical, linear };
 // first that no RAM or ROM answers.
 std::size_t peek(const cpu::Cpu& cpu, mmu::PhysicalMap& map, AddressSpace space, u64 address, std::span<u8> out);
 
+// Writes memory in the same way; code that was made of it goes. All of it or, where some is no RAM, nothing: false.
+bool poke(const cpu::Cpu& cpu, mmu::PhysicalMap& map, AddressSpace space, u64 address, std::span<const u8> in);
+
 // A line for each of `count` instructions in the code size that the vCPU is in, fewer where memory ends.
 std::vector<std::string> disassemble(const cpu::Cpu& cpu, mmu::PhysicalMap& map, AddressSpace space, u64 address,
                                      std::size_t count);

@@ -6,8 +6,10 @@
 #include "firmware/boot_state.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/config.h"
+#include "frontend/machine/debug_listener.h"
 #include "frontend/machine/host_clock.h"
 #include "frontend/machine/memory.h"
+#include "frontend/machine/run_state.h"
 #include "frontend/machine/vcpu.h"
 
 #include <condition_variable>
@@ -44,15 +46,23 @@ class Machine {
     std::optional<Ending> serve_requests();
 
     // Requests: any thread, return at once, carried out in order by run().
-    void request_quit(int status = 0);
-    void request_reset();
+    void request_quit(int status = 0, Cause cause = Cause::host_signal);
+    void request_reset(Cause cause = Cause::host_monitor);
     void request_power_button();
     void request_pause();
-    void request_resume();
+    void request_resume(); // Not after the guest powered off: reset it first.
+    // Runs `task` on the thread that serves requests, while the guest goes on.
+    void post(std::function<void()> task);
     // Runs `task` with every vCPU parked, the clock stopped and input held back, then goes on if it ran before.
     void request_stopped(std::function<void()> task);
 
-    bool running() const { return running_; }
+    // Also while it stands still for a moment, to be looked at.
+    bool running() const { return state_ == RunState::running; }
+    RunState state() const { return state_; }
+    // Before run().
+    void set_observer(EventObserver observer) { observer_ = std::move(observer); }
+    // Who is told of stops; null: nobody. Not owned. Before run() or after it.
+    void set_debug_listener(DebugListener* listener) { debug_listener_ = listener; }
     // Saves the whole machine to a file, written beside it and renamed at the end. Only from request_stopped().
     Result<void> save(const std::string& path);
     Result<void> load(const std::string& path);
@@ -104,9 +114,15 @@ class Machine {
     void stopped(const std::function<void()>& task);
     void pause();
     void resume();
+    void stop(RunState why);
+    void go_on();
+    void reset(Cause cause);
+    void shut_down(Cause cause, int status, std::string report = {}); // Unless -no-shutdown keeps it.
     void end(int status, std::string report = {});
     void triple_fault(unsigned vcpu);
-    void post(std::function<void()> request);
+    void debug_stop();
+    void notify(const Event& event) const;
+    void watch_devices(); // For what notify() tells of them.
     void stop_vcpus_soon();
     void serialize(Archive& archive);
     void serialize_identity(Archive& archive);
@@ -127,6 +143,7 @@ class Machine {
     bool booted_once_ = false;
     std::function<std::shared_ptr<void>()> hold_input_;
     std::map<std::string, backends::NetPort*> networks_;
+    DebugListener* debug_listener_ = nullptr;
 
     std::mutex device_memory_mutex_; // Held from reading the bus to changing the map.
     std::mutex mutex_;
@@ -134,7 +151,8 @@ class Machine {
     std::deque<std::function<void()>> requests_;
     bool ended_ = false;
     Ending ending_;
-    std::atomic<bool> running_{false};
+    std::atomic<RunState> state_{RunState::prelaunch};
+    EventObserver observer_;
 };
 
 } // namespace calque::machine

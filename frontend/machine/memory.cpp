@@ -161,7 +161,10 @@ void Memory::rebuild() {
         add(four_gib - rom_.size(), rom_.size(), mmu::RegionKind::rom, rom_.data(), hole_priority, "rom");
     for (PhysicalAddress page : apic_pages_)
         if (io_target_) add(page.value, page_size, mmu::RegionKind::io, nullptr, apic_priority, "lapic");
-    map_.set_regions(std::move(regions));
+    mmu::SmmMemory smm;
+    if (u8* const ram = smram_hidden_ ? host(PhysicalAddress(vga_window), vga_window_size) : nullptr)
+        smm = {PhysicalAddress(vga_window), vga_window_size, ram};
+    map_.set_regions(std::move(regions), smm);
 }
 
 u8* Memory::host(PhysicalAddress address, u64 length) const {

@@ -1,6 +1,7 @@
 #include "frontend/machine/vcpu.h"
 
 #include <limits>
+#include <unistd.h>
 
 namespace calque::machine {
 
@@ -75,6 +76,7 @@ void Vcpu::start() {
 void Vcpu::resume() {
     {
         std::lock_guard lock(mutex_);
+        if (held_) return;
         park_requested_ = false;
         cpu_.withdraw(cpu::event_stop);
     }
@@ -97,6 +99,19 @@ void Vcpu::reset() {
     cpu_.reset();
     lapic_.reset();
     engine_->flush();
+}
+
+void Vcpu::set_debug_stops(cpu::DebugStops stops, std::vector<mmu::Watchpoint> watchpoints) {
+    const bool code_changes =
+        stops.offsets != cpu_.debug.offsets || stops.single_instructions != cpu_.debug.single_instructions;
+    stops.stop = cpu_.debug.stop;
+    cpu_.debug = std::move(stops);
+    cpu_.update_slow_flag();
+    if (code_changes) engine_->flush();
+    if (watchpoints == cpu_.mmu.watchpoints()) return;
+    cpu_.mmu.set_watchpoints(std::move(watchpoints), [this](u64 address, bool write) {
+        cpu_.debug_stop({cpu::DebugStop::Reason::watchpoint, address, write});
+    });
 }
 
 void Vcpu::serialize(Archive& archive) {
@@ -178,6 +193,7 @@ cpu::ExitReason Vcpu::drive(u64 instructions) {
 
 void Vcpu::thread_main() {
     current_vcpu = this;
+    thread_id_ = ::gettid();
     for (;;) {
         {
             std::unique_lock lock(mutex_);
@@ -192,6 +208,10 @@ void Vcpu::thread_main() {
             // Here, not in resume(): a park request that follows at once finds the thread parked. On the first round
             // too, when resume() came before the thread.
             parked_ = false;
+        }
+        if (cpu_.debug.stop.reason != cpu::DebugStop::Reason::none) { // Until the debugger has taken it.
+            services_.debug_stop();
+            continue;
         }
         switch (engine_->run(cpu_, std::numeric_limits<u64>::max())) {
         case cpu::ExitReason::budget:

@@ -31,6 +31,7 @@ struct VcpuServices {
     std::function<void(bool)> set_ferr;
     std::function<void()> apic_moved;           // IA32_APIC_BASE changed.
     std::function<void(unsigned)> triple_fault; // On the vCPU's thread.
+    std::function<void()> debug_stop;           // Likewise: the processor has come to one of Cpu::debug's stops.
     MachineConfig::Engine engine = MachineConfig::Engine::interpreter;
     MachineConfig::Translator translator = {};
     bool driven = false; // Has no thread: drive() runs it.
@@ -46,12 +47,17 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     cpu::Cpu& cpu() { return cpu_; }
     devices::LocalApic& lapic() { return lapic_; }
 
-    void start();  // Starts the thread, parked.
-    void resume(); // Lets it run.
+    void start();                                // Starts the thread, parked.
+    i64 thread_id() const { return thread_id_; } // The host's number of it; 0 before it has started.
+    void resume();                               // Lets it run.
     // Asks the thread to park; park_wait() returns when it has. Not to be called by the vCPU's own thread.
     void request_park();
     void park_wait();
     void reset();
+    // While held the vCPU stays parked when the machine runs. Parked only.
+    void set_held(bool held) { held_ = held; }
+    // What has happened (DebugStops::stop) stays. Parked only.
+    void set_debug_stops(cpu::DebugStops stops, std::vector<mmu::Watchpoint> watchpoints);
     // Runs the processor on the caller's thread (Machine::driven()).
     cpu::ExitReason drive(u64 instructions);
     // What has been asked of the processor since the last time: interrupts and the like.
@@ -122,7 +128,8 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool park_requested_ = true, parked_ = true, quit_ = false;
+    bool park_requested_ = true, parked_ = true, quit_ = false, held_ = false;
+    std::atomic<i64> thread_id_{0};
     std::thread thread_;
 };
 

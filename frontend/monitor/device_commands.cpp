@@ -56,9 +56,14 @@ std::string set_balloon(machine::Machine& machine, const std::string& argument) 
     return {};
 }
 
-std::string describe_balloon(machine::Machine& machine) {
+std::optional<u64> balloon_actual(machine::Machine& machine) {
     const devices::VirtioBalloon* const balloon = balloon_of(machine);
-    return balloon ? fmt::format("balloon: actual={}\n", balloon->actual() >> 20) : no_balloon;
+    return balloon ? std::optional(balloon->actual()) : std::nullopt;
+}
+
+std::string describe_balloon(machine::Machine& machine) {
+    const auto actual = balloon_actual(machine);
+    return actual ? fmt::format("balloon: actual={}\n", *actual >> 20) : no_balloon;
 }
 
 } // namespace calque::monitor

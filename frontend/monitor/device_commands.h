@@ -3,6 +3,7 @@
 
 #include "frontend/machine/machine.h"
 
+#include <optional>
 #include <string>
 
 namespace calque::monitor {
@@ -14,5 +15,7 @@ std::string set_link(machine::Machine& machine, const std::string& argument);
 // "MEGABYTES": how much memory the guest is to have.
 std::string set_balloon(machine::Machine& machine, const std::string& argument);
 std::string describe_balloon(machine::Machine& machine);
+// Bytes that the guest has left; none without a balloon.
+std::optional<u64> balloon_actual(machine::Machine& machine);
 
 } // namespace calque::monitor

@@ -1,5 +1,7 @@
 #include "frontend/monitor/examine.h"
 
+#include "base/text.h"
+
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
@@ -8,14 +10,6 @@
 namespace calque::monitor {
 
 namespace {
-
-std::string_view trim(std::string_view text) {
-    while (text.starts_with(' '))
-        text.remove_prefix(1);
-    while (text.ends_with(' '))
-        text.remove_suffix(1);
-    return text;
-}
 
 std::optional<u64> number(std::string_view text) {
     int base = 10;

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "devices/char_backend.h"
-#include "frontend/machine/inspect.h"
 #include "frontend/machine/machine.h"
+#include "frontend/monitor/commands.h"
 
 #include <atomic>
 #include <mutex>
@@ -29,25 +29,16 @@ class HumanMonitor {
     void receive(std::span<const u8> bytes);
     void key(u8 c);
     void replace_line(std::string text);
-    void execute(const std::string& line);
-    void info(const std::string& what);
-    void show_pci(const devices::PciBus& bus, unsigned number);
-    void look(const std::string& argument, machine::AddressSpace space);
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
-    std::string memory_map() const;
-    std::string forward(const std::string& argument, bool add);
-    std::string describe_disks() const;
-    std::string change_medium(const std::string& command, std::string argument); // What there is to say.
 
-    machine::Machine& machine_;
     devices::CharBackend& backend_;
+    Commands commands_;
     std::atomic<bool> greeted_{false};
     std::mutex output_; // Command results come from the machine's thread, echo from the backend's.
     std::string line_;
     std::vector<std::string> history_;
     std::size_t history_at_ = 0;
-    unsigned cpu_ = 0;    // Whose page tables x goes by.
     unsigned escape_ = 0; // Bytes of an escape sequence seen.
 };
 

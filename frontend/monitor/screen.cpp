@@ -96,6 +96,15 @@ std::string screen_text(machine::Machine& machine) {
     return text;
 }
 
+Result<void> save_screen(machine::Machine& machine, const std::string& file, std::string_view format) {
+    if (machine.chipset().displays().empty()) return error("there is no screen; start with -vga std");
+    devices::Surface surface;
+    machine.chipset().displays().front()->take_picture(surface);
+    const auto image = backends::encode_screenshot(surface, format);
+    if (!image) return image.error();
+    return machine::write_host_file(file, *image);
+}
+
 std::string screendump(machine::Machine& machine, const std::string& argument) {
     std::string file = argument, format;
     if (file.starts_with("-f ")) {
@@ -106,13 +115,8 @@ std::string screendump(machine::Machine& machine, const std::string& argument) {
     }
     if (file.empty()) return "screendump takes a file: screendump FILE\n";
     if (format.empty()) format = file.ends_with(".png") ? "png" : "ppm";
-    if (machine.chipset().displays().empty()) return "there is no screen; start with -vga std\n";
-    devices::Surface surface;
-    machine.chipset().displays().front()->take_picture(surface);
-    const auto image = backends::encode_screenshot(surface, format);
-    if (!image) return image.error().message + "\n";
-    const auto written = machine::write_host_file(file, *image);
-    return written ? "" : written.error().message + "\n";
+    const auto saved = save_screen(machine, file, format);
+    return saved ? "" : saved.error().message + "\n";
 }
 
 } // namespace calque::monitor

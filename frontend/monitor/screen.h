@@ -10,6 +10,7 @@
 
 namespace calque::monitor {
 
+Result<void> save_screen(machine::Machine& machine, const std::string& file, std::string_view format);
 // "FILE" or "-f png FILE". Without -f the file's name tells the format: PNG when it ends so, else PPM.
 std::string screendump(machine::Machine& machine, const std::string& argument);
 // The characters of a text mode.

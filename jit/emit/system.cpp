@@ -74,6 +74,33 @@ void UnitEmitter::emit_push_flags(const ir::Op& op) {
     advance_stack(pushed(op));
 }
 
+// Most often nothing but arithmetic flags changes; all else is for the handler. RF and VM are not looked at.
+void UnitEmitter::emit_pop_flags(const ir::Op& op) {
+    constexpr u32 others =
+        cpu::flag_tf | cpu::flag_if | cpu::flag_df | cpu::flag_iopl | cpu::flag_nt | cpu::flag_ac | cpu::flag_id;
+    constexpr u32 low_byte = cpu::arithmetic_flags & 0xFF;
+    const u32 bytes = stack_bytes(op);
+    flags_to_packed();
+    check_stack(op, host_gpq(cpu::rsp), 0, false);
+    load(t0, operand(bytes), bytes);
+    const Label slow = a_.newLabel();
+    a_.mov(CALQUE_CONTEXT(scratch), t0);
+    a_.mov(t1, CALQUE_CONTEXT(state));
+    a_.xor_(t0d, state_at(rflags_at, 4));
+    a_.test(t0d, static_cast<i32>(bytes == 2 ? others & 0xFFFF : others));
+    a_.long_().jnz(slow);
+    advance_stack(static_cast<i32>(bytes));
+    a_.mov(t0d, CALQUE_CONTEXT(scratch)); // As pack_flags() has them: AH is the low byte, AL is OF.
+    a_.rorx(t1d, t0d, 11);
+    a_.and_(t0d, static_cast<i32>(low_byte));
+    a_.and_(t1d, 1);
+    a_.shl(t0d, 8);
+    a_.lea(t0d, x86::ptr(t0, t1, 0, 0x200));
+    a_.mov(CALQUE_CONTEXT(flags), t0d);
+    recipe_.kind = FlagRecipe::Kind::none;
+    later([this, slow, number = site_number(new_site(op))] { to_interpreter(slow, number); });
+}
+
 // RDTSC and RDTSCP, which waits until all loads before it are done.
 void UnitEmitter::emit_read_timestamp(const ir::Op& op) {
     const bool with_id = cpu::instruction_table()[op.guest.row].name == "RDTSCP";

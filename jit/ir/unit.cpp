@@ -99,6 +99,7 @@ u32 written_registers(const Op& op) {
     case Kind::interpret:
     case Kind::interpret_and_leave: return 0xFFFF;
     case Kind::push_flags:
+    case Kind::pop_flags:
     case Kind::call:
     case Kind::call_indirect:
     case Kind::return_near: return sp;

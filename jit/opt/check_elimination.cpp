@@ -80,6 +80,7 @@ class Registers {
         case OpKind::pop_register:
             if (op.guest.dest != cpu::rsp) values_[cpu::rsp] = {rsp.origin, rsp.offset + op.guest.operand_size};
             break;
+        case OpKind::pop_flags: values_[cpu::rsp] = {rsp.origin, rsp.offset + op.guest.operand_size}; break;
         case OpKind::leave_frame: values_[cpu::rsp] = {rbp.origin, rbp.offset + op.guest.operand_size}; break;
         default:
             if (known) values_[known->first] = known->second;
@@ -156,6 +157,7 @@ std::optional<Access> access_of(const Op& op, const Registers& registers, const 
     case OpKind::push_flags:
     case OpKind::call: return stack(cpu::rsp, -i64{size}, true);
     case OpKind::pop_register:
+    case OpKind::pop_flags:
     case OpKind::return_near: return stack(cpu::rsp, 0, false);
     case OpKind::leave_frame: return stack(cpu::rbp, 0, false);
     case OpKind::host:

@@ -119,6 +119,7 @@ constexpr Named kinds[] = {
     {RowKind::disable_interrupts, "CLI"},
     {RowKind::enable_interrupts, "STI"},
     {RowKind::push_flags, "PUSHF PUSHFD PUSHFQ"},
+    {RowKind::pop_flags, "POPF POPFD POPFQ"},
     {RowKind::read_timestamp, "RDTSC RDTSCP"},
     {RowKind::pause, "PAUSE"},
     {RowKind::memory_fence, "MFENCE"},

@@ -24,6 +24,7 @@ enum class RowKind : u8 {
     disable_interrupts,
     enable_interrupts,
     push_flags,
+    pop_flags,
     read_timestamp,
     pause,
     memory_fence,

@@ -261,10 +261,10 @@ bool as_return(Op& op, const Source& source) {
     return true;
 }
 
-bool as_push_flags(Op& op, const Source& source) {
+bool as_stacked_flags(Op& op, const Source& source, OpKind kind) {
     if (!source.stack_sized(op.guest.operand_size) || source.mode.vm86()) return false;
-    op.kind = OpKind::push_flags;
-    op.access = MemoryAccess::write;
+    op.kind = kind;
+    op.access = kind == OpKind::push_flags ? MemoryAccess::write : MemoryAccess::read;
     op.access_bytes = op.guest.operand_size;
     return true;
 }
@@ -313,7 +313,8 @@ bool classify(Op& op, const Source& source) {
     case RowKind::memory_fence: return as(op, OpKind::memory_fence);
     case RowKind::segment_base: return as_base(op, source.mode);
     case RowKind::read_keys: return source.mode.code64() && as(op, OpKind::read_keys);
-    case RowKind::push_flags: return as_push_flags(op, source);
+    case RowKind::push_flags: return as_stacked_flags(op, source, OpKind::push_flags);
+    case RowKind::pop_flags: return as_stacked_flags(op, source, OpKind::pop_flags);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);
     case RowKind::branch_if_count_zero: return as_branch(op, source, OpKind::branch_if_count_zero);
     case RowKind::loop: return as_loop(op, source, 0);

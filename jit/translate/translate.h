@@ -41,6 +41,7 @@ struct UnitMode {
     bool vm86() const { return decode.real && !is.ring0; }
 
     static constexpr unsigned segment_shift = 40; // In the key.
+    static constexpr u64 kind_bits = (u64{1} << segment_shift) - 1;
     u64 key() const { return decode.key() | u64{std::bit_cast<u32>(is)} << 8 | u64{code_segment} << segment_shift; }
 
     mmu::RightsMode rights() const { return static_cast<mmu::RightsMode>(is.rights); }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -158,6 +159,55 @@ TEST_F(ChardevTest, SocketClientNeedsAServer) {
     ASSERT_FALSE(opened.ok());
     const auto too_long = open_chardev(loop, log, *parse_short_chardev("unix:/" + std::string(200, 'x')));
     ASSERT_FALSE(too_long.ok());
+}
+
+// What a listener on this host's own address has for a port.
+std::pair<int, u16> listen_on_loopback() {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(fd, 1), 0);
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    return {fd, ntohs(address.sin_port)};
+}
+
+TEST_F(ChardevTest, TcpConnectsAndCarriesBothWays) {
+    const auto [listener, port] = listen_on_loopback();
+    auto client = open("tcp:localhost:" + std::to_string(port));
+    Sink sink;
+    client->set_receiver(sink.receiver());
+    const int peer = ::accept(listener, nullptr, nullptr);
+    ASSERT_EQ(::write(peer, "hello", 5), 5);
+    EXPECT_TRUE(sink.wait_for("hello"));
+    client->transmit(bytes("answer"));
+    EXPECT_EQ(test::read_bytes(peer, 6), "answer");
+    client.reset();
+    ::close(peer);
+    ::close(listener);
+}
+
+TEST_F(ChardevTest, ASocketThatTheProcessWasGivenListens) {
+    const auto [listener, port] = listen_on_loopback();
+    ChardevOptions options;
+    options.kind = ChardevOptions::Kind::socket;
+    options.descriptor = listener;
+    EXPECT_FALSE(open_chardev(loop, log, options).ok()) << "it listens, and server=on is missing";
+    options.server = true;
+    options.wait = false;
+    auto server = open_chardev(loop, log, options);
+    ASSERT_TRUE(server.ok()) << server.error().message;
+    Sink sink;
+    (*server)->set_receiver(sink.receiver());
+    auto client = open("tcp::" + std::to_string(port));
+    client->transmit(bytes("through"));
+    EXPECT_TRUE(sink.wait_for("through"));
+    client.reset();
+    (*server)->set_receiver({});
+    options.descriptor = 9999;
+    EXPECT_FALSE(open_chardev(loop, log, options).ok());
 }
 
 // Over pipes, as with stdin and stdout redirected.

@@ -112,6 +112,30 @@ TEST_F(DiskTest, ErrorsAreReportedOrIgnoredAsAsked) {
     EXPECT_EQ(now(*disk, {.kind = Kind::write, .buffers = {sector}}), BlockStatus::ok);
 }
 
+TEST_F(DiskTest, WhatItDidIsCountedAndErrorsAreToldOf) {
+    const auto disk = make(4096);
+    std::vector<std::string> told;
+    disk->set_watcher({[&](bool write, int error, ErrorAction action) {
+                           told.push_back(fmt::format("{} {} {}", write, error == EIO, action == ErrorAction::report));
+                       },
+                       {}});
+    std::vector<u8> sector(512);
+    EXPECT_EQ(now(*disk, {.buffers = {sector}}), BlockStatus::ok);
+    EXPECT_EQ(now(*disk, {.kind = Kind::write, .buffers = {sector, sector}}), BlockStatus::ok);
+    EXPECT_EQ(now(*disk, {.kind = Kind::flush}), BlockStatus::ok);
+    faulty_->read_error = EIO;
+    EXPECT_EQ(now(*disk, {.buffers = {sector}}), BlockStatus::io_error);
+    const auto& counted = disk->counters();
+    EXPECT_EQ(counted.reads, 1u);
+    EXPECT_EQ(counted.bytes_read, 512u);
+    EXPECT_EQ(counted.writes, 1u);
+    EXPECT_EQ(counted.bytes_written, 1024u);
+    EXPECT_EQ(counted.flushes, 1u);
+    EXPECT_EQ(counted.failed_reads, 1u);
+    EXPECT_EQ(counted.failed_writes, 0u);
+    EXPECT_EQ(told, std::vector<std::string>{"false true true"});
+}
+
 TEST_F(DiskTest, AFullHostStopsTheMachineAndTheRequestIsTriedAgain) {
     const auto disk = make(4096);
     std::promise<std::string> stopped;

@@ -29,5 +29,21 @@ TEST(Json, WhatIsNotJsonIsAnError) {
     EXPECT_FALSE(Json::parse(std::string(100'000, '[')).ok());
 }
 
+TEST(JsonText, IsReadAsWhatItWasMadeFrom) {
+    for (const char* text : {"null", "true", "[]", "{}", R"({"a": [1, -5, 2.5, "x"], "b": {"c": false}})",
+                             R"(["\"\\\n\u0001\u007f\u00e9\u20ac\ud83d\ude00"])", "9223372036854775807"}) {
+        const auto value = Json::parse(text);
+        ASSERT_TRUE(value) << text;
+        EXPECT_EQ(value->text(), text);
+    }
+}
+
+TEST(JsonText, WhatIsNoUtf8IsReplaced) {
+    for (const char* bytes : {"\xff", "\xc3", "\x80", "\xc0", "\xf8"})
+        EXPECT_EQ(Json(std::string(bytes)).text(), R"("\ufffd")");
+    EXPECT_EQ(Json(std::string("\xed\xa0\x80")).text(), R"("\ufffd\ufffd\ufffd")"); // Half a surrogate pair.
+    EXPECT_EQ(Json(std::string("\xe2\x82x")).text(), R"("\ufffd\ufffdx")");
+}
+
 } // namespace
 } // namespace calque

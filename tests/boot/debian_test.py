@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The system of ./run debian on the network: ssh from the host, apt from a repository on the host's loopback, iperf3.
 
-    debian_test.py --calque PATH [--image debian.img] [--iperf]
+    debian_test.py --emulator "PATH [options]" [--image debian.img] [--iperf]
 
 The image is scripts/debian.sh's and stays as it is. The repository holds packages of this machine's own Debian archive.
 """
@@ -12,6 +12,7 @@ import hashlib
 import http.server
 import random
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -116,7 +117,7 @@ def test(args):
     image = args.image or subprocess.run([ROOT / "scripts/debian.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     port = free_port()
     command = [
-        args.calque, "-nographic", "-m", "1G", "-no-reboot", "-snapshot", "-drive", f"file={image},format=raw,if=virtio",
+        *shlex.split(args.emulator), "-nographic", "-m", "1G", "-no-reboot", "-snapshot", "-drive", f"file={image},format=raw,if=virtio",
         "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{port}-:22",
     ]
     with tempfile.TemporaryDirectory() as place:
@@ -141,7 +142,7 @@ def test(args):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--calque", required=True)
+    parser.add_argument("--emulator", required=True)
     parser.add_argument("--image")
     parser.add_argument("--iperf", action="store_true")
     arguments = parser.parse_args()

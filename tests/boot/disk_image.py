@@ -24,6 +24,11 @@ def grub_config(words: str) -> str:
     )
 
 
+def partition_table(sectors: int) -> bytes:
+    """The last 66 bytes of an MBR: one partition of that many sectors, active, of type Linux, from FIRST_SECTOR on."""
+    return struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", FIRST_SECTOR, sectors) + bytes(48) + b"\x55\xaa"
+
+
 def make_system(image: Path, folder: Path, kernel: Path, initrd: Path, words: str, marker: bytes, mib: int = 128):
     """An MBR with GRUB, and one ext4 partition with the kernel, the initramfs and a file that only the test knows."""
     tree = folder / "tree"
@@ -39,11 +44,10 @@ def make_system(image: Path, folder: Path, kernel: Path, initrd: Path, words: st
     core = folder / "core.img"
     run("grub-mkimage", "-O", "i386-pc", "-o", core, "-p", "(hd0,msdos1)/grub", *MODULES.split())
     # boot.img loads the sector behind itself, which loads the rest: GRUB's core fills the gap before the partition.
-    table = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", FIRST_SECTOR, sectors)
     with open(image, "r+b") as file:
         file.write((GRUB / "boot.img").read_bytes()[:440])
         file.seek(446)
-        file.write(table + bytes(48) + b"\x55\xaa")
+        file.write(partition_table(sectors))
         contents = core.read_bytes()
         assert len(contents) <= (FIRST_SECTOR - 1) * SECTOR
         file.write(contents)

@@ -8,16 +8,14 @@ import argparse
 import hashlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
-from guest_session import Session, guest_file, run_test  # noqa: E402
+from guest_session import Session, guest_file, run_test_in_folder  # noqa: E402
 
 RESCUE_DRIVE = ("-drive", "file=/usr/lib/grub-rescue/grub-rescue-cdrom.iso,format=raw,if=none,id=c,media=cdrom")
 RESCUE_FLOPPY = "/usr/lib/grub-rescue/grub-rescue-floppy.img"
@@ -211,10 +209,4 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", required=True, choices=sorted(TESTS))
     arguments = parser.parse_args()
-    # Not where memory is the file system: O_DIRECT needs a disk.
-    place = Path(tempfile.mkdtemp(prefix="calque-disk-", dir="/var/tmp"))
-    try:
-        status = run_test(lambda: TESTS[arguments.test](arguments, place))
-    finally:
-        shutil.rmtree(place)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("disk", lambda folder: TESTS[arguments.test](arguments, folder)))

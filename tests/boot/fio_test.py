@@ -6,13 +6,11 @@
 
 import argparse
 import shlex
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from guest_session import Session, guest_file, run_test  # noqa: E402
+from guest_session import Session, guest_file, run_test_in_folder  # noqa: E402
 from kill_test import CONTROLLERS  # noqa: E402
 
 RUNS = ("random", "sequential", "mixed")
@@ -37,9 +35,4 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--controller", required=True, choices=sorted(CONTROLLERS))
     arguments = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="calque-fio-", dir="/var/tmp"))
-    try:
-        status = run_test(lambda: main(arguments, place))
-    finally:
-        shutil.rmtree(place)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("fio", lambda folder: main(arguments, folder)))

@@ -6,14 +6,12 @@
 
 import argparse
 import shlex
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import devices_test  # noqa: E402
-from guest_session import Session, guest_file, run_test  # noqa: E402
+from guest_session import Session, guest_file, run_test_in_folder  # noqa: E402
 
 COMMON = ["-nographic", "-vga", "none", "-nic", "none", "-m", "256M", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
 # A disk's first sector tells its number by the machine's exit status.
@@ -148,9 +146,4 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", required=True, choices=sorted(TESTS))
     arguments = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="calque-firmware-", dir="/var/tmp"))
-    try:
-        status = run_test(lambda: TESTS[arguments.test](arguments, place))
-    finally:
-        shutil.rmtree(place)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("firmware", lambda folder: TESTS[arguments.test](arguments, folder)))

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tty
 from pathlib import Path
@@ -160,3 +161,9 @@ def run_test(main) -> int:
         return 1
     print("\nPASSED", flush=True)
     return 0
+
+
+def run_test_in_folder(name: str, main) -> int:
+    """The same for one that takes a folder, which goes when the test ends. /var/tmp is on a disk, as O_DIRECT needs."""
+    with tempfile.TemporaryDirectory(prefix=f"calque-{name}-", dir="/var/tmp") as place:
+        return run_test(lambda: main(Path(place)))

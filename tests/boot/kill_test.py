@@ -17,13 +17,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
-from guest_session import Session, guest_file, run_test  # noqa: E402
+from guest_session import Session, guest_file, run_test_in_folder  # noqa: E402
 
 CONTROLLERS = {
     "virtio": ["-device", "virtio-blk-pci,drive=d"],
@@ -73,7 +72,7 @@ def once(args, folder: Path, base: Path, name: str, delay: float):
                "-initrd", guest_file("devices.cpio.gz"), "-append", "console=ttyS0 quiet calque.test=kills",
                "-drive", f"file={image},if=none,id=d,discard=unmap", *CONTROLLERS[name]]
     with Session(command, quiet=True) as session:
-        session.wait_for(r"CALQUE-SYNCED 0$")
+        session.wait_for(r"CALQUE-SYNCED 0\n")  # All of the line: it is counted below.
         end = time.monotonic() + delay
         while time.monotonic() < end:
             session._read(end - time.monotonic())
@@ -114,10 +113,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=sorted(CONTROLLERS))
     arguments = parser.parse_args()
-    # Not where memory is the file system: O_DIRECT needs a disk.
-    place = Path(tempfile.mkdtemp(prefix="calque-kills-", dir="/var/tmp"))
-    try:
-        status = run_test(lambda: main(arguments, place))
-    finally:
-        shutil.rmtree(place)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("kills", lambda folder: main(arguments, folder)))

@@ -12,12 +12,11 @@ import http.server
 import shlex
 import shutil
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from guest_session import Session, guest_file, run_test  # noqa: E402
+from guest_session import Session, guest_file, run_test_in_folder  # noqa: E402
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -59,9 +58,4 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", required=True, choices=["e1000", "rtl8139", "virtio-net-pci", "iso"])
     arguments = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="calque-pxe-"))
-    try:
-        status = run_test(lambda: boot(arguments, directory))
-    finally:
-        shutil.rmtree(directory)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("pxe", lambda folder: boot(arguments, folder)))

@@ -8,15 +8,13 @@ import argparse
 import hashlib
 import re
 import shlex
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
-from guest_session import PATIENCE, Failure, Session, guest_file, run_test  # noqa: E402
+from guest_session import PATIENCE, Failure, Session, guest_file, run_test_in_folder  # noqa: E402
 
 RESCUE = Path("/usr/lib/grub-rescue")
 MEMTEST = Path("/usr/lib/memtest86+/memtest86+x64.iso")
@@ -170,9 +168,4 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", required=True, choices=sorted(TESTS))
     arguments = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="calque-screen-"))
-    try:
-        status = run_test(lambda: TESTS[arguments.test](arguments, place))
-    finally:
-        shutil.rmtree(place)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("screen", lambda folder: TESTS[arguments.test](arguments, folder)))

@@ -9,12 +9,11 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
-from guest_session import Session, guest_file, run_test  # noqa: E402
+from guest_session import Session, guest_file, run_test_in_folder  # noqa: E402
 
 CODE, VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 MEMTEST = Path("/boot/memtest86+x64.efi")
@@ -117,9 +116,4 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", required=True, choices=sorted(TESTS))
     arguments = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="calque-uefi-", dir="/var/tmp"))
-    try:
-        status = run_test(lambda: TESTS[arguments.test](arguments, place))
-    finally:
-        shutil.rmtree(place)
-    sys.exit(status)
+    sys.exit(run_test_in_folder("uefi", lambda folder: TESTS[arguments.test](arguments, folder)))

@@ -138,6 +138,37 @@ TEST(Options, Consoles) {
     EXPECT_EQ(o.chardevs[0].id, "c");
 }
 
+TEST(Options, PlacesOfTheMachineProtocol) {
+    const Options o = parsed({"-qmp", "unix:/q,server=on,wait=off", "-chardev", "null,id=c", "-mon",
+                              "chardev=c,mode=control", "-mon", "chardev=c,id=m", "-daemonize"});
+    EXPECT_EQ(o.controls, (std::vector<std::string>{"unix:/q,server=on,wait=off", "chardev:c"}));
+    EXPECT_EQ(o.monitors, std::vector<std::string>{"chardev:c"});
+    EXPECT_TRUE(o.daemonize);
+    EXPECT_TRUE(parsed({"-machine", "none,accel=kvm:tcg"}).machine_none);
+}
+
+// libvirt gives them to every guest.
+TEST(Options, WhatTheHostDoesAnywayMayBeAskedFor) {
+    parsed({"-object", "secret,id=masterKey0,format=raw,file=/f", "-overcommit", "mem-lock=off", "-audiodev",
+            R"({"id":"audio1","driver":"none"})", "-msg", "timestamp=on", "-chardev", "null,id=c", "-device",
+            "isa-serial,chardev=c,id=serial0,index=0"});
+    for (const std::vector<std::string>& words :
+         std::vector<std::vector<std::string>>{{"-overcommit", "mem-lock=on"},
+                                               {"-audiodev", "alsa,id=a"},
+                                               {"-msg", "colour=on"},
+                                               {"-object", "secret,id=s,colour=red"},
+                                               {"-device", "isa-serial,chardev=c,index=1"}})
+        EXPECT_FALSE(parse_options(words)) << words[0];
+}
+
+TEST(Options, KeysMayComeAsJson) {
+    const Options o = parsed({"-device", R"({"driver": "virtio-balloon-pci", "id": "b", "addr": "0x5"})", "-object",
+                              R"({"qom-type": "rng-random", "id": "r", "filename": "/a,b"})"});
+    EXPECT_EQ(o.machine.devices.back().id, "b");
+    EXPECT_EQ(o.machine.devices.back().get("addr"), "0x5");
+    EXPECT_EQ(o.objects.at(0).get("filename"), "/a,b");
+}
+
 TEST(Options, TimeAndIdentity) {
     EXPECT_EQ(parsed({"-rtc", "base=utc,clock=host"}).machine.rtc_offset, 0);
     EXPECT_LT(parsed({"-rtc", "base=2006-06-17T16:01:21"}).machine.rtc_offset, -400'000'000);
@@ -188,7 +219,7 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-smp", "sockets=18446744073709551615,cores=2"}, "1 to 255"},
         {{"-cpu", "pentium9"}, "pentium9"},
         {{"-cpu", "max,+telepathy"}, "telepathy"},
-        {{"-machine", "q35"}, "'q35' does not exist here; there is: pc"},
+        {{"-machine", "q35"}, "'q35' does not exist here; there are: pc"},
         {{"-machine", "pc,accel=kvm"}, "accel=kvm"},
         {{"-machine", "pc,acpi=off"}, "acpi=off"},
         {{"-machine", "pc,hpet=maybe"}, "neither on nor off"},
@@ -228,8 +259,9 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-chardev", "null"}, "id"},
         {{"-chardev", "pigeon,id=p"}, "pigeon"},
         {{"-chardev", "null,id=a", "-chardev", "null,id=a"}, "given twice"},
-        {{"-mon", "chardev=c,mode=control"}, "mode=control"},
-        {{"-mon", "chardev=c,pretty=on"}, "pretty"},
+        {{"-mon", "chardev=c,mode=magic"}, "mode=magic"},
+        {{"-mon", "chardev=c,colour=on"}, "colour"},
+        {{"-device", "{\"driver\": 5"}, "not JSON"},
         {{"-drive", "if=ide"}, "no file="},
         {{"-drive", "file=x,if=sd"}, "if=sd"},
         {{"-drive", "file=x,media=tape"}, "media=tape"},
@@ -245,8 +277,8 @@ TEST(Options, EveryMistakeIsNamed) {
         {{"-boot", "colour=red"}, "'colour'"},
         {{"-drive", "file=x,if=floppy,index=2"}, "no floppy drive with index 2"},
         {{"-fda", "x", "-drive", "file=y,if=floppy,index=0"}, "two drives have index 0"},
-        {{"-gdb", "tcp::1"}, "-gdb does not exist here yet"},
-        {{"-daemonize"}, "-daemonize does not exist here yet"},
+        {{"-gdb", "tcp::0"}, "-gdb tcp::0: "},
+        {{"-gdb", "nowhere"}, "-gdb nowhere: "},
     };
     for (const Wrong& wrong : wrongs) {
         const auto options = parse_options(wrong.words);

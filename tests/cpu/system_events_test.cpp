@@ -135,6 +135,18 @@ TEST(SystemEvents, SmmHoldsNmiAndInitBackAndRelocates) {
     EXPECT_EQ(b.state().smbase, 0x40000u);
 }
 
+// SeaBIOS does it for each sector that GRUB reads.
+TEST(SystemEvents, WithoutPagingNeitherSmmNorProtectedModeFlushesTheTlb) {
+    Board b(Board::Mode::real);
+    b.bytes(0x38000, {0x0F, 0xAA}); // RSM
+    b.cpu().request(event_smi);
+    const u64 flushes = b.cpu().mmu.counters().flushes;
+    b.program(
+        {0x0F, 0x20, 0xC0, 0x40, 0x0F, 0x22, 0xC0, 0x48, 0x0F, 0x22, 0xC0, 0xF4}); // Into protected mode and back.
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.cpu().mmu.counters().flushes, flushes);
+}
+
 TEST(SystemEvents, RsmOutsideSmmIsUndefined) {
     Board b(Board::Mode::protected32);
     b.program({0x0F, 0xAA});

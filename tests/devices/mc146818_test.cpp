@@ -53,6 +53,18 @@ TEST_F(Mc146818Test, ShowsTheWallClockInBcd) {
     EXPECT_EQ(get(rtc::reg_d), 0x80);
 }
 
+TEST_F(Mc146818Test, WhoWatchesHearsOfATimeThatTheGuestSets) {
+    std::vector<i64> heard;
+    rtc->set_time_observer([&](i64 seconds) { heard.push_back(seconds); });
+    set(rtc::reg_b, static_cast<u8>(get(rtc::reg_b) | rtc::b_set));
+    set(rtc::hours, 0x22);
+    set(rtc::reg_b, static_cast<u8>(get(rtc::reg_b) & ~rtc::b_set));
+    ASSERT_EQ(heard.size(), 1u);
+    EXPECT_EQ(heard[0], rtc->shown_seconds());
+    set(rtc::reg_a, get(rtc::reg_a)); // Sets nothing.
+    EXPECT_EQ(heard.size(), 1u);
+}
+
 TEST_F(Mc146818Test, TheBaseOffsetMakesLocalTime) {
     Mc146818 local(log, clock, {.base_offset = 3600}, IrqLine());
     EXPECT_EQ(local.shown_seconds(), leap_day + 3600);

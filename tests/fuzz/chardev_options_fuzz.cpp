@@ -10,7 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
     for (const auto& parsed : {backends::parse_short_chardev(text), backends::parse_chardev(text)}) {
         using Kind = backends::ChardevOptions::Kind;
         if (!parsed.ok() && parsed.error().message.empty()) std::abort();
-        if (parsed.ok() && (parsed->kind == Kind::file || parsed->kind == Kind::unix_socket) && parsed->path.empty())
+        if (parsed.ok() && parsed->kind == Kind::file && parsed->path.empty()) std::abort();
+        if (parsed.ok() && parsed->kind == Kind::socket && parsed->path.empty() && parsed->port == 0
+            && parsed->descriptor < 0)
             std::abort();
     }
     return 0;

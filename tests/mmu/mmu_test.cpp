@@ -368,5 +368,70 @@ TEST_F(MmuTest, DescribesItself) {
     EXPECT_NE(mmu.describe_counters().find("page walks"), std::string::npos);
 }
 
+// Firmware goes from real to protected mode and back, and into system management mode, at each of its calls.
+struct UnpagedTest : testing::Test {
+    static constexpr u64 window = 0xA0000, hidden = 0x20000, elsewhere = 0x5000;
+
+    UnpagedTest() : mmu(memory.map, memory.log) {
+        memory.map.set_regions({memory.ram_region(0, 1 << 20), io_region(window, 0x20000, device, 1)},
+                               {PhysicalAddress(window), 0x20000, memory.ram.data() + hidden});
+        mmu.serve_requests();
+        mmu.set_context({});
+    }
+    void enter(bool protected_mode, bool smm) {
+        PagingContext context;
+        context.cr0 = protected_mode ? cr0_pe : 0;
+        context.smm = smm;
+        mmu.set_context(context);
+    }
+    u32 load(u64 address) {
+        u32 value = 0;
+        EXPECT_TRUE(mmu.load(LinearAddress(address), value));
+        return value;
+    }
+
+    Memory memory;
+    RecordingTarget device;
+    Mmu mmu;
+};
+
+TEST_F(UnpagedTest, ModesWithoutPagingShareTranslations) {
+    memory.put<u32>(elsewhere, 0x1234);
+    load(elsewhere);
+    const u64 fills = mmu.counters().fills, flushes = mmu.counters().flushes;
+    for (unsigned n = 0; n < 10; ++n) {
+        enter(n & 1, false);
+        EXPECT_EQ(load(elsewhere), 0x1234u);
+    }
+    EXPECT_EQ(mmu.counters().fills, fills);
+    EXPECT_EQ(mmu.counters().flushes, flushes);
+}
+
+TEST_F(UnpagedTest, SmmMemoryIsThereInSmmAloneAndItsTranslationsStay) {
+    u64 fills = 0;
+    for (u32 n = 0; n < 10; ++n) {
+        enter(false, true);
+        EXPECT_EQ(load(window + 0x1000), n);
+        ASSERT_TRUE(mmu.store(LinearAddress(window + 0x1000), n + 1));
+        if (n == 1) fills = mmu.counters().fills;
+        EXPECT_TRUE(device.calls.empty());
+        enter(false, false);
+        load(window + 0x1000);
+        EXPECT_EQ(device.calls.size(), 1u);
+        device.calls.clear();
+    }
+    EXPECT_EQ(memory.get<u32>(hidden + 0x1000), 10u);
+    EXPECT_EQ(mmu.counters().fills, fills);
+}
+
+TEST_F(UnpagedTest, CodeInSmmMemoryHasNoHostMemoryToBeCachedBy) {
+    enter(false, true);
+    load(window);
+    Mmu::CodePage code;
+    ASSERT_TRUE(mmu.fetch(LinearAddress(window), code));
+    EXPECT_EQ(code.host, nullptr);
+    EXPECT_EQ(mmu.execute_id(LinearAddress(window)), 0u);
+}
+
 } // namespace
 } // namespace calque::mmu

@@ -105,7 +105,29 @@ std::optional<BlockStatus> Disk::try_now(const BlockRequest& request) {
         if (!image->read_now(offset, buffer)) return std::nullopt;
         offset += buffer.size();
     }
+    count(request, 0);
     return BlockStatus::ok;
+}
+
+void Disk::count(const BlockRequest& request, int error) {
+    const bool read = request.kind == Kind::read;
+    if (error != 0) {
+        ++(read ? counters_.failed_reads : counters_.failed_writes);
+        return;
+    }
+    switch (request.kind) {
+    case Kind::read:
+        ++counters_.reads;
+        counters_.bytes_read += length_of(request);
+        break;
+    case Kind::write:
+    case Kind::write_zeroes:
+        ++counters_.writes;
+        counters_.bytes_written += length_of(request);
+        break;
+    case Kind::flush: ++counters_.flushes; break;
+    case Kind::discard: ++counters_.discards; break;
+    }
 }
 
 std::optional<BlockStatus> Disk::refuse(const BlockRequest& request, const BlockImage* image) const {
@@ -123,6 +145,7 @@ void Disk::run(BlockRequest request) {
     std::optional<BlockStatus> status = refuse(request, image.get());
     if (!status) {
         const int error = perform(request, *image);
+        count(request, error);
         status = error == 0 ? BlockStatus::ok : judge(request, error);
     }
     if (status && request.done) request.done(*status);
@@ -174,8 +197,10 @@ std::optional<BlockStatus> Disk::judge(BlockRequest& request, int error) {
     const std::string what = fmt::format("{}: {} at {:#x} failed: {}", options_.id, name_of(request.kind),
                                          request.offset, std::strerror(error));
     log_.trace(Channel::disk, "{}", what);
+    if (action == ErrorAction::stop && !stop_) action = ErrorAction::report;
+    if (watcher_.failed) watcher_.failed(request.kind != Kind::read, error, action);
     if (action == ErrorAction::ignore) return BlockStatus::ok;
-    if (action == ErrorAction::report || !stop_) return status_of(error);
+    if (action == ErrorAction::report) return status_of(error);
     {
         std::lock_guard lock(mutex_);
         held_.push_back(std::move(request));
@@ -217,6 +242,7 @@ Result<void> Disk::change_medium(Image image, bool force) {
                      options_.id);
     }
     Image old;
+    const bool inserted = image != nullptr;
     {
         std::lock_guard lock(mutex_);
         old = std::exchange(image_, std::move(image));
@@ -226,6 +252,8 @@ Result<void> Disk::change_medium(Image image, bool force) {
     if (old && old->flush() != 0)
         log_.write(Channel::disk, fmt::format("{}: the last flush of '{}' failed", options_.id, old->name()));
     if (observer_) observer_(false);
+    if (watcher_.tray_moved && old) watcher_.tray_moved(true);
+    if (watcher_.tray_moved && inserted) watcher_.tray_moved(false);
     return {};
 }
 

@@ -29,14 +29,22 @@ enum class ErrorAction : u8 {
 Result<ErrorAction> parse_error_action(std::string_view option, std::string_view text);
 
 struct DiskOptions {
-    std::string id;     // For people: -drive id=, or "ide0-hd0".
-    std::string serial; // What the drive tells the guest; empty: the device chooses.
+    std::string id;       // For people: -drive id=, or "ide0-hd0".
+    std::string serial;   // What the drive tells the guest; empty: the device chooses.
+    std::string format{}; // Of the image at the start, where it was named.
     bool removable = false;
     bool disc = false;       // Its media are only read.
     bool write_cache = true; // What the guest finds at power-on.
     bool discards = true;    // Pass discards on.
     ErrorAction on_write_error = ErrorAction::enospc;
     ErrorAction on_read_error = ErrorAction::report;
+};
+
+// What a drive has done. Any thread.
+struct DiskCounters {
+    std::atomic<u64> reads{0}, writes{0}, flushes{0}, discards{0};
+    std::atomic<u64> bytes_read{0}, bytes_written{0};
+    std::atomic<u64> failed_reads{0}, failed_writes{0}; // Of the host's.
 };
 
 class Disk final : public devices::BlockBackend {
@@ -64,11 +72,18 @@ class Disk final : public devices::BlockBackend {
     const DiskOptions& options() const { return options_; }
     // Called on a pool thread when a request waits for the machine to go on: it is to stop. `why` is for people.
     void set_stop_request(std::function<void(const std::string& why)> stop) { stop_ = std::move(stop); }
+    // For those who watch; on any thread, and neither may call back.
+    struct Observer {
+        std::function<void(bool write, int error, ErrorAction action)> failed; // The host could not do a request.
+        std::function<void(bool open)> tray_moved;
+    };
+    void set_watcher(Observer watcher) { watcher_ = std::move(watcher); }
     // Waits until nothing is under way. What waits for the machine to go on is not under way.
     void drain();
     bool holds_requests() const; // Some wait for the machine to go on.
     void resume();               // Tries these again.
     int flush_now();             // Waits for it. 0 or an errno value.
+    const DiskCounters& counters() const { return counters_; }
     bool medium_locked() const { return locked_; }
     Image image() const;
     // Puts a medium in or (null) takes it out; requests under way end with the old one. Errors: the drive is not
@@ -82,6 +97,7 @@ class Disk final : public devices::BlockBackend {
     std::optional<devices::BlockStatus> refuse(const devices::BlockRequest& request, const BlockImage* image) const;
     // Null: the request was put aside.
     std::optional<devices::BlockStatus> judge(devices::BlockRequest& request, int error);
+    void count(const devices::BlockRequest& request, int error);
     void finished();
 
     IoPool& pool_;
@@ -89,10 +105,12 @@ class Disk final : public devices::BlockBackend {
     const DiskOptions options_;
     std::function<void(bool)> observer_;
     std::function<void(const std::string&)> stop_;
+    Observer watcher_;
     std::atomic<u32> changes_{0};
     std::atomic<bool> locked_{false};
     std::atomic<bool> write_cache_;
 
+    DiskCounters counters_;
     mutable std::mutex mutex_;
     std::condition_variable idle_;
     Image image_;

@@ -22,6 +22,7 @@ Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOpti
     DiskOptions disk;
     disk.id = options.id;
     disk.serial = options.serial;
+    disk.format = options.format;
     disk.removable = options.removable();
     disk.disc = options.cdrom;
     disk.write_cache = !options.cache.writethrough;

@@ -14,7 +14,18 @@ constexpr std::array pci_properties{
     PropertyKind{"romfile", Type::text, "a file with its option ROM, empty for none (its own, where it has one)"},
 };
 
-std::vector<const DeviceKind*> all_kinds() {
+Error unknown_device(std::string_view name) {
+    std::vector<std::string_view> names;
+    for (const DeviceKind* kind : device_kinds())
+        names.push_back(kind->name);
+    const std::string near = nearest_name(name, names);
+    if (!near.empty()) return error("-device '{}' does not exist here; there is {} (see -device help)", name, near);
+    return error("-device '{}' does not exist here; -device help lists what there is", name);
+}
+
+} // namespace
+
+std::vector<const DeviceKind*> device_kinds() {
     std::vector<const DeviceKind*> kinds;
     for (const auto& family : {bridge_kinds(), disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds(),
                                virtio_serial_kinds(), virtio_host_kinds()})
@@ -27,19 +38,8 @@ std::span<const PropertyKind> common_properties(const DeviceKind& kind) {
     return kind.bus == "PCI" ? std::span<const PropertyKind>(pci_properties) : std::span<const PropertyKind>();
 }
 
-Error unknown_device(std::string_view name) {
-    std::vector<std::string_view> names;
-    for (const DeviceKind* kind : all_kinds())
-        names.push_back(kind->name);
-    const std::string near = nearest_name(name, names);
-    if (!near.empty()) return error("-device '{}' does not exist here; there is {} (see -device help)", name, near);
-    return error("-device '{}' does not exist here; -device help lists what there is", name);
-}
-
-} // namespace
-
 const DeviceKind* find_device_kind(std::string_view name) {
-    const auto kinds = all_kinds();
+    const auto kinds = device_kinds();
     const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const auto* kind) { return kind->name == name; });
     return found == kinds.end() ? nullptr : *found;
 }
@@ -54,7 +54,7 @@ Result<void> check_device(const DeviceRequest& request) {
 
 std::string device_help() {
     std::string text;
-    for (const DeviceKind* kind : all_kinds())
+    for (const DeviceKind* kind : device_kinds())
         text += fmt::format("name \"{}\", bus {}: {}\n", kind->name, kind->bus, kind->summary);
     return text + "-device NAME,help lists the properties of one.\n";
 }

@@ -100,6 +100,9 @@ inline constexpr PropertyKind boot_index{"bootindex", PropertyKind::Type::number
 // The drive that a request names. Errors: none named, none there.
 Result<backends::Disk*> disk_of(const DeviceContext& context, const DeviceRequest& request);
 
+std::vector<const DeviceKind*> device_kinds();
+// What every device of the kind's bus takes besides the kind's own.
+std::span<const PropertyKind> common_properties(const DeviceKind& kind);
 // Null when there is none of that name.
 const DeviceKind* find_device_kind(std::string_view name);
 // Driver and properties, before anything is built.

@@ -102,6 +102,22 @@ TEST_F(JitEngine, AnInterruptThatWaitsForIFStopsNoLoopAndIsTakenOnceIFIsSet) {
     }
 }
 
+// GRUB's decompressor saves and restores flags around each bit: 1.4 million times, by the handler, before there is a
+// menu.
+TEST_F(JitEngine, PopfOfOtherArithmeticFlagsStaysInTranslatedCode) {
+    constexpr u64 rounds = 10'000;
+    b.gpr(rcx) = rounds;
+    b.gpr(rax) = b.gpr(rbx) = 0;
+    b.program({0x9C, 0x80, 0x34, 0x24, 0xD5,         // again: PUSHFQ; XOR BYTE [RSP], D5h: SF, ZF, AF, PF, CF
+               0x80, 0x74, 0x24, 0x01, 0x08, 0x9D,   // XOR BYTE [RSP + 1], 8: OF; POPFQ
+               0x0F, 0x90, 0xC0, 0x48, 0x01, 0xC3,   // SETO AL; ADD RBX, RAX
+               0x48, 0xFF, 0xC9, 0x75, 0xEB, 0xF4}); // DEC RCX; JNZ again; HLT
+    const jit::EngineCounters before = jit_->counters();
+    EXPECT_EQ(b.run(~u64{0}), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rbx), rounds); // DEC leaves OF clear.
+    EXPECT_LT(jit_->counters().interpreted - before.interpreted, 1000u);
+}
+
 TEST_F(JitEngine, AnInterruptThatIsWithdrawnWhileItWaitsForIFIsNotTaken) {
     b.set_idt(0x55, gate(kernel_code, handlers_at + 0x55 * 16, 0xE, 0));
     write_rflags(b.state(), flag_one);

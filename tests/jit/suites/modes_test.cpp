@@ -237,6 +237,27 @@ TEST(JitModes, ComputedJumpsOfTwoCodeSegmentsToTheSameCode) {
     EXPECT_EQ(b.gpr(rsi) & 0xFFFF, 50 * (0x5u + 0x1005u) & 0xFFFF);
 }
 
+// POPF and POPFD in 16-bit code: bits that only the handler changes among them, and ones that a word does not have.
+TEST(JitModes, PopfOfEachSize) {
+    Board b(Board::Mode::real);
+    b.gpr(rbx) = b.gpr(rdx) = 0;
+    b.program({0xB9, 0x64, 0x00, // MOV CX, 100
+               0x68, 0x40, 0x0C, 0x9D, 0x9C, 0x58, 0x01,
+               0xC3, // again: PUSH C40h (OF, DF, ZF); POPF; PUSHF; POP AX; ADD BX, AX
+               0x68, 0x91, 0x00, 0x9D, 0x9C, 0x58, 0x01,
+               0xC3, // PUSH 91h (SF, AF, CF); POPF; PUSHF; POP AX; ADD BX, AX
+               0x66, 0x68, 0x44, 0x00, 0x24, 0x00, 0x66,
+               0x9D,                                     // PUSH 240044h (ID, AC, ZF, PF); POPFD
+               0x66, 0x9C, 0x66, 0x58, 0x66, 0x01, 0xC2, // PUSHFD; POP EAX; ADD EDX, EAX
+               0x66, 0x68, 0x01, 0x00, 0x02, 0x00, 0x66,
+               0x9D,                                     // PUSH 20001h (VM, CF); POPFD
+               0x66, 0x9C, 0x66, 0x58, 0x66, 0x01, 0xC2, // PUSHFD; POP EAX; ADD EDX, EAX
+               0xE2, 0xD0, 0xF4});                       // LOOP again; HLT
+    EXPECT_EQ(b.run(~u64{0}), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rbx) & 0xFFFF, 100 * (0xC42u + 0x93u) & 0xFFFF);
+    EXPECT_EQ(static_cast<u32>(b.gpr(rdx)), 100 * (0x24'0046u + 3u));
+}
+
 // More than the translator has numbers for.
 TEST(JitModes, OneLoopInThousandsOfCodeSegments) {
     Board b(Board::Mode::real);

@@ -1,0 +1,42 @@
+// What devices do that those who watch the machine are told of.
+#include "devices/virtio/virtio_balloon.h"
+#include "devices/virtio/virtio_pci.h"
+#include "frontend/machine/machine.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace calque::machine {
+
+namespace {
+
+std::string_view name_of(backends::ErrorAction action) {
+    switch (action) {
+    case backends::ErrorAction::ignore: return "ignore";
+    case backends::ErrorAction::stop: return "stop";
+    default: return "report";
+    }
+}
+
+} // namespace
+
+void Machine::watch_devices() {
+    chipset_->rtc().set_time_observer(
+        [this](i64 shown) { notify(event::ClockSet{shown - time_.wall_seconds() - config_.rtc_offset}); });
+    for (const auto& device : chipset_->plugged())
+        if (auto* const function = dynamic_cast<devices::VirtioPci*>(device.get()))
+            if (auto* const balloon = dynamic_cast<devices::VirtioBalloon*>(&function->kind()))
+                balloon->set_observer([this](u64 actual) { notify(event::BalloonChanged{actual}); });
+    for (backends::Disk* disk : disks_) {
+        const std::string id = disk->options().id;
+        disk->set_watcher(
+            {[this, id](bool write, int error, backends::ErrorAction action) {
+                 notify(event::DiskError{id, write, error == ENOSPC, name_of(action), std::strerror(error)});
+             },
+             [this, id](bool open) {
+                 notify(event::TrayMoved{id, open});
+             }});
+    }
+}
+
+} // namespace calque::machine

@@ -1,0 +1,64 @@
+#include "frontend/qmp/events.h"
+
+#include "frontend/qmp/commands.h"
+#include "frontend/qmp/names.h"
+
+#include <array>
+
+namespace calque::qmp {
+
+namespace {
+
+namespace event = machine::event;
+
+constexpr std::array events{
+    MessageText{"SHUTDOWN", "guest: bool, reason: ShutdownCause", ""},
+    MessageText{"POWERDOWN", "", ""},
+    MessageText{"RESET", "guest: bool, reason: ShutdownCause", ""},
+    MessageText{"STOP", "", ""},
+    MessageText{"RESUME", "", ""},
+    MessageText{"RTC_CHANGE", "offset: int, qom-path: str", ""},
+    MessageText{"BLOCK_IO_ERROR",
+                "device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, "
+                "reason: str",
+                ""},
+    MessageText{"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", ""},
+    MessageText{"BALLOON_CHANGE", "actual: int", ""},
+};
+
+struct Describe {
+    EventMessage operator()(const event::Stopped&) const { return {"STOP", {}}; }
+    EventMessage operator()(const event::Resumed&) const { return {"RESUME", {}}; }
+    EventMessage operator()(const event::PowerButton&) const { return {"POWERDOWN", {}}; }
+    EventMessage operator()(const event::Shutdown& e) const {
+        return {"SHUTDOWN", Object{{"guest", by_guest(e.cause)}, {"reason", shutdown_name(e.cause)}}};
+    }
+    EventMessage operator()(const event::Reset& e) const {
+        return {"RESET", Object{{"guest", by_guest(e.cause)}, {"reason", reset_name(e.cause)}}};
+    }
+    EventMessage operator()(const event::ClockSet& e) const {
+        return {"RTC_CHANGE", Object{{"offset", e.offset}, {"qom-path", "/machine/rtc"}}};
+    }
+    EventMessage operator()(const event::DiskError& e) const {
+        return {"BLOCK_IO_ERROR", Object{{"device", e.disk},
+                                         {"node-name", e.disk},
+                                         {"operation", e.write ? "write" : "read"},
+                                         {"action", e.action},
+                                         {"nospace", e.no_space},
+                                         {"reason", e.reason}}};
+    }
+    EventMessage operator()(const event::TrayMoved& e) const {
+        return {"DEVICE_TRAY_MOVED", Object{{"device", e.disk}, {"id", e.disk}, {"tray-open", e.open}}};
+    }
+    EventMessage operator()(const event::BalloonChanged& e) const {
+        return {"BALLOON_CHANGE", Object{{"actual", e.actual}}};
+    }
+};
+
+} // namespace
+
+EventMessage describe(const machine::Event& event) { return std::visit(Describe{}, event); }
+
+std::span<const MessageText> event_texts() { return events; }
+
+} // namespace calque::qmp

@@ -1,0 +1,18 @@
+// What clients are told unasked.
+#pragma once
+
+#include "base/json.h"
+#include "frontend/machine/run_state.h"
+
+#include <optional>
+#include <string_view>
+
+namespace calque::qmp {
+
+struct EventMessage {
+    std::string_view name;
+    std::optional<Json> data; // None for an event that has none.
+};
+EventMessage describe(const machine::Event& event);
+
+} // namespace calque::qmp

@@ -1,0 +1,36 @@
+#include "frontend/qmp/held_keys.h"
+
+#include <utility>
+
+namespace calque::qmp {
+
+HeldKeys::HeldKeys(Clock& clock, devices::I8042& keyboard)
+    : clock_(clock), keyboard_(keyboard), timer_(clock.make_timer([this] { release(); })) {}
+
+HeldKeys::~HeldKeys() {
+    timer_.reset(); // Its callback is not under way any more.
+    release();
+}
+
+void HeldKeys::press(std::vector<devices::Key> keys, u64 milliseconds) {
+    release();
+    for (const devices::Key key : keys)
+        keyboard_.key(key, true);
+    {
+        std::lock_guard lock(mutex_);
+        keys_ = std::move(keys);
+    }
+    timer_->arm(clock_.now() + milliseconds * 1'000'000);
+}
+
+void HeldKeys::release() {
+    std::vector<devices::Key> keys;
+    {
+        std::lock_guard lock(mutex_);
+        keys = std::exchange(keys_, {});
+    }
+    for (auto key = keys.rbegin(); key != keys.rend(); ++key)
+        keyboard_.key(*key, false);
+}
+
+} // namespace calque::qmp

@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+"""virsh drives a guest whose emulator is calque: libvirt's own daemon, in session mode, as a user without rights.
+
+    libvirt_test.py --emulator PATH
+"""
+
+import argparse
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from guest_session import PATIENCE, Failure, end_with_parent, guest_file, run_test  # noqa: E402
+
+NOBODY = 65534
+DOMAIN = """<domain type='qemu'>
+  <name>calque</name>
+  <memory unit='MiB'>512</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{folder}/vmlinuz</kernel><initrd>{folder}/screen.cpio.gz</initrd>
+    <cmdline>console=ttyS0 quiet</cmdline></os>
+  <features><acpi/></features>
+  <on_poweroff>destroy</on_poweroff>
+  <devices>
+    <emulator>{folder}/calque</emulator>
+    <controller type='usb' model='none'/>
+    <serial type='pty'/>
+    <console type='pty'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+"""
+
+
+class Libvirt:
+    """A daemon of our own, with everything that it keeps in a folder. Root's would not be in session mode."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rights = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
+        self.environment = {**os.environ, "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder / "run"), "XDG_CONFIG_HOME": str(folder / "config"),
+                            "XDG_CACHE_HOME": str(folder / "cache"), "LC_ALL": "C"}
+        (folder / "run").mkdir(mode=0o700)
+        (folder / "config" / "libvirt").mkdir(parents=True)
+        # The log goes to a file rather than to a daemon more.
+        (folder / "config" / "libvirt" / "qemu.conf").write_text('stdio_handler = "file"\n')
+
+    def __enter__(self):
+        if os.getuid() == 0:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                os.chown(path, NOBODY, NOBODY)
+        self.daemon = subprocess.Popen([*self.rights, "libvirtd"], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
+        deadline = time.monotonic() + PATIENCE
+        while self.virsh("version", check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                raise Failure("libvirtd does not answer")
+            time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_):
+        self.virsh("destroy", "calque", check=False)
+        self.daemon.terminate()
+        self.daemon.wait()
+
+    def virsh(self, *words: str, check: bool = True) -> subprocess.CompletedProcess:
+        done = subprocess.run([*self.rights, "virsh", "-c", "qemu:///session", *words], env=self.environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=PATIENCE)
+        if check and done.returncode != 0:
+            log = self.folder / "cache/libvirt/qemu/log/calque.log"
+            raise Failure(f"virsh {' '.join(words)}: {done.stderr}{log.read_text()[-2000:] if log.exists() else ''}")
+        return done
+
+    def wait_for_state(self, state: str):
+        deadline = time.monotonic() + PATIENCE
+        while self.virsh("domstate", "calque").stdout.strip() != state:
+            if time.monotonic() > deadline:
+                raise Failure(f"the domain does not become {state}")
+            time.sleep(0.5)
+
+
+class Console:
+    """virsh console, as on a terminal."""
+
+    def __init__(self, libvirt: Libvirt):
+        self.terminal, theirs = pty.openpty()
+        self.process = subprocess.Popen([*libvirt.rights, "virsh", "-c", "qemu:///session", "console", "calque"], env=libvirt.environment,
+                                        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=end_with_parent)
+        os.close(theirs)
+        self.output = ""
+
+    def ask(self, line: str, pattern: str):
+        """Types the line until the answer comes: what was said before the console was there nobody repeats."""
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.output, re.M):
+            if time.monotonic() > deadline:
+                raise Failure(f"no {pattern!r} on the console: {self.output[-2000:]}")
+            os.write(self.terminal, line.encode() + b"\r")
+            end = time.monotonic() + 2
+            while select.select([self.terminal], [], [], max(end - time.monotonic(), 0))[0]:
+                self.output += os.read(self.terminal, 4096).decode("utf-8", "replace").replace("\r", "")
+        print(self.output)
+
+    def leave(self):
+        os.write(self.terminal, b"\x1d")
+        self.process.wait(PATIENCE)
+        os.close(self.terminal)
+
+
+def life(args):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(args.emulator, folder / "calque")
+        for image in ("vmlinuz", "screen.cpio.gz"):
+            shutil.copy(guest_file(image), folder)
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder))
+        with Libvirt(folder) as libvirt:
+            libvirt.virsh("define", str(folder / "domain.xml"))
+            libvirt.virsh("start", "calque")
+            libvirt.wait_for_state("running")
+            libvirt.virsh("suspend", "calque")
+            libvirt.wait_for_state("paused")
+            libvirt.virsh("resume", "calque")
+            libvirt.wait_for_state("running")
+            console = Console(libvirt)
+            console.ask("ls -l /proc/[0-9]*/fd | grep input/event; echo a''live", r"dev/input/event[^$]*^alive")
+            console.leave()
+            libvirt.virsh("send-key", "calque", "KEY_A")
+            libvirt.virsh("shutdown", "calque")
+            libvirt.wait_for_state("shut off")
+            libvirt.virsh("start", "calque")
+            libvirt.virsh("reset", "calque")
+            libvirt.virsh("destroy", "calque")
+            libvirt.wait_for_state("shut off")
+            libvirt.virsh("undefine", "calque")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--emulator", required=True)
+    args = parser.parse_args()
+    if not shutil.which("libvirtd") or not shutil.which("virsh"):
+        raise Failure("there is no libvirt; scripts/setup.sh test installs it")
+    life(args)
+
+
+if __name__ == "__main__":
+    sys.exit(run_test(main))
