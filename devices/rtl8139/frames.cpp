@@ -16,7 +16,7 @@ namespace {
 constexpr u16 ETHERTYPE_VLAN = 0x8100;
 constexpr u32 header_size = 4, crc_size = 4, least_on_the_wire = 60, longest_received = 4096;
 constexpr unsigned most_descriptors = 64; // In a ring (9.2).
-constexpr Nanoseconds look_again = 2'000'000;
+constexpr Nanoseconds patience = 2'000'000;
 
 struct Descriptor {
     u32 command, vlan;
@@ -203,7 +203,7 @@ bool Rtl8139::receive(std::span<const u8> frame, const FrameOffload& offload) {
 // The network keeps the frame until the driver has made room, of which it tells by a register or not at all.
 bool Rtl8139::no_room(u32 causes) {
     if (!std::exchange(state_.starved, true)) raise(causes);
-    again_->arm(clock_.now() + look_again);
+    again_->arm(clock_.now() + patience);
     return false;
 }
 

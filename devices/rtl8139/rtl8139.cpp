@@ -69,7 +69,7 @@ Rtl8139::Rtl8139(Log& log, Clock& clock, DmaPort& memory, NetBackend& backend, c
         std::lock_guard lock(mutex_);
         raise(ISR_TIMEOUT);
     });
-    again_ = clock_.make_timer([this] { backend_.resume(); });
+    again_ = clock_.make_timer([this] { look_again(); });
     reset_chip();
     load_address();
     transmit_task_ = backend_.worker().make_task([this] { transmit(); });
@@ -166,6 +166,16 @@ void Rtl8139::arm_timer() {
     if (at == 0) return timer_->disarm();
     const u32 left = at - timer_count(); // Around, when it was passed.
     timer_->arm(clock_.now() + (left == 0 ? u64{1} << 32 : u64{left}) * timer_ns);
+}
+
+// A driver may acknowledge an overflow together with the frames that it has just read, and not make enough room by them:
+// it hears of it once more, or both sides would wait for each other.
+void Rtl8139::look_again() {
+    {
+        std::lock_guard lock(mutex_);
+        if (!(get(ISR, 2) & ISR_RXOVW)) state_.starved = false;
+    }
+    backend_.resume();
 }
 
 // --- Registers

@@ -84,6 +84,7 @@ class Rtl8139 final : public Device, public NetClient {
     bool receive_bytes(std::span<const u8> frame, Destination to);
     bool receive_ring(std::span<const u8> frame, Destination to, bool good);
     bool no_room(u32 causes);
+    void look_again();
     u32 ring_size() const;
     u32 ring_used() const;
 

@@ -190,6 +190,23 @@ TEST_F(Rtl8139Test, AFullRingWaitsAndAFrameGoesAroundItsEnd) {
     EXPECT_EQ(read(CBR, 2), 6u * 1508 - 8192);
 }
 
+TEST_F(Rtl8139Test, AnOverflowAcknowledgedWithoutRoomIsToldAgain) {
+    start();
+    for (unsigned i = 0; i < 5; ++i)
+        EXPECT_TRUE(net.client->receive(frame_to(own, i == 0 ? 60 : 1500), {}));
+    for (unsigned i = 0; i < 30; ++i)
+        (void)net.client->receive(frame_to(own, 60), {}); // To the last byte.
+    EXPECT_FALSE(net.client->receive(frame_to(own, 1500), {}));
+    write(CAPR, 68 - 16, 2); // Linux's 8139too reads a short one, acknowledges all, and has done its share.
+    EXPECT_FALSE(net.client->receive(frame_to(own, 1500), {}));
+    write(ISR, ISR_ROK | ISR_RXOVW, 2);
+    EXPECT_FALSE(net.client->receive(frame_to(own, 1500), {}));
+    EXPECT_FALSE(line());
+    clock.advance(10'000'000);
+    EXPECT_FALSE(net.client->receive(frame_to(own, 1500), {}));
+    EXPECT_TRUE(read(ISR, 2) & ISR_RXOVW);
+}
+
 TEST_F(Rtl8139Test, WithWrapAFrameGoesOnBehindTheEnd) {
     start(RCR_APM | RCR_WRAP);
     const auto frame = frame_to(own, 1500);
