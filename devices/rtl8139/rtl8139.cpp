@@ -168,8 +168,8 @@ void Rtl8139::arm_timer() {
     timer_->arm(clock_.now() + (left == 0 ? u64{1} << 32 : u64{left}) * timer_ns);
 }
 
-// A driver may acknowledge an overflow together with the frames that it has just read, and not make enough room by them:
-// it hears of it once more, or both sides would wait for each other.
+// A driver may acknowledge an overflow together with the frames that it has just read, and not make enough room by
+// them: it hears of it once more, or both sides would wait for each other.
 void Rtl8139::look_again() {
     {
         std::lock_guard lock(mutex_);
