@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "devices/i8042/byte_queue.h"
-#include "devices/i8042/keys.h"
+#include "devices/input/keys.h"
 
 #include <array>
 #include <bitset>

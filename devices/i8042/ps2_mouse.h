@@ -5,12 +5,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "devices/i8042/byte_queue.h"
+#include "devices/input/input_device.h"
 
 #include <array>
 
 namespace calque::devices {
-
-enum class MouseButton : u8 { left, right, middle, side, extra };
 
 // Logic only: the controller owns it, calls it under its own lock, and moves the bytes. Movement adds up between two
 // reports, which are at least one sample period apart.

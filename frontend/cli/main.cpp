@@ -184,6 +184,7 @@ int run(Options options) {
     signals.watch(**machine);
     const machine::Ending ending = run_machine(**machine, window.get());
     signals.stop();
+    const std::string window_stats = window ? window->stats() : "";
     window.reset();
     remote.reset();
     connections.detach();
@@ -191,7 +192,7 @@ int run(Options options) {
     debugger.reset();
     if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);
     fmt::print(stderr, "{}", (*machine)->dumped_units());
-    if (options.stats) fmt::print(stderr, "{}", (*machine)->stats());
+    if (options.stats) fmt::print(stderr, "{}{}", (*machine)->stats(), window_stats);
     return ending.status;
 }
 

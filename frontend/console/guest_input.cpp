@@ -2,22 +2,35 @@
 
 namespace calque::console {
 
-using devices::I8042;
+using devices::InputDevice;
 using devices::Key;
+using machine::Inputs;
 
-void GuestInput::post(std::function<void(I8042&)> action) {
+void GuestInput::post(std::function<void(Inputs&)> action) {
     // A machine that takes nothing for so long has lost the rest; a keyboard does the same.
     if (waiting_.size() < most_waiting) waiting_.push_back(std::move(action));
     flush();
 }
 
-void GuestInput::move(i32 right, i32 down, i32 wheel_up) {
-    post([=](I8042& controller) { controller.mouse_move(right, -down, -wheel_up); });
+void GuestInput::move(i32 right, i32 down) {
+    post([=](Inputs& inputs) { inputs.move(right, down); });
+}
+
+void GuestInput::scroll(i32 up) {
+    post([=](Inputs& inputs) { inputs.scroll(up); });
+}
+
+// The middle of the pixel, so that the guest comes to the same one whichever way it rounds.
+void GuestInput::place(u32 x, u32 y, u32 width, u32 height) {
+    const auto scaled = [](u32 at, u32 size) {
+        return static_cast<u32>((2 * u64{at} + 1) * InputDevice::place_end / (2 * u64{size}));
+    };
+    post([x = scaled(x, width), y = scaled(y, height)](Inputs& inputs) { inputs.place(x, y); });
 }
 
 void GuestInput::button(devices::MouseButton button, bool pressed) {
     if (pressed ? !buttons_.insert(button).second : buttons_.erase(button) == 0) return;
-    post([=](I8042& controller) { controller.mouse_button(button, pressed); });
+    post([=](Inputs& inputs) { inputs.button(button, pressed); });
 }
 
 void GuestInput::release_buttons() {
@@ -37,27 +50,27 @@ void GuestInput::press_together(std::initializer_list<Key> keys) {
     keys_.release_all();
 }
 
-void GuestInput::type(I8042& keyboard, char32_t character) {
+void GuestInput::type(Inputs& inputs, char32_t character) {
     const auto stroke = stroke_for(layout_, character);
     if (!stroke) return;
-    if (stroke->shift) keyboard.key(Key::shift_left, true);
-    if (stroke->alt_gr) keyboard.key(Key::alt_right, true);
-    keyboard.key(stroke->key, true);
-    keyboard.key(stroke->key, false);
-    if (stroke->alt_gr) keyboard.key(Key::alt_right, false);
-    if (stroke->shift) keyboard.key(Key::shift_left, false);
+    if (stroke->shift) inputs.key(Key::shift_left, true);
+    if (stroke->alt_gr) inputs.key(Key::alt_right, true);
+    inputs.key(stroke->key, true);
+    inputs.key(stroke->key, false);
+    if (stroke->alt_gr) inputs.key(Key::alt_right, false);
+    if (stroke->shift) inputs.key(Key::shift_left, false);
 }
 
 bool GuestInput::flush() {
     if (waiting_.empty() && pasted_.empty()) return true;
     const auto held = try_input_();
     if (!held.owns_lock()) return false;
-    I8042& keyboard = machine_.chipset().keyboard();
+    Inputs& inputs = machine_.chipset().inputs();
     for (; !waiting_.empty(); waiting_.pop_front())
-        waiting_.front()(keyboard);
+        waiting_.front()(inputs);
     // One at a time: a keyboard holds few codes, and a guest that does not look takes none.
-    if (!pasted_.empty() && keyboard.keyboard_idle()) {
-        type(keyboard, pasted_.front());
+    if (!pasted_.empty() && inputs.keyboard_idle()) {
+        type(inputs, pasted_.front());
         pasted_.pop_front();
     }
     return pasted_.empty();

@@ -18,7 +18,11 @@ class GuestInput {
         : machine_(machine), try_input_(std::move(try_input)), layout_(layout) {}
 
     HeldKeys& keys() { return keys_; }
-    void move(i32 right, i32 down, i32 wheel_up);
+    void move(i32 right, i32 down);
+    void scroll(i32 up);
+    // Of a pointer that knows places: on the pixel of a screen of that size. Not empty, and the pixel is on it.
+    void place(u32 x, u32 y, u32 width, u32 height);
+    bool takes_places() { return machine_.chipset().inputs().takes_places(); }
     void button(devices::MouseButton button, bool pressed);
     void release_buttons();
     // Typed as fast as the guest reads. Characters that its layout has not are left out.
@@ -30,18 +34,17 @@ class GuestInput {
     bool flush();
 
   private:
-    void post(std::function<void(devices::I8042&)> action);
-    void type(devices::I8042& keyboard, char32_t character);
+    void post(std::function<void(machine::Inputs&)> action);
+    void type(machine::Inputs& inputs, char32_t character);
 
     static constexpr std::size_t most_waiting = 1000, most_pasted = 100'000;
     machine::Machine& machine_;
     TryInput try_input_;
     const Layout& layout_;
-    HeldKeys keys_{[this](devices::Key key, bool pressed) {
-        post([=](devices::I8042& keyboard) { keyboard.key(key, pressed); });
-    }};
+    HeldKeys keys_{
+        [this](devices::Key key, bool pressed) { post([=](machine::Inputs& inputs) { inputs.key(key, pressed); }); }};
     std::set<devices::MouseButton> buttons_;
-    std::deque<std::function<void(devices::I8042&)>> waiting_;
+    std::deque<std::function<void(machine::Inputs&)>> waiting_;
     std::deque<char32_t> pasted_;
 };
 

@@ -1,7 +1,7 @@
 // From the host's keys to the guest's: by their place on the keyboard, whatever is printed on them.
 #pragma once
 
-#include "devices/i8042/keys.h"
+#include "devices/input/keys.h"
 
 #include <functional>
 #include <optional>

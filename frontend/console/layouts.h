@@ -1,7 +1,7 @@
 // What keys give a character on a guest's keyboard layout, for text that is pasted.
 #pragma once
 
-#include "devices/i8042/keys.h"
+#include "devices/input/keys.h"
 
 #include <optional>
 #include <string>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 
 namespace calque::console {
 
@@ -12,6 +13,13 @@ constexpr u64 frame = 16, idle_frame = 50, hidden_frame = 500, idle_after = 150,
 constexpr u64 cursor_half_period = 266;
 constexpr u8 status_attribute = 0x70, alert_attribute = 0x4F;
 constexpr u32 status_height = Font::height;
+
+// CPU time of the calling thread, in nanoseconds.
+u64 thread_time() {
+    std::timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
+}
 } // namespace
 
 SdlWindow::SdlWindow(const Sdl& sdl, machine::Machine& machine, std::vector<ConsolePlace> consoles,
@@ -72,16 +80,41 @@ void SdlWindow::tick() {
     const u64 now = sdl_.GetTicks64();
     if (now < next_frame_) return;
     feed_consoles();
+    follow_pointer();
     update_title();
     update_status(now);
     if (hidden_) {
         next_frame_ = now + hidden_frame;
         return;
     }
+    const u64 begun = thread_time();
     const auto damage = update_page();
     if (damage.first < damage.end || damage.resized) active_until_ = now + idle_after;
     present(damage);
+    if (on_guest()) count(now, damage, thread_time() - begun);
     next_frame_ = now + (now < active_until_ ? frame : idle_frame);
+}
+
+void SdlWindow::count(u64 now, devices::Display::Damage damage, u64 nanoseconds) {
+    constexpr u64 second = 1000;
+    if (now >= second_begun_ + second) {
+        if (this_second_.pictures > busiest_.pictures) busiest_ = this_second_;
+        this_second_ = {};
+        second_begun_ = now;
+    }
+    for (Counts* const counts : {&all_, &this_second_}) {
+        counts->pictures += damage.first < damage.end;
+        counts->rows += damage.end - std::min(damage.first, damage.end);
+        counts->nanoseconds += nanoseconds;
+    }
+}
+
+std::string SdlWindow::stats() const {
+    const auto line = [](std::string_view what, const Counts& counts) {
+        return fmt::format("window: {}: {} pictures, {} rows, {:.1f} ms of CPU time\n", what, counts.pictures,
+                           counts.rows, static_cast<double>(counts.nanoseconds) / 1e6);
+    };
+    return line("all", all_) + line("busiest second", busiest_);
 }
 
 void SdlWindow::feed_consoles() {
@@ -201,7 +234,7 @@ void SdlWindow::update_status(u64 now) {
     if (!status_line_ || now < next_status_) return;
     constexpr u64 period = 500;
     next_status_ = now + period;
-    const u8 lamps = machine_.chipset().keyboard().leds();
+    const u8 lamps = machine_.chipset().inputs().leds();
     status_ = fmt::format(" {}  {}  {} {} {} ", machine_.running() ? "running" : "stopped",
                           fmt::format("{} x {}", surface_.width, surface_.height), lamps & 2 ? "Num" : "   ",
                           lamps & 4 ? "Caps" : "    ", lamps & 1 ? "Scroll" : "      ");

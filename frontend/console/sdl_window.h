@@ -24,6 +24,7 @@ class SdlWindow final : public Window {
 
     void run() override;
     void end() override;
+    std::string stats() const override;
 
   private:
     struct Console {
@@ -42,6 +43,9 @@ class SdlWindow final : public Window {
     void window_event(const SDL_WindowEvent& event);
     void key_event(const SDL_KeyboardEvent& event);
     void mouse_event(const SDL_Event& event);
+    void follow_pointer();
+    void show_pointer();
+    void point_at(i32 x, i32 y);
     void act(Action action);
     void show_page(unsigned page);
     void set_help(bool on);
@@ -53,6 +57,7 @@ class SdlWindow final : public Window {
 
     // Drawing (sdl_window.cpp).
     void tick();
+    void count(u64 now, devices::Display::Damage damage, u64 nanoseconds);
     void feed_consoles();
     devices::Display::Damage update_page();
     void present(devices::Display::Damage damage);
@@ -76,13 +81,21 @@ class SdlWindow final : public Window {
     unsigned page_ = 0;
     bool help_ = false, drawn_anew_ = true; // The whole window has to be drawn.
     bool hidden_ = false, grabbed_ = false, close_asked_ = false;
-    bool own_size_ = true; // The window has the guest's size: nobody has given it another.
+    bool places_ = false, pointer_inside_ = false; // The pointer is a tablet's; it is on the guest's screen.
+    bool own_size_ = true;                         // The window has the guest's size: nobody has given it another.
     i32 set_width_ = 0, set_height_ = 0;
     Scaling scaling_ = Scaling::smooth;
     Rect where_;
     u32 canvas_width_ = 0, canvas_height_ = 0;
     std::vector<u32> converted_;            // The canvas, for displays of other pixels than ours.
     u64 next_frame_ = 0, active_until_ = 0; // In SDL's milliseconds.
+
+    // Of the guest's screen: pictures with something new, what was drawn for them, and this thread's CPU time.
+    struct Counts {
+        u64 pictures = 0, rows = 0, nanoseconds = 0;
+    };
+    Counts all_, this_second_, busiest_;
+    u64 second_begun_ = 0;
 
     std::string title_, notice_;
     u64 notice_until_ = 0;

@@ -2,6 +2,7 @@
 
 #include "frontend/console/vnc_keyboard.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
 #include <atomic>
 #include <rfb/rfb.h>
@@ -36,6 +37,7 @@ class Server final : public VncServer {
     void viewer_came(rfbClientPtr client);
     void viewer_left();
     void pointer(unsigned buttons, int x, int y);
+    void place(int x, int y);
     void run();
     // True when the screen has changed.
     bool look();
@@ -120,15 +122,25 @@ void Server::viewer_left() {
 void Server::pointer(unsigned buttons, int x, int y) {
     constexpr unsigned wheel_up = 8, wheel_down = 16;
     const unsigned changed = buttons ^ buttons_, pressed = changed & buttons;
-    if (place_ && (x != place_->first || y != place_->second)) input_.move(x - place_->first, y - place_->second, 0);
+    if (place_ != std::pair(x, y)) {
+        if (input_.takes_places())
+            place(x, y);
+        else if (place_)
+            input_.move(x - place_->first, y - place_->second);
+    }
     place_ = {x, y};
     buttons_ = buttons;
     constexpr std::pair<unsigned, devices::MouseButton> known[] = {
         {1, devices::MouseButton::left}, {2, devices::MouseButton::middle}, {4, devices::MouseButton::right}};
     for (const auto& [bit, button] : known)
         if (changed & bit) input_.button(button, buttons & bit);
-    if (pressed & wheel_up) input_.move(0, 0, 1);
-    if (pressed & wheel_down) input_.move(0, 0, -1);
+    if (pressed & wheel_up) input_.scroll(1);
+    if (pressed & wheel_down) input_.scroll(-1);
+}
+
+void Server::place(int x, int y) {
+    const auto on = [](int at, u32 size) { return static_cast<u32>(std::clamp(at, 0, static_cast<int>(size) - 1)); };
+    input_.place(on(x, surface_.width), on(y, surface_.height), surface_.width, surface_.height);
 }
 
 void Server::resize() {

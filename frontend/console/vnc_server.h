@@ -18,8 +18,8 @@ struct VncOptions {
 };
 
 // Has a thread of its own, which serves all viewers and never waits for the machine. While there is no viewer the
-// screen is not looked at. Viewers give the pointer's place and the guest's mouse moves by steps, so the two may drift
-// apart.
+// screen is not looked at. Viewers give the pointer's place: a tablet takes it as it is; a mouse moves by steps, so
+// that the two may drift apart.
 class VncServer {
   public:
     virtual ~VncServer() = default;

@@ -33,6 +33,8 @@ class Window {
     // Shows the machine until end(). The main thread's; never waits for the machine.
     virtual void run() = 0;
     virtual void end() = 0; // Any thread.
+    // What showing the guest's screen has taken, for --stats. After run().
+    virtual std::string stats() const = 0;
 };
 
 // The host's display. The main thread's.

@@ -104,16 +104,52 @@ void SdlWindow::mouse_event(const SDL_Event& event) {
         return;
     }
     if (!on_guest() || !display()) return;
-    if (!grabbed_) {
+    follow_pointer();
+    if (!places_ && !grabbed_) {
         if (event.type == SDL_MOUSEBUTTONDOWN && event.button.button == SDL_BUTTON_LEFT) set_grab(true);
         return;
     }
-    if (event.type == SDL_MOUSEMOTION) return input_.move(event.motion.xrel, event.motion.yrel, 0);
-    if (event.type == SDL_MOUSEWHEEL) return input_.move(0, 0, event.wheel.y);
+    if (event.type == SDL_MOUSEWHEEL) return input_.scroll(event.wheel.y);
+    if (event.type == SDL_MOUSEMOTION) {
+        if (places_) return point_at(event.motion.x, event.motion.y);
+        return input_.move(event.motion.xrel, event.motion.yrel);
+    }
+    if (places_) {
+        point_at(event.button.x, event.button.y);
+        if (!pointer_inside_ && event.type == SDL_MOUSEBUTTONDOWN) return;
+    }
     constexpr std::array buttons{MouseButton::left, MouseButton::middle, MouseButton::right, MouseButton::side,
                                  MouseButton::extra};
     const unsigned index = event.button.button - 1u;
     if (index < buttons.size()) input_.button(buttons[index], event.type == SDL_MOUSEBUTTONDOWN);
+}
+
+// The guest's driver of a tablet may begin or end at any time.
+void SdlWindow::follow_pointer() {
+    const bool places = on_guest() && display() && input_.takes_places();
+    if (places == places_) return;
+    places_ = places;
+    sdl_.SetRelativeMouseMode(grabbed_ && !places_ ? SDL_TRUE : SDL_FALSE);
+    show_pointer();
+}
+
+// The guest draws a pointer of its own, where there is no other above it.
+void SdlWindow::show_pointer() {
+    const bool guests = places_ ? pointer_inside_ : grabbed_;
+    sdl_.ShowCursor(guests && !options_.show_cursor ? SDL_DISABLE : SDL_ENABLE);
+}
+
+// Of a tablet: in the window's units. Beside the guest's screen the pointer goes along its edge.
+void SdlWindow::point_at(i32 x, i32 y) {
+    int width = 0, height = 0;
+    sdl_.GetWindowSize(window_, &width, &height);
+    if (width <= 0 || height <= 0 || where_.width <= 0 || where_.height <= 0) return;
+    const i64 right = i64{x} * canvas_width_ / width - where_.x, down = i64{y} * canvas_height_ / height - where_.y;
+    const auto on = [](i64 at, i32 size) { return static_cast<u32>(std::clamp<i64>(at, 0, size - 1)); };
+    const bool inside = right >= 0 && down >= 0 && right < where_.width && down < where_.height;
+    if (std::exchange(pointer_inside_, inside) != inside) show_pointer();
+    input_.place(on(right, where_.width), on(down, where_.height), static_cast<u32>(where_.width),
+                 static_cast<u32>(where_.height));
 }
 
 void SdlWindow::act(Action action) {
@@ -186,8 +222,8 @@ void SdlWindow::set_grab(bool on) {
     grabbed_ = on;
     if (!on) input_.release_buttons();
     sdl_.SetWindowKeyboardGrab(window_, on ? SDL_TRUE : SDL_FALSE);
-    sdl_.SetRelativeMouseMode(on ? SDL_TRUE : SDL_FALSE);
-    sdl_.ShowCursor(on && !options_.show_cursor ? SDL_DISABLE : SDL_ENABLE);
+    sdl_.SetRelativeMouseMode(on && !places_ ? SDL_TRUE : SDL_FALSE);
+    show_pointer();
     next_frame_ = 0;
 }
 

@@ -34,6 +34,7 @@
 #include "frontend/backends/block/disk.h"
 #include "frontend/backends/net/net_port.h"
 #include "frontend/machine/config.h"
+#include "frontend/machine/inputs.h"
 #include "frontend/machine/kinds/kinds.h"
 #include "frontend/machine/memory.h"
 
@@ -92,7 +93,8 @@ class Chipset {
     devices::PciBus& pci() { return pci_; }
     devices::AcpiPm& pm() { return pm_; }
     devices::Mc146818& rtc() { return rtc_; }
-    devices::I8042& keyboard() { return keyboard_; }
+    // The keyboards and pointers: what a person does goes in there.
+    Inputs& inputs() { return inputs_; }
     // Where the power management ports are, if they are decoded.
     std::optional<u64> pm_base() const { return pm_function_.pm_base(); }
     // What firmware finds in CMOS: the letters of -boot order=.
@@ -181,6 +183,7 @@ class Chipset {
     std::unique_ptr<devices::Floppy> floppy_; // Null without drives.
     std::atomic<bool> a20_keyboard_{false}, a20_fast_{false};
     devices::I8042 keyboard_;
+    Inputs inputs_{keyboard_};
     devices::Port92 port92_;
     devices::ResetControl reset_control_;
     devices::PostPort post_;

@@ -62,6 +62,7 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
     all_.insert(samplers, made->device.get());
     plugged_.push_back(std::move(made->device));
     if (made->display) displays_.push_back(made->display);
+    if (made->input) inputs_.add(*made->input);
     return {};
 }
 

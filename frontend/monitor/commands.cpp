@@ -35,6 +35,10 @@ constexpr std::string_view help_text =
     "screendump [-f ppm|png] FILE   a picture of the screen\n"
     "screentext           the characters on the screen, in a text mode\n"
     "sendkey KEYS         press keys together, such as ctrl-alt-delete\n"
+    "mouse_move X Y [Z]   move a mouse to the right and down, turn its wheel\n"
+    "mouse_button N       which of its buttons are down: 1 left, 2 middle, 4 right\n"
+    "mouse_set N          use that pointer\n"
+    "info mice            the pointers\n"
     "info stats           counters, and what was asked for and is not implemented\n"
     "cpu N                the processor that x looks through from now on\n"
     "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
@@ -87,6 +91,12 @@ void Commands::execute(const std::string& line) {
         output_.print(screen_text(machine_));
     } else if (command == "sendkey") {
         output_.print(send_keys(machine_, argument));
+    } else if (command == "mouse_move") {
+        output_.print(move_pointer(machine_, argument));
+    } else if (command == "mouse_button") {
+        output_.print(press_buttons(machine_, argument));
+    } else if (command == "mouse_set") {
+        output_.print(select_pointer(machine_, argument));
     } else if (command == "cpu") {
         unsigned index = 0;
         const auto [end, problem] = std::from_chars(argument.data(), argument.data() + argument.size(), index);
@@ -142,6 +152,10 @@ void Commands::info(const std::string& what) {
             output_.print(fmt::format("{}: {}  {}\n", id, port->describe(), port->counters()));
         return output_.done();
     }
+    if (what == "mice") {
+        output_.print(describe_pointers(machine_));
+        return output_.done();
+    }
     if (what == "balloon") {
         output_.print(describe_balloon(machine_));
         return output_.done();
@@ -157,7 +171,7 @@ void Commands::info(const std::string& what) {
         output_.print(describe_disks());
         return output_.done();
     }
-    output_.print("info shows: status, registers, mtree, pci, block, network, balloon, stats\n");
+    output_.print("info shows: status, registers, mtree, pci, block, network, mice, balloon, stats\n");
     output_.done();
 }
 

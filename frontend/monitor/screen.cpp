@@ -4,6 +4,7 @@
 #include "frontend/machine/host_file.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace calque::monitor {
 
@@ -75,10 +76,67 @@ Result<std::vector<Key>> parse_keys(const std::string& text) {
 std::string send_keys(machine::Machine& machine, const std::string& argument) {
     const auto keys = parse_keys(argument);
     if (!keys) return keys.error().message + "\n";
-    devices::I8042& keyboard = machine.chipset().keyboard();
+    machine::Inputs& inputs = machine.chipset().inputs();
     for (const Key key : *keys)
-        keyboard.key(key, true);
-    std::for_each(keys->rbegin(), keys->rend(), [&](Key key) { keyboard.key(key, false); });
+        inputs.key(key, true);
+    std::for_each(keys->rbegin(), keys->rend(), [&](Key key) { inputs.key(key, false); });
+    return {};
+}
+
+std::string describe_pointers(machine::Machine& machine) {
+    std::string text;
+    for (const auto& pointer : machine.chipset().inputs().pointers())
+        text += fmt::format("{} Mouse #{}: {}{}\n", pointer.current ? '*' : ' ', pointer.index, pointer.title,
+                            pointer.absolute ? " (absolute)" : "");
+    return text;
+}
+
+namespace {
+// Whole numbers between spaces; nothing when one of them is none, or their count is not from `least` to `most`.
+std::optional<std::vector<i32>> numbers(const std::string& text, std::size_t least, std::size_t most) {
+    std::vector<i32> found;
+    for (std::size_t at = text.find_first_not_of(' '); at < text.size(); at = text.find_first_not_of(' ', at)) {
+        const std::size_t end = std::min(text.find(' ', at), text.size());
+        i32 number = 0;
+        const auto [stop, problem] = std::from_chars(text.data() + at, text.data() + end, number);
+        if (problem != std::errc() || stop != text.data() + end) return std::nullopt;
+        found.push_back(number);
+        at = end;
+    }
+    if (found.size() < least || found.size() > most) return std::nullopt;
+    return found;
+}
+} // namespace
+
+std::string select_pointer(machine::Machine& machine, const std::string& argument) {
+    const auto index = numbers(argument, 1, 1);
+    if (!index || index->front() < 0) return "mouse_set takes a number; 'info mice' shows them\n";
+    if (machine.chipset().inputs().select(static_cast<unsigned>(index->front()))) return {};
+    return fmt::format("there is no pointer {}; 'info mice' lists them\n", argument);
+}
+
+std::string move_pointer(machine::Machine& machine, const std::string& argument) {
+    constexpr i32 most = 10'000;
+    auto steps = numbers(argument, 2, 3);
+    if (!steps || std::any_of(steps->begin(), steps->end(), [](i32 step) { return step < -most || step > most; }))
+        return fmt::format("mouse_move takes steps to the right and down, each at most {}, and of the wheel\n", most);
+    machine::Inputs& inputs = machine.chipset().inputs();
+    if (steps->at(0) || steps->at(1)) inputs.move(steps->at(0), steps->at(1));
+    if (steps->size() == 3 && steps->at(2)) inputs.scroll(steps->at(2));
+    return {};
+}
+
+std::string press_buttons(machine::Machine& machine, const std::string& argument) {
+    using devices::MouseButton;
+    constexpr i32 all = 7;
+    const auto mask = numbers(argument, 1, 1);
+    if (!mask || mask->front() < 0 || mask->front() > all)
+        return "mouse_button takes the buttons that are down: 1 left, 2 middle, 4 right, added up\n";
+    unsigned bit = 1;
+    for (const MouseButton button : {MouseButton::left, MouseButton::middle, MouseButton::right}) {
+        machine.chipset().inputs().button(button, static_cast<unsigned>(mask->front()) & bit);
+        bit <<= 1;
+    }
     return {};
 }
 

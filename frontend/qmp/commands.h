@@ -38,7 +38,10 @@ struct Control {
     machine::Machine& machine;
     const Protocol& protocol;
     const Surroundings& surroundings;
-    HeldKeys held_keys{machine.clock(), machine.chipset().keyboard()};
+    HeldKeys held_keys{machine.clock(), machine.chipset().inputs()};
+    struct {
+        u32 x = 0, y = 0;
+    } place{}; // Of the pointer: an event says one of the two.
 };
 
 struct Command {

@@ -4,8 +4,8 @@
 
 namespace calque::qmp {
 
-HeldKeys::HeldKeys(Clock& clock, devices::I8042& keyboard)
-    : clock_(clock), keyboard_(keyboard), timer_(clock.make_timer([this] { release(); })) {}
+HeldKeys::HeldKeys(Clock& clock, machine::Inputs& inputs)
+    : clock_(clock), inputs_(inputs), timer_(clock.make_timer([this] { release(); })) {}
 
 HeldKeys::~HeldKeys() {
     timer_.reset(); // Its callback is not under way any more.
@@ -15,7 +15,7 @@ HeldKeys::~HeldKeys() {
 void HeldKeys::press(std::vector<devices::Key> keys, u64 milliseconds) {
     release();
     for (const devices::Key key : keys)
-        keyboard_.key(key, true);
+        inputs_.key(key, true);
     {
         std::lock_guard lock(mutex_);
         keys_ = std::move(keys);
@@ -30,7 +30,7 @@ void HeldKeys::release() {
         keys = std::exchange(keys_, {});
     }
     for (auto key = keys.rbegin(); key != keys.rend(); ++key)
-        keyboard_.key(*key, false);
+        inputs_.key(*key, false);
 }
 
 } // namespace calque::qmp

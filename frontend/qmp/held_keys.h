@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/clock.h"
-#include "devices/i8042/i8042.h"
+#include "frontend/machine/inputs.h"
 
 #include <memory>
 #include <mutex>
@@ -13,7 +13,7 @@ namespace calque::qmp {
 class HeldKeys {
   public:
     // Time is the guest's: a key that is held stays so while the machine is stopped. Both must outlive it.
-    HeldKeys(Clock& clock, devices::I8042& keyboard);
+    HeldKeys(Clock& clock, machine::Inputs& inputs);
     ~HeldKeys(); // Lets go.
 
     // In this order; they are let go of in the reverse one. What is still held from before is let go of first.
@@ -23,7 +23,7 @@ class HeldKeys {
     void release();
 
     Clock& clock_;
-    devices::I8042& keyboard_;
+    machine::Inputs& inputs_;
     std::mutex mutex_;
     std::vector<devices::Key> keys_;
     std::unique_ptr<Timer> timer_;

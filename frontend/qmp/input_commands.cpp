@@ -51,15 +51,20 @@ std::optional<devices::MouseButton> button_of(const std::string& name) {
     if (name == "left") return devices::MouseButton::left;
     if (name == "middle") return devices::MouseButton::middle;
     if (name == "right") return devices::MouseButton::right;
+    if (name == "side") return devices::MouseButton::side;
+    if (name == "extra") return devices::MouseButton::extra;
     return std::nullopt;
 }
 
 Answer input_send_event(Control& control, const Arguments& arguments) {
     if (arguments.has("device") || arguments.has("head"))
-        return error("there is one keyboard and one mouse here; leave device and head out");
+        return error("events go to the keyboard and pointer that are in use; leave device and head out");
     // All of them are looked at before the first is passed on.
-    std::vector<std::function<void(devices::I8042&)>> actions;
+    std::vector<std::function<void(machine::Inputs&)>> actions;
     i32 dx = 0, dy = 0;
+    struct {
+        std::optional<u32> x, y;
+    } place;
     for (const Json& event : arguments.list("events")) {
         const std::string& type = *event.find("type")->string();
         const Json& data = *event.find("data");
@@ -67,15 +72,15 @@ Answer input_send_event(Control& control, const Arguments& arguments) {
             const auto key = key_of(*data.find("key"));
             if (!key) return key.error();
             actions.push_back(
-                [key = *key, down = *data.find("down")->get_if<bool>()](auto& i8042) { i8042.key(key, down); });
+                [key = *key, down = *data.find("down")->get_if<bool>()](auto& inputs) { inputs.key(key, down); });
         } else if (type == "btn") {
             const std::string& name = *data.find("button")->string();
             const bool down = *data.find("down")->get_if<bool>();
             if (const auto button = button_of(name))
-                actions.push_back([button = *button, down](auto& i8042) { i8042.mouse_button(button, down); });
+                actions.push_back([button = *button, down](auto& inputs) { inputs.button(button, down); });
             else if (name == "wheel-up" || name == "wheel-down")
-                actions.push_back([steps = name == "wheel-down" ? 1 : -1, down](auto& i8042) {
-                    if (down) i8042.mouse_move(0, 0, steps);
+                actions.push_back([steps = name == "wheel-up" ? 1 : -1, down](auto& inputs) {
+                    if (down) inputs.scroll(steps);
                 });
             else
                 return error("the mouse has no button '{}'", name);
@@ -85,13 +90,24 @@ Answer input_send_event(Control& control, const Arguments& arguments) {
             if (value < -most || value > most) return error("a mouse moves at most {} at a time", most);
             (*data.find("axis")->string() == "x" ? dx : dy) += static_cast<i32>(value);
         } else {
-            return error("there is no pointer with absolute places here, only a mouse: send events of type rel");
+            const i64 value = *data.find("value")->get_if<i64>();
+            if (value < 0 || value >= devices::InputDevice::place_end)
+                return error("a place is from 0 to {} on each axis", devices::InputDevice::place_end - 1);
+            (*data.find("axis")->string() == "x" ? place.x : place.y) = static_cast<u32>(value);
         }
     }
-    devices::I8042& keyboard = control.machine.chipset().keyboard();
-    if (dx || dy) keyboard.mouse_move(dx, -dy, 0); // Events count downwards, the mouse upwards.
+    machine::Inputs& inputs = control.machine.chipset().inputs();
+    if (place.x || place.y) {
+        if (!inputs.takes_places())
+            return error("no pointer with absolute places is in use (-device virtio-tablet-pci, and the guest's driver "
+                         "of it): send events of type rel");
+        control.place.x = place.x.value_or(control.place.x);
+        control.place.y = place.y.value_or(control.place.y);
+        inputs.place(control.place.x, control.place.y);
+    }
+    if (dx || dy) inputs.move(dx, dy);
     for (const auto& action : actions)
-        action(keyboard);
+        action(inputs);
     return {};
 }
 
@@ -101,8 +117,14 @@ Answer screendump(Control& control, const Arguments& arguments) {
     return monitor::save_screen(control.machine, arguments.text("filename"), arguments.text("format", "ppm"));
 }
 
-Answer query_mice(Control&, const Arguments&) {
-    return Json::Array{Object{{"name", "PS/2 mouse"}, {"index", 0}, {"current", true}, {"absolute", false}}};
+Answer query_mice(Control& control, const Arguments&) {
+    Json::Array list;
+    for (const auto& pointer : control.machine.chipset().inputs().pointers())
+        list.push_back(Object{{"name", pointer.title},
+                              {"index", pointer.index},
+                              {"current", pointer.current},
+                              {"absolute", pointer.absolute}});
+    return list;
 }
 
 constexpr std::array commands{

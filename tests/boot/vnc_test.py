@@ -181,6 +181,33 @@ def use(args, folder: Path):
         screen.end()
 
 
+def tablet(args, folder: Path):
+    """A viewer's pointer is where the guest's tablet says."""
+    display = free_display()
+    with RemoteScreen(args, f":{display}", "-m", "512M", "-device", "virtio-tablet-pci", "-cdrom", disc(folder)) as screen:
+        screen.wait_for_screen("boot:")
+        viewer = Viewer(display)
+        screen.enter(viewer, "linux")
+        screen.wait_for_screen(r"^calque# *$")
+        screen.enter(viewer, "cd /sys/class/input; d=$(grep -l tablet event*/device/name)")
+        screen.enter(viewer, "clear; od -An -v -tu2 -w24 /dev/input/${d%%/*}")
+        screen.wait_for_same_picture(viewer, folder)  # The viewer knows how large the screen is.
+        deadline = time.monotonic() + PATIENCE
+        for x, y in ((100, 50), (0, 399), (719, 1)):
+            while True:
+                viewer.point(x + 9, y + 9)  # The guest's reader may not have been there before.
+                viewer.point(x, y)
+                text = screen.ask("screentext")
+                places = [(2 * at + 1) * 0x8000 // (2 * size) for at, size in ((x, viewer.width), (y, viewer.height))]
+                if all(re.search(rf" 3 +{axis} +{place} +0 *$", text, re.M) for axis, place in enumerate(places)):
+                    break
+                if time.monotonic() > deadline:
+                    screen.fail(f"the guest's pointer does not come to {x}, {y}")
+                time.sleep(0.1)
+        viewer.close()
+        screen.end()
+
+
 def password(args, folder: Path):
     """Debian's vncsnapshot takes a picture with the password, and none with another; without one it is refused."""
     display, secret = free_display(), folder / "secret"
@@ -230,7 +257,7 @@ def abuse(args, folder: Path):
         screen.end()
 
 
-TESTS = {"use": use, "password": password, "abuse": abuse}
+TESTS = {"use": use, "tablet": tablet, "password": password, "abuse": abuse}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -157,10 +157,10 @@ class WindowScreen(Screen):
         delete_window(int(self.window))
 
 
-def started(args, folder: Path) -> WindowScreen:
+def started(args, folder: Path, *options) -> WindowScreen:
     iso = folder / "disc.iso"
     disk_image.make_isolinux(iso, folder, guest_file("vmlinuz"), guest_file("screen.cpio.gz"), "console=tty0 nomodeset quiet")  # The kernel says nothing after the prompt.
-    return WindowScreen(args, "-m", "512M", "-cdrom", iso)
+    return WindowScreen(args, "-m", "512M", "-cdrom", iso, *options)
 
 
 def shell(screen: WindowScreen):
@@ -225,6 +225,32 @@ def mouse(args, folder: Path):
         screen.wait_until("the guest's mouse moves to the right", moved)
         screen.press("ctrl+alt+g")
         screen.wait_for_title("Ctrl-Alt-H")
+        screen.end()
+
+
+def tablet(args, folder: Path):
+    """With a tablet that the guest uses, the pointer is where it is in the window, without a click or a grab."""
+    with started(args, folder, "-device", "virtio-tablet-pci") as screen:
+        shell(screen)
+        screen.wait_until("the guest uses its tablet", lambda: "* Mouse #1: virtio tablet" in screen.ask("info mice"))
+        screen.enter("cd /sys/class/input; d=$(grep -l tablet event*/device/name)")
+        screen.enter("clear; od -An -v -tu2 -w24 /dev/input/${d%%/*}")
+        width, height = screen.size()
+        height -= STATUS_LINE
+        for x, y in ((width // 4, height // 2), (width // 2, height // 4), (width - 1, height - 1)):
+            places = [(2 * at + 1) * 0x8000 // (2 * size) for at, size in ((x, width), (y, height))]
+
+            def pointed() -> bool:
+                for away in (9, 0):  # The guest's reader may not have been there before.
+                    screen.x("mousemove", "--window", screen.window, str(x - away), str(y - away))
+                text = screen.ask("screentext")
+                return all(re.search(rf" 3 +{axis} +{place} +0 *$", text, re.M) for axis, place in enumerate(places))
+
+            screen.wait_until(f"the guest's pointer is at {x}, {y}", pointed)
+        screen.x("click", "3")
+        screen.wait_for_screen(rf" 1 +{0x111} +1 +0 *$")
+        if "releases" in screen.title():
+            screen.fail("a click took the pointer")
         screen.end()
 
 
@@ -300,7 +326,7 @@ def nowhere(args, _folder: Path):
         os.environ["DISPLAY"] = display
 
 
-TESTS = {"nowhere": nowhere, "use": use, "mouse": mouse, "paste": paste, "close": close, "close_twice": close_twice, "without": without}
+TESTS = {"nowhere": nowhere, "use": use, "mouse": mouse, "tablet": tablet, "paste": paste, "close": close, "close_twice": close_twice, "without": without}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -7,6 +7,7 @@
 #include "devices/device.h"
 #include "devices/display.h"
 #include "devices/dma.h"
+#include "devices/input/input_device.h"
 #include "devices/pci/pci_bus.h"
 #include "devices/ram_discard.h"
 #include "frontend/backends/block/disk.h"
@@ -59,6 +60,7 @@ struct PluggedDevice {
     devices::PciFunction* function = nullptr;  // Part of the device; null for one that is not on the PCI bus.
     std::unique_ptr<DriveController> drives{}; // Null: takes none.
     devices::Display* display = nullptr;       // Part of the device; null for one without a screen.
+    devices::InputDevice* input = nullptr;     // Part of the device; null for one that nobody types or points at.
     devices::PciBridge* bridge = nullptr;      // The device; null for one that is no bridge.
     std::string boot_path{};                   // Of a drive on a controller: what firmware calls it.
 };
@@ -85,6 +87,7 @@ std::span<const DeviceKind> net_kinds();
 std::span<const DeviceKind> virtio_kinds();
 std::span<const DeviceKind> virtio_serial_kinds();
 std::span<const DeviceKind> virtio_host_kinds();
+std::span<const DeviceKind> virtio_input_kinds();
 
 // Properties of what takes a drive, which the command line gives to the drive.
 inline constexpr PropertyKind drive_werror{"werror", PropertyKind::Type::text,

@@ -1,4 +1,4 @@
-#include "devices/i8042/keys.h"
+#include "devices/input/keys.h"
 
 namespace calque::devices {
 
