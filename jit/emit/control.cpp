@@ -186,17 +186,29 @@ void UnitEmitter::leave_aside(const ir::Op& op) {
     recipe_ = recipe;
 }
 
+// Cheaply where EFLAGS are of no more use.
 void UnitEmitter::need_vectors() {
     if (vectors_here_) return;
     vectors_here_ = true;
-    const Label here_already = a_.newLabel();
+    const Label here = a_.newLabel();
+    if (flags_ != FlagsIn::host) {
+        const Label absent = a_.newLabel();
+        a_.cmp(CALQUE_CONTEXT(vectors_absent), 0);
+        a_.long_().jne(absent);
+        a_.bind(here);
+        return later([this, absent, here] {
+            a_.bind(absent);
+            a_.call(thunk(request_.thunks.load_vectors));
+            a_.jmp(here);
+        });
+    }
     a_.mov(t1, x86::rcx);
     a_.movzx(x86::ecx, CALQUE_CONTEXT(vectors_absent));
-    a_.short_().jecxz(x86::rcx, here_already);
+    a_.short_().jecxz(x86::rcx, here);
     a_.mov(x86::rcx, t1);
     a_.call(thunk(request_.thunks.load_vectors));
     a_.mov(t1, x86::rcx);
-    a_.bind(here_already);
+    a_.bind(here);
     a_.mov(x86::rcx, t1);
 }
 

@@ -45,8 +45,8 @@ void UnitEmitter::emit_gather(const ir::Op& op) {
     const bool wide = indexes_are_wide(op);
     const u32 count = (i.l256() ? 32 : 16) / (wide ? 8 : size);
     const x86::Ymm dest = x86::ymm(i.dest & 15), mask = x86::ymm(i.third & 15);
-    need_vectors();
     before_clobber(op);
+    need_vectors();
     a_.vmovups(context_at(dest_at, 32), dest);
     a_.vmovups(context_at(mask_at, 32), mask);
     a_.vmovups(context_at(index_at, 32), x86::ymm(i.index & 15));

@@ -99,12 +99,10 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_host(const ir::Op& op) {
+    if (op.access != ir::MemoryAccess::none) before_access(op);
     if (op.vectors) need_vectors();
     if (op.x87 != ir::X87Use::none) need_x87();
-    if (op.access != ir::MemoryAccess::none) {
-        before_access(op);
-        check_operand(op);
-    }
+    if (op.access != ir::MemoryAccess::none) check_operand(op);
     host_instruction(op);
     after_execution(op);
 }

@@ -13,10 +13,10 @@ void UnitEmitter::begin_rounds() {
     const auto back = std::find_if(first, ops.end(), [](const ir::Op& op) { return op.loops_back; });
     const bool vectors = std::any_of(first, back, [](const ir::Op& op) { return op.vectors; });
     const bool handlers = std::any_of(first, back, [](const ir::Op& op) { return op.kind == Kind::interpret; });
-    if (vectors && !handlers) need_vectors();
     // Of flags that a recipe can give back EFLAGS need not tell.
     if (flags_ == FlagsIn::host && !first->flags_needed) flags_ = FlagsIn::dead;
     if (flags_ == FlagsIn::host && recipe_.kind != FlagRecipe::Kind::none) flags_ = FlagsIn::recipe;
+    if (vectors && !handlers) need_vectors();
     t0_guest_ = nobody;
     prepare_moving();
     rounds_ = {true, a_.newLabel(), flags_, recipe_, vectors_here_, x87_here_};

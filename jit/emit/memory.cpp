@@ -232,12 +232,12 @@ void UnitEmitter::open_window(const ir::Op& op, const std::optional<x86::Mem>& s
     check_memory(op, op.window.write, op.window.span, false, sum);
     if (!in_mirror_) join_address();
     a_.mov(context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8), t1);
-    keep_in_t1(op);
+    keep_in_t1(op.window.slot);
     distance_ = op.window.distance;
 }
 
-void UnitEmitter::keep_in_t1(const ir::Op& op) {
-    t1_window_ = op.window.slot;
+void UnitEmitter::keep_in_t1(u8 window) {
+    t1_window_ = window;
     t1_touches_ = a_.touches();
 }
 
@@ -245,7 +245,7 @@ void UnitEmitter::use_window(const ir::Op& op) {
     count_range_hit();
     if (t1_window_ != op.window.slot || t1_touches_ != a_.touches()) {
         a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
-        keep_in_t1(op);
+        keep_in_t1(op.window.slot);
     }
     split_ = false;
     in_mirror_ = request_.mirror;

@@ -94,7 +94,11 @@ void UnitEmitter::use_moving(const ir::Op& op, bool address_in_t0) {
     const bool in_register = is_register(op.guest) && !address_in_t0;
     if (!in_register && !address_in_t0) offset_to_t0(op);
     count_range_hit();
-    a_.mov(t1, moving_window(op).distance);
+    const u8 number = static_cast<u8>(ir::windows + op.window.slot);
+    if (t1_window_ != number || t1_touches_ != a_.touches()) {
+        a_.mov(t1, moving_window(op).distance);
+        keep_in_t1(number);
+    }
     split_ = !in_register;
     in_mirror_ = false;
     beside_ = in_register ? host_of_guest[op.guest.base] : no_register;

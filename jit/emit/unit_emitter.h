@@ -65,7 +65,7 @@ class UnitEmitter {
     void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // stack_bytes().
     void open_window(const ir::Op& op, const std::optional<x86::Mem>& sum);
-    void keep_in_t1(const ir::Op& op);
+    void keep_in_t1(u8 window);
     static bool can_go_back(const ir::Op& op, i32 back);
     void back_to_range(const ir::Op& op);
     Label leave_alone(const ir::Op& op); // To code without shared checks, from the instruction on.
@@ -257,7 +257,8 @@ class UnitEmitter {
     static constexpr unsigned nobody = 16;
     unsigned t0_guest_ = nobody;
     std::size_t t0_offset_ = 0;
-    // T1 is what that window's slot has, as long as the assembler has been touched so often.
+    // T1 is what that window's slot has (of moving ones, from ir::windows on, the distance), as long as the assembler
+    // has been touched so often.
     u8 t1_window_ = ir::Window::none;
     u32 t1_touches_ = 0;
     struct Rounds {         // How a round of the unit's loop finds things.
