@@ -47,8 +47,9 @@ class Report:
         self.names, self.take = list(names), take
         self.samples, self.checksums, self.beyond_ram = {}, {}, {}
 
-    def add(self, workload: str, emulator: str, seconds: float, checksum: str):
-        first = self.checksums.setdefault(workload, (emulator, checksum))
+    def add(self, workload: str, emulator: str, seconds: float, checksum: str, state: int = 0):
+        """What all have to compute alike; `state` tells apart what they begin with, where work changes that."""
+        first = self.checksums.setdefault((workload, state), (emulator, checksum))
         if first[1] != checksum:
             raise SystemExit(f"{emulator} computes {checksum} for {workload}, {first[0]} {first[1]}")
         self.samples.setdefault(workload, {}).setdefault(emulator, []).append(seconds)

@@ -173,7 +173,8 @@ def io(args, emulators: Emulators, report: Report):
                 for guest in guests[turn:] + guests[:turn]:
                     wall, used, checksum = transfers.run(guest, name, server, PROMPT)
                     size = report.units[name]
-                    report.add(name, guest.name, (used if args.clock == "cpu" else wall) / size, checksum)
+                    # Each round leaves other disks to the next.
+                    report.add(name, guest.name, (used if args.clock == "cpu" else wall) / size, checksum, state=round_number)
                     log(f"round {round_number + 1}/{args.repeat}: {name} on {guest.name}: {wall:.3f} s, {size / wall:.0f} MiB/s, CPU {used:.3f} s")
 
     names = [name for name in args.emulators if name not in ("native", "bochs")]
