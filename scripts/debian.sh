@@ -2,20 +2,30 @@
 # Makes a Debian 12 system on a disk image: a raw image with one partition, GRUB, Debian's stock kernel, ssh, a user.
 #
 #   scripts/debian.sh            prints the image's path; makes it when it is not in the cache
-#   scripts/debian.sh --again    makes it anew
+#   scripts/debian.sh desktop    the same of a system with Xorg, a window manager and a terminal, which comes up logged in
+#   scripts/debian.sh [desktop] --again   makes it anew
 #
 # User debian with password debian, who may sudo; root has the same password on the console. The image stays in
-# $CALQUE_CACHE/debian/debian.img, and what a guest changes in it stays too.
+# $CALQUE_CACHE/debian/debian.img (desktop.img), and what a guest changes in it stays too.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 PLACE=$CALQUE_CACHE/debian
-IMAGE=$PLACE/debian.img
+KIND=debian
+if [ "${1:-}" = desktop ]; then
+    KIND=desktop
+    shift
+fi
+IMAGE=$PLACE/$KIND.img
 SIZE_MIB=8192 # Sparse: what is not written takes no room.
 LABEL=calque-root
 PACKAGES="linux-image-amd64,systemd-sysv,udev,dbus,login,passwd,sudo,openssh-server,iproute2,iputils-ping,procps,kmod,\
 initramfs-tools,e2fsprogs,util-linux,less,nano,ca-certificates,wget,grub2-common,grub-pc-bin"
+# libpam-systemd gives the session the screen and the input devices, so that Xorg runs without root.
+DESKTOP_PACKAGES="libpam-systemd,xserver-xorg-core,xserver-xorg-input-libinput,xinit,x11-xserver-utils,x11-xkb-utils,xkb-data,\
+icewm,xterm,fonts-dejavu-core"
 WORDS="console=tty0 console=ttyS0,115200 net.ifnames=0"
+[ $KIND != desktop ] || PACKAGES+=,$DESKTOP_PACKAGES
 
 [ "${1:-}" != --again ] || rm -f "$IMAGE"
 if [ -f "$IMAGE" ]; then
@@ -34,7 +44,7 @@ make_tree() {
     local archive=/usr/share/keyrings/debian-archive-keyring.gpg mirror
     mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
     [ -n "$mirror" ] || die "apt knows no archive of Debian 12 (bookworm) on this machine"
-    say "Installing Debian 12 into a folder (some 300 packages, a few minutes)"
+    say "Installing Debian 12 into a folder ($([ $KIND = desktop ] && echo 400 || echo 300) packages, a few minutes)"
     as_root mmdebstrap --mode=root --variant=minbase --include="$PACKAGES" --keyring="$archive" \
         --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$tree" "$mirror" >&2
@@ -59,6 +69,28 @@ configure_tree() {
     as_root truncate -s 0 "$tree/etc/machine-id" # Each image's first boot gives it its own.
     # No splash, no suspend: the initramfs needs the drivers of emulated disks only.
     as_root sed -i 's/^MODULES=.*/MODULES=most/' "$tree/etc/initramfs-tools/initramfs.conf"
+}
+
+# The first console logs its user in, whose session is the desktop. When that ends there is a shell.
+configure_desktop() {
+    as_root mkdir -p "$tree/etc/systemd/system/getty@tty1.service.d"
+    printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin debian --noclear %%I $TERM\n' |
+        write /etc/systemd/system/getty@tty1.service.d/autologin.conf
+    # shellcheck disable=SC2016
+    printf '%s\n' 'if [ "$(tty)" = /dev/tty1 ] && [ -z "${DISPLAY:-}" ]; then startx >"$HOME/.xsession.log" 2>&1; fi' |
+        as_root tee -a "$tree/home/debian/.profile" >/dev/null
+    write /home/debian/.xinitrc <<'END'
+xset s off -dpms
+xrdb -merge "$HOME/.Xresources"
+xterm -geometry 80x24+60+60 &
+exec icewm-session
+END
+    write /home/debian/.Xresources <<'END'
+XTerm*faceName: DejaVu Sans Mono
+XTerm*faceSize: 11
+XTerm*selectToClipboard: true
+END
+    as_root chroot "$tree" chown debian:debian /home/debian/.xinitrc /home/debian/.Xresources
 }
 
 configure_grub() {
@@ -111,6 +143,7 @@ little_endian() {
 
 make_tree
 configure_tree
+[ $KIND != desktop ] || configure_desktop
 configure_grub
 make_image
 mv "$new" "$IMAGE"

@@ -25,6 +25,7 @@ class GuestInput {
     bool takes_places() { return machine_.chipset().inputs().takes_places(); }
     void button(devices::MouseButton button, bool pressed);
     void release_buttons();
+    bool holds_button() const { return !buttons_.empty(); }
     // Typed as fast as the guest reads. Characters that its layout has not are left out.
     void paste(std::string_view text);
     void stop_pasting() { pasted_.clear(); }

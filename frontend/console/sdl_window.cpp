@@ -96,25 +96,24 @@ void SdlWindow::tick() {
 }
 
 void SdlWindow::count(u64 now, devices::Display::Damage damage, u64 nanoseconds) {
-    constexpr u64 second = 1000;
-    if (now >= second_begun_ + second) {
-        if (this_second_.pictures > busiest_.pictures) busiest_ = this_second_;
-        this_second_ = {};
-        second_begun_ = now;
-    }
-    for (Counts* const counts : {&all_, &this_second_}) {
-        counts->pictures += damage.first < damage.end;
-        counts->rows += damage.end - std::min(damage.first, damage.end);
-        counts->nanoseconds += nanoseconds;
-    }
+    const u64 passed = now - std::exchange(counted_at_, now);
+    const auto add = [&](Counts& counts) {
+        counts.milliseconds += passed;
+        counts.pictures += damage.first < damage.end;
+        counts.rows += damage.end - std::min(damage.first, damage.end);
+        counts.nanoseconds += nanoseconds;
+    };
+    add(all_);
+    if (input_.holds_button()) add(dragging_);
 }
 
 std::string SdlWindow::stats() const {
-    const auto line = [](std::string_view what, const Counts& counts) {
-        return fmt::format("window: {}: {} pictures, {} rows, {:.1f} ms of CPU time\n", what, counts.pictures,
-                           counts.rows, static_cast<double>(counts.nanoseconds) / 1e6);
+    const auto line = [](std::string_view when, const Counts& counts) {
+        return fmt::format("window{}: {:.1f} s, {} pictures, {} rows, {:.1f} ms of CPU time\n", when,
+                           static_cast<double>(counts.milliseconds) / 1e3, counts.pictures, counts.rows,
+                           static_cast<double>(counts.nanoseconds) / 1e6);
     };
-    return line("all", all_) + line("busiest second", busiest_);
+    return line("", all_) + line(" while a button was held", dragging_);
 }
 
 void SdlWindow::feed_consoles() {

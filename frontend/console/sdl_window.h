@@ -92,10 +92,10 @@ class SdlWindow final : public Window {
 
     // Of the guest's screen: pictures with something new, what was drawn for them, and this thread's CPU time.
     struct Counts {
-        u64 pictures = 0, rows = 0, nanoseconds = 0;
+        u64 milliseconds = 0, pictures = 0, rows = 0, nanoseconds = 0;
     };
-    Counts all_, this_second_, busiest_;
-    u64 second_begun_ = 0;
+    Counts all_, dragging_;
+    u64 counted_at_ = 0;
 
     std::string title_, notice_;
     u64 notice_until_ = 0;
