@@ -4,6 +4,7 @@
 #include "mmu/code_marks.h"
 #include "mmu/flat_map.h"
 #include "mmu/guest_copy.h"
+#include "mmu/paging_levels.h"
 
 #include <algorithm>
 #include <iterator>
@@ -11,44 +12,13 @@
 
 namespace calque::mmu {
 
+using namespace paging;
+
 namespace {
-
-// Bits of paging-structure entries (SDM volume 3, tables 4-5 to 4-20).
-constexpr u64 entry_present = u64{1} << 0;
-constexpr u64 entry_writable = u64{1} << 1;
-constexpr u64 entry_user = u64{1} << 2;
-constexpr u64 entry_accessed = u64{1} << 5;
-constexpr u64 entry_dirty = u64{1} << 6;
-constexpr u64 entry_large = u64{1} << 7; // PS, in entries above the page table.
-constexpr u64 entry_global = u64{1} << 8;
-constexpr u64 entry_no_execute = u64{1} << 63;
-constexpr unsigned entry_key_shift = 59;
-
-constexpr u64 field(unsigned first, unsigned last) { return low_mask(last - first + 1) << first; }
-constexpr u64 address_mask = field(12, physical_address_bits - 1);
-// Bits of the address field beyond the guest's physical addresses.
-constexpr u64 reserved_long = field(physical_address_bits, 51);
-constexpr u64 reserved_pae = field(physical_address_bits, 62);
-
-enum class Mode : u8 { off, bits32, pae, level4 };
-
-Mode mode_of(const PagingContext& context) {
-    if (!(context.cr0 & cr0_pg)) return Mode::off;
-    if (!(context.cr4 & cr4_pae)) return Mode::bits32;
-    return context.efer & efer_lma ? Mode::level4 : Mode::pae;
-}
 
 bool user_mode(const PagingContext& context, Privilege privilege) {
     return privilege == Privilege::current && context.cpl == 3;
 }
-
-// One level of a walk: which address bits index its tables, and what its entries may hold.
-struct Level {
-    unsigned shift;
-    u64 reserved;
-    bool large_pages = false; // PS set makes it a leaf.
-    u64 large_reserved = 0;   // Reserved besides, then.
-};
 
 // One walk under way.
 class Walk {
@@ -102,38 +72,16 @@ Walk::Outcome Walk::run(Mode mode) {
     return Outcome::found;
 }
 
-// SDM volume 3, 4.3. With PSE-36, bits 20:13 of a 4 MiB page's entry are address bits 39:32, and bit 21 is reserved.
-Walk::Outcome Walk::run_32() {
-    const Level levels[] = {
-        {.shift = 22, .reserved = 0, .large_pages = (context_.cr4 & cr4_pse) != 0, .large_reserved = field(21, 21)},
-        {.shift = 12, .reserved = 0},
-    };
-    return descend<u32>(context_.cr3 & field(12, 31), levels);
-}
+Walk::Outcome Walk::run_32() { return descend<u32>(context_.cr3 & field(12, 31), levels_32(context_)); }
 
 // SDM volume 3, 4.4. The PDPTEs are registers, checked when they were loaded.
 Walk::Outcome Walk::run_pae() {
     const u64 pdpte = context_.pdpte[bits(address_, 30, 2)];
     if (!(pdpte & entry_present)) return fail(0);
-    const u64 reserved = reserved_pae | (context_.efer & efer_nxe ? 0 : entry_no_execute);
-    const Level levels[] = {
-        {.shift = 21, .reserved = reserved, .large_pages = true, .large_reserved = field(13, 20)},
-        {.shift = 12, .reserved = reserved},
-    };
-    return descend<u64>(pdpte & address_mask, levels);
+    return descend<u64>(pdpte & address_mask, levels_pae(context_));
 }
 
-// SDM volume 3, 4.5.
-Walk::Outcome Walk::run_4_level() {
-    const u64 reserved = reserved_long | (context_.efer & efer_nxe ? 0 : entry_no_execute);
-    const Level levels[] = {
-        {.shift = 39, .reserved = reserved | entry_large},
-        {.shift = 30, .reserved = reserved, .large_pages = true, .large_reserved = field(13, 29)},
-        {.shift = 21, .reserved = reserved, .large_pages = true, .large_reserved = field(13, 20)},
-        {.shift = 12, .reserved = reserved},
-    };
-    return descend<u64>(context_.cr3 & address_mask, levels);
-}
+Walk::Outcome Walk::run_4_level() { return descend<u64>(context_.cr3 & address_mask, levels_4(context_)); }
 
 template <class Entry> Walk::Outcome Walk::descend(u64 table, std::span<const Level> levels) {
     constexpr u64 index_mask = page_size / sizeof(Entry) - 1;
@@ -156,12 +104,8 @@ template <class Entry> Walk::Outcome Walk::descend(u64 table, std::span<const Le
 template <class Entry> Walk::Outcome Walk::finish(u64 at, Entry entry, u64 size) {
     leaf_.size = size;
     leaf_.global = (entry & entry_global) && (context_.cr4 & cr4_pge);
-    u64 base = entry & address_mask & ~(size - 1);
-    if constexpr (sizeof(Entry) == 8) {
-        leaf_.protection_key = static_cast<u8>(bits(entry, entry_key_shift, 4));
-    } else if (size != page_size) {
-        base |= bits(entry, 13, 8) << 32;
-    }
+    const u64 base = page_of_entry(entry, size);
+    if constexpr (sizeof(Entry) == 8) leaf_.protection_key = static_cast<u8>(bits(entry, entry_key_shift, 4));
     leaf_.address = map_.on_bus(PhysicalAddress(base | (address_ & (size - 1)))).value;
     if (!rights_of(leaf_, context_, privilege_).allow(access_))
         return fail(pf_present | (denied_by_key() ? pf_protection_key : 0));

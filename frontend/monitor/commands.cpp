@@ -1,9 +1,12 @@
 #include "frontend/monitor/commands.h"
 
+#include "base/text.h"
 #include "frontend/backends/block/drive.h"
 #include "frontend/backends/net/open.h"
+#include "frontend/machine/address_space.h"
 #include "frontend/monitor/device_commands.h"
 #include "frontend/monitor/examine.h"
+#include "frontend/monitor/processors.h"
 #include "frontend/monitor/screen.h"
 
 #include <algorithm>
@@ -21,6 +24,10 @@ constexpr std::string_view help_text =
     "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
     "info status          whether the guest runs\n"
     "info registers       registers of every CPU\n"
+    "info mem             what the processor's page tables map, by rights\n"
+    "info tlb             the same page by page, with global, dirty and accessed\n"
+    "info irq             the interrupt controllers, and what waits in them\n"
+    "info jit             what the translator has done\n"
     "info mtree           memory and port map\n"
     "info pci             PCI functions\n"
     "info network         networks, their connections and counts\n"
@@ -40,12 +47,42 @@ constexpr std::string_view help_text =
     "mouse_set N          use that pointer\n"
     "info mice            the pointers\n"
     "info stats           counters, and what was asked for and is not implemented\n"
-    "cpu N                the processor that x looks through from now on\n"
+    "cpu N                the processor that x, info mem and the like mean from now on\n"
     "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
     "xp /NFS ADDRESS      the same of physical memory\n"
+    "print /F VALUE       a sum of numbers and registers\n"
     "  F: x d u o c (numbers, characters) or i (instructions); S: b h w g (1 2 4 8 bytes)\n"
     "  ADDRESS: numbers and registers, such as $pc, $rsp+8\n";
+
+// The words of its line in the help that are to be typed as they stand: "info mem", "hostfwd_add", "stop" and "cont".
+void add_completions(std::string_view help_line, std::vector<std::string>& out) {
+    std::string_view head = help_line.substr(0, help_line.find("  "));
+    if (head.empty()) return;
+    while (!head.empty()) {
+        const std::size_t comma = head.find(", ");
+        const std::string_view words = head.substr(0, comma);
+        const std::size_t end = std::min(words.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ[/"), words.size());
+        std::string_view literal = trim(words.substr(0, end));
+        if (const std::size_t choice = literal.find('|'); choice != literal.npos)
+            literal = literal.substr(0, literal.rfind(' ', choice));
+        out.emplace_back(literal);
+        head = comma == head.npos ? std::string_view() : head.substr(comma + 2);
+    }
+}
 } // namespace
+
+std::vector<std::string> Commands::completions(std::string_view line) {
+    std::vector<std::string> all;
+    for (std::string_view rest = help_text; !rest.empty();) {
+        const std::size_t end = rest.find('\n');
+        add_completions(rest.substr(0, end), all);
+        rest.remove_prefix(end + 1);
+    }
+    std::erase_if(all, [&](const std::string& command) { return !command.starts_with(line); });
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    return all;
+}
 
 void Commands::execute(const std::string& line) {
     const std::size_t space = line.find_first_of(" /"); // As in x/10i.
@@ -106,20 +143,29 @@ void Commands::execute(const std::string& line) {
             cpu_ = index;
     } else if (command == "x" || command == "xp") {
         return look(argument, command == "x" ? machine::AddressSpace::linear : machine::AddressSpace::physical);
+    } else if (command == "print" || command == "p") {
+        return while_stopped([argument](const cpu::Cpu& cpu) {
+            return print_value(argument, [&](auto name) { return machine::register_value(cpu, name); });
+        });
     } else if (!command.empty()) {
         output_.print(fmt::format("there is no command '{}'; 'help' lists them\n", command));
     }
     output_.done();
 }
 
-void Commands::look(const std::string& argument, machine::AddressSpace space) {
-    machine_.request_stopped([this, argument, space] {
-        const cpu::Cpu& cpu = machine_.vcpus()[cpu_]->cpu();
-        const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
-        output_.print(what ? examine(*what, space, cpu, machine_.memory().map())
-                           : fmt::format("{} takes /NFS ADDRESS: {}\n",
-                                         space == machine::AddressSpace::linear ? "x" : "xp", what.error().message));
+void Commands::while_stopped(std::function<std::string(const cpu::Cpu&)> say) {
+    machine_.request_stopped([this, say = std::move(say)] {
+        output_.print(say(machine_.vcpus()[cpu_]->cpu()));
         output_.done();
+    });
+}
+
+void Commands::look(const std::string& argument, machine::AddressSpace space) {
+    while_stopped([this, argument, space](const cpu::Cpu& cpu) {
+        const auto what = parse_examine(argument, [&](auto name) { return machine::register_value(cpu, name); });
+        if (what) return examine(*what, space, cpu, machine_.memory().map());
+        return fmt::format("{} takes /NFS ADDRESS: {}\n", space == machine::AddressSpace::linear ? "x" : "xp",
+                           what.error().message);
     });
 }
 
@@ -160,18 +206,27 @@ void Commands::info(const std::string& what) {
         output_.print(describe_balloon(machine_));
         return output_.done();
     }
-    if (what == "registers" || what == "stats")
-        return machine_.request_stopped([this, what] {
-            if (what == "stats") output_.print(machine_.stats());
-            for (unsigned i = 0; what == "registers" && i < machine_.vcpus().size(); ++i)
-                output_.print(machine_.registers(i));
-            output_.done();
+    if (what == "stats") return while_stopped([this](const cpu::Cpu&) { return machine_.stats(); });
+    if (what == "registers")
+        return while_stopped([this](const cpu::Cpu&) {
+            std::string text;
+            for (unsigned i = 0; i < machine_.vcpus().size(); ++i)
+                text += machine_.registers(i);
+            return text;
         });
+    if (what == "mem")
+        return while_stopped(
+            [this](const auto& cpu) { return machine::describe_address_space(cpu, machine_.memory().map()); });
+    if (what == "tlb")
+        return while_stopped([this](const auto& cpu) { return machine::describe_pages(cpu, machine_.memory().map()); });
+    if (what == "irq") return while_stopped([this](const cpu::Cpu&) { return describe_interrupts(machine_); });
+    if (what == "jit") return while_stopped([this](const cpu::Cpu&) { return describe_translator(machine_); });
     if (what == "block") {
         output_.print(describe_disks());
         return output_.done();
     }
-    output_.print("info shows: status, registers, mtree, pci, block, network, mice, balloon, stats\n");
+    output_.print(
+        "info shows: status, registers, mem, tlb, irq, jit, mtree, pci, block, network, mice, balloon, stats\n");
     output_.done();
 }
 

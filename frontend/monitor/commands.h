@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace calque::monitor {
 
@@ -24,12 +25,15 @@ class Commands {
 
     // Some commands are done only when the machine has served the requests that it has now.
     void execute(const std::string& line);
+    // The commands that begin with what has been typed, in order.
+    static std::vector<std::string> completions(std::string_view line);
     // Whose page tables x goes by.
     void set_cpu(unsigned index) { cpu_ = index; }
 
   private:
     void info(const std::string& what);
     void show_pci(const devices::PciBus& bus, unsigned number);
+    void while_stopped(std::function<std::string(const cpu::Cpu&)> say); // Of the processor that `cpu` chose.
     void look(const std::string& argument, machine::AddressSpace space);
     std::string memory_map() const;
     std::string forward(const std::string& argument, bool add);

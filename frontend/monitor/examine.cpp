@@ -104,6 +104,14 @@ Result<Examine> parse_examine(std::string_view text, const RegisterLookup& regis
     return out;
 }
 
+std::string print_value(std::string_view text, const RegisterLookup& registers) {
+    auto what = parse_examine(text, registers);
+    if (what && what->format == 'i') what = error("there are no instructions in a number");
+    if (!what) return fmt::format("print takes /F VALUE: {}\n", what.error().message);
+    what->size = 8;
+    return fmt::format("{}\n", trim(shown(what->address, *what)));
+}
+
 std::string examine(const Examine& what, machine::AddressSpace space, const cpu::Cpu& cpu, mmu::PhysicalMap& map) {
     std::string text;
     if (what.format == 'i') {

@@ -1,4 +1,4 @@
-// The commands x and xp: memory as numbers or instructions.
+// The commands x, xp and print: memory and sums as numbers, memory as instructions.
 #pragma once
 
 #include "base/result.h"
@@ -26,6 +26,9 @@ using RegisterLookup = std::function<std::optional<u64>(std::string_view)>;
 // `text` is what follows the command: [/COUNT FORMAT SIZE] ADDRESS, where an address is numbers and $registers with +
 // and - between them.
 Result<Examine> parse_examine(std::string_view text, const RegisterLookup& registers);
+
+// What `print` says of "[/FORMAT] SUM": the sum as 64 bits.
+std::string print_value(std::string_view text, const RegisterLookup& registers);
 
 // The lines that the command prints.
 std::string examine(const Examine& what, machine::AddressSpace space, const cpu::Cpu& cpu, mmu::PhysicalMap& map);

@@ -1,5 +1,7 @@
 #include "frontend/monitor/human_monitor.h"
 
+#include <algorithm>
+
 namespace calque::monitor {
 
 namespace {
@@ -53,7 +55,23 @@ void HumanMonitor::replace_line(std::string text) {
     line_ = std::move(text);
 }
 
-// Line editing as people expect it of a prompt: backspace, Ctrl-U, and the arrows for history.
+// As far as all commands that begin so agree; when they do not agree on more, they are shown.
+void HumanMonitor::complete() {
+    const std::vector<std::string> found = Commands::completions(line_);
+    if (found.empty()) return;
+    std::string common = found.front();
+    for (const std::string& command : found)
+        common.erase(std::mismatch(common.begin(), common.end(), command.begin(), command.end()).first, common.end());
+    if (found.size() == 1) common += ' ';
+    if (common.size() > line_.size()) return replace_line(common);
+    std::string list = "\n";
+    for (const std::string& command : found)
+        list += command + "\n";
+    print(list);
+    replace_line(line_);
+}
+
+// Line editing as people expect it of a prompt: backspace, Ctrl-U, Tab to complete, and the arrows for history.
 void HumanMonitor::key(u8 c) {
     if (escape_ == 1) {
         escape_ = c == '[' ? 2 : 0;
@@ -68,6 +86,7 @@ void HumanMonitor::key(u8 c) {
     }
     switch (c) {
     case 0x1B: escape_ = 1; return;
+    case '\t': return complete();
     case 0x7F:
     case 0x08:
         if (line_.empty()) return;

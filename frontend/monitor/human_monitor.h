@@ -29,6 +29,7 @@ class HumanMonitor {
     void receive(std::span<const u8> bytes);
     void key(u8 c);
     void replace_line(std::string text);
+    void complete();
     void print(std::string_view text); // Line ends become CR LF.
     void prompt() { print("(calque) "); }
 

@@ -228,6 +228,15 @@ class Monitor(Program):
         second.sendall(b"quit\r")
         self.assertEqual(process.wait(PATIENCE), 0)
 
+    def test_tab_completes(self):
+        process, monitor = self.with_monitor(guests.HALT)
+        self.assertIn("VM status", self.ask(monitor, "inf\tst\tus"))  # As far as "info ", then "info stat".
+        answer = self.ask(monitor, "info m\tem")
+        self.assertIn("info mice\ninfo mtree\n", answer)
+        self.assertIn("paging is off", answer)
+        monitor.sendall(b"quit\r")
+        self.assertEqual(process.wait(PATIENCE), 0)
+
     def test_info_commands(self):
         process, monitor = self.with_monitor(guests.HALT)
         self.assertIn("RIP=00000000001000", self.ask(monitor, "info registers"))
@@ -237,6 +246,11 @@ class Monitor(Program):
             self.ask(monitor, "info pci")
             self.assertIn("running", self.ask(monitor, "info status"))
         self.assertIn("instructions", self.ask(monitor, "info stats"))
+        self.assertIn("paging is off", self.ask(monitor, "info mem"))
+        self.assertIn("paging is off", self.ask(monitor, "info tlb"))
+        self.assertIn("pin 23", self.ask(monitor, "info irq"))
+        self.assertIn("vCPU 0", self.ask(monitor, "info jit"))
+        self.assertIn("0x0000000000000011", self.ask(monitor, "print $cr0 - $cr0 + 0x11"))
         self.assertIn("info shows", self.ask(monitor, "info weather"))
         self.assertIn("savestate", self.ask(monitor, "help"))
         self.assertIn("no command", self.ask(monitor, "dance"))

@@ -40,6 +40,14 @@ TEST(Examine, RegistersAndSums) {
     EXPECT_EQ(parse("0 - 1")->address, ~u64{0});
 }
 
+TEST(Examine, PrintsSums) {
+    EXPECT_EQ(print_value("$pc + 0x10", registers), "0x0000000000001010\n");
+    EXPECT_EQ(print_value("/d 3 - 5", registers), "-2\n");
+    EXPECT_EQ(print_value("/u 0 - 1", registers), "18446744073709551615\n");
+    EXPECT_NE(print_value("/i $pc", registers).find("print takes"), std::string::npos);
+    EXPECT_NE(print_value("$nothing", registers).find("'$nothing'"), std::string::npos);
+}
+
 TEST(Examine, WhatIsWrongIsSaidByName) {
     EXPECT_NE(parse("$nothing").error().message.find("'$nothing'"), std::string::npos);
     EXPECT_NE(parse("/2z 0").error().message.find("'z'"), std::string::npos);
