@@ -420,10 +420,21 @@ KEY, RELATIVE, ABSOLUTE = 1, 2, 3
 
 
 def input_devices(args):
-    """Linux's drivers of keyboard, mouse and tablet: what goes in by QMP and the monitor comes out of /dev/input."""
+    """Linux's drivers of virtio's keyboard, mouse and tablet."""
+    hands(args, "virtio", [f"virtio-{kind}-pci" for kind in ("keyboard", "mouse", "tablet")])
+
+
+def usb(args):
+    """Linux's drivers of USB controllers and of a keyboard, a mouse and a tablet on them."""
+    for controller in ("qemu-xhci", "nec-usb-xhci,p2=6"):
+        hands(args, "USB", [controller, "usb-kbd", "usb-mouse,port=4", "usb-tablet"])
+
+
+def hands(args, family: str, devices: list):
+    """What goes in by QMP and the monitor comes out of /dev/input."""
     args.kernel = "vmlinuz"  # The cloud kernel has no driver for them.
     with tempfile.TemporaryDirectory() as folder:
-        options = [word for kind in ("keyboard", "mouse", "tablet") for word in ("-device", f"virtio-{kind}-pci")]
+        options = [word for device in devices for word in ("-device", device)]
         with boot(args, "-nic", "none", *options, "-qmp", f"unix:{folder}/qmp,server=on,wait=off") as session:
             session.wait_for(PROMPT)
             qmp = Qmp(Path(folder) / "qmp")
@@ -431,33 +442,41 @@ def input_devices(args):
             def event(kind: str, **data) -> dict:
                 return {"type": kind, "data": data}
 
-            def reads(device: str, events: list, *expected: tuple):
-                """A reader that grabs the device gets these (type, code, value), SYN_REPORT left out."""
-                line = (f"d=/dev/input/$(basename $(dirname $(dirname $(grep -l 'virtio {device}' /sys/class/input/event*/device/name)))); "
-                        f"od -An -v -td2 -w24 -N{24 * len(expected)} $d & "
-                        "until ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q $d; do sleep 1; done; echo listening")
+            def reads(device: str, events: list, *reports: list):
+                """A reader of the device gets these reports of (type, code, value); what a driver adds to them is left out."""
+                names = "/sys/class/input/event*/device/name"
+                line = (f"until n=$(grep -l '{family} {device}' {names}); do sleep 1; done; d=/dev/input/$(basename $(dirname $(dirname $n))); "
+                        "od -An -v -td2 -w24 $d & until ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q $d; do sleep 1; done; echo listening")
                 session.type(line + "\r")
                 session.wait_for("^listening")
                 qmp.ask("input-send-event", events=events)
-                for kind, code, value in expected:
-                    session.wait_for(rf"( +-?\d+){{8}} +{kind} +{code} +{value} +{-1 if value < 0 else 0}$")
-                session.type("wait; echo over\r")
+                for report in reports:
+                    for kind, code, value in [*report, (0, 0, 0)]:
+                        session.wait_for(rf"( +-?\d+){{8}} +{kind} +{code} +{value} +{-1 if value < 0 else 0}$")
+                session.type("kill %1; echo over\r")
                 session.wait_for("^over")
                 session.wait_for(PROMPT)
 
-            sync = (0, 0, 0)
-            mice = {mouse["name"]: (mouse["current"], mouse["absolute"]) for mouse in qmp.ask("query-mice")}
-            if mice != {"PS/2 mouse": (False, False), "virtio mouse": (False, False), "virtio tablet": (True, True)}:
-                session.fail(f"the pointers are {mice}")
+            def current(name: str, absolute: bool) -> bool:
+                return {"name": f"{family} {name}", "current": True, "absolute": absolute}.items() <= [
+                    mouse for mouse in qmp.ask("query-mice") if mouse["current"]][0].items()
+
+            deadline = time.monotonic() + PATIENCE
+            while not current("tablet", True):
+                if time.monotonic() > deadline:
+                    session.fail(f"the pointers are {qmp.ask('query-mice')}")
+                time.sleep(0.5)
             reads("tablet", [event("abs", axis="x", value=0x1234), event("abs", axis="y", value=0x4321), event("btn", button="left", down=True),
                              event("btn", button="left", down=False), event("btn", button="wheel-up", down=True)],
-                  (ABSOLUTE, 0, 0x1234), (ABSOLUTE, 1, 0x4321), sync, (KEY, 0x110, 1), sync, (KEY, 0x110, 0), sync, (RELATIVE, 8, 1), sync)
+                  [(ABSOLUTE, 0, 0x1234), (ABSOLUTE, 1, 0x4321)], [(KEY, 0x110, 1)], [(KEY, 0x110, 0)], [(RELATIVE, 8, 1)])
             qmp.ask("human-monitor-command", command_line="mouse_set 1")
+            while not current("mouse", False):
+                time.sleep(0.5)
             reads("mouse", [event("rel", axis="x", value=5), event("rel", axis="y", value=-7), event("btn", button="right", down=True)],
-                  (RELATIVE, 0, 5), (RELATIVE, 1, -7), sync, (KEY, 0x111, 1), sync)
+                  [(RELATIVE, 0, 5), (RELATIVE, 1, -7)], [(KEY, 0x111, 1)])
             qmp.ask("input-send-event", events=[event("btn", button="right", down=False)])
             reads("keyboard", [event("key", key={"type": "qcode", "data": "a"}, down=True), event("key", key={"type": "qcode", "data": "a"}, down=False)],
-                  (KEY, 30, 1), sync, (KEY, 30, 0), sync)
+                  [(KEY, 30, 1)], [(KEY, 30, 0)])
             qmp.close()
             session.type("poweroff\r")
             session.expect_end(0)
@@ -466,6 +485,7 @@ def input_devices(args):
 TESTS = {
     "rng": rng,
     "input": input_devices,
+    "usb": usb,
     "balloon": balloon,
     "serial": serial,
     "folder": folder,

@@ -1,5 +1,7 @@
 #include "frontend/machine/kinds/kinds.h"
 
+#include "frontend/machine/kinds/usb.h"
+
 #include <algorithm>
 
 namespace calque::machine {
@@ -28,7 +30,7 @@ Error unknown_device(std::string_view name) {
 std::vector<const DeviceKind*> device_kinds() {
     std::vector<const DeviceKind*> kinds;
     for (const auto& family : {bridge_kinds(), disk_kinds(), display_kinds(), isa_kinds(), net_kinds(), virtio_kinds(),
-                               virtio_serial_kinds(), virtio_host_kinds(), virtio_input_kinds()})
+                               virtio_serial_kinds(), virtio_host_kinds(), virtio_input_kinds(), usb_kinds()})
         for (const DeviceKind& kind : family)
             kinds.push_back(&kind);
     return kinds;
