@@ -51,7 +51,7 @@ std::string Engine::describe() const {
         "  by handlers       {}\n  TLB refills       {}\n  slow accesses     {}\n  stores by code    {}\n  "
         "traps             {}\n  x87 put back      {}\n"
         "  refused blocks    {}\n  ranges refused    {}\n  reads across      {}\n",
-        c.units, c.guest_bytes, c.host_bytes, c.cold_bytes, c.links, c.killed, c.flushes, counters_.entries,
+        c.units.load(), c.guest_bytes, c.host_bytes, c.cold_bytes, c.links, c.killed, c.flushes, counters_.entries,
         counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores,
         counters_.traps, counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
     text +=

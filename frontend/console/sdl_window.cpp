@@ -1,5 +1,7 @@
 #include "frontend/console/sdl_window.h"
 
+#include "frontend/console/status_line.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -233,10 +235,10 @@ void SdlWindow::update_status(u64 now) {
     if (!status_line_ || now < next_status_) return;
     constexpr u64 period = 500;
     next_status_ = now + period;
-    const u8 lamps = machine_.chipset().inputs().leds();
-    status_ = fmt::format(" {}  {}  {} {} {} ", machine_.running() ? "running" : "stopped",
-                          fmt::format("{} x {}", surface_.width, surface_.height), lamps & 2 ? "Num" : "   ",
-                          lamps & 4 ? "Caps" : "    ", lamps & 1 ? "Scroll" : "      ");
+    constexpr u64 millisecond = 1'000'000;
+    const auto activity = activity_.look(std::max<u64>(1, now - std::exchange(last_status_, now)) * millisecond);
+    status_ =
+        status_text(machine_.running(), surface_.width, surface_.height, activity, machine_.chipset().inputs().leds());
 }
 
 // At the bottom of the canvas. True when it was drawn anew.

@@ -9,6 +9,7 @@
 #include "frontend/console/terminal.h"
 #include "frontend/console/terminal_picture.h"
 #include "frontend/console/window.h"
+#include "frontend/machine/activity.h"
 
 #include <atomic>
 
@@ -101,7 +102,8 @@ class SdlWindow final : public Window {
     u64 notice_until_ = 0;
     bool status_line_ = false;
     std::string status_, drawn_status_;
-    u64 next_status_ = 0;
+    u64 next_status_ = 0, last_status_ = 0;
+    machine::ActivityMeter activity_{machine_};
 };
 
 } // namespace calque::console

@@ -73,6 +73,13 @@ void Vcpu::start() {
     thread_ = std::thread([this] { thread_main(); });
 }
 
+u64 Vcpu::cpu_time() const {
+    const clockid_t clock = thread_clock_;
+    std::timespec used{};
+    if (clock == -1 || ::clock_gettime(clock, &used) != 0) return 0;
+    return static_cast<u64>(used.tv_sec) * 1'000'000'000 + static_cast<u64>(used.tv_nsec);
+}
+
 void Vcpu::resume() {
     {
         std::lock_guard lock(mutex_);
@@ -194,6 +201,7 @@ cpu::ExitReason Vcpu::drive(u64 instructions) {
 void Vcpu::thread_main() {
     current_vcpu = this;
     thread_id_ = ::gettid();
+    if (clockid_t clock; ::pthread_getcpuclockid(::pthread_self(), &clock) == 0) thread_clock_ = clock;
     for (;;) {
         {
             std::unique_lock lock(mutex_);

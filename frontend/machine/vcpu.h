@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -49,7 +50,9 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
 
     void start();                                // Starts the thread, parked.
     i64 thread_id() const { return thread_id_; } // The host's number of it; 0 before it has started.
-    void resume();                               // Lets it run.
+    // CPU time that the thread has used, in nanoseconds. Any thread, while the vCPU lives.
+    u64 cpu_time() const;
+    void resume(); // Lets it run.
     // Asks the thread to park; park_wait() returns when it has. Not to be called by the vCPU's own thread.
     void request_park();
     void park_wait();
@@ -130,6 +133,7 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     std::condition_variable changed_;
     bool park_requested_ = true, parked_ = true, quit_ = false, held_ = false;
     std::atomic<i64> thread_id_{0};
+    std::atomic<clockid_t> thread_clock_{-1};
     std::thread thread_;
 };
 

@@ -48,7 +48,7 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const Emi
     by_key_.insert(hash(key), number);
     by_page_[key.physical >> page_shift].push_back(number);
     if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
-    ++counters_.units;
+    counters_.units.fetch_add(1, std::memory_order_relaxed);
     counters_.guest_bytes += bytes;
     counters_.host_bytes += unit.code_bytes;
     counters_.cold_bytes += emitted.cold.size();

@@ -10,6 +10,7 @@
 #include "jit/emit/thunks.h"
 #include "mmu/tlb_layout.h"
 
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <span>
@@ -46,7 +47,8 @@ struct TranslatedUnit {
 };
 
 struct CodeCacheCounters {
-    u64 units = 0, guest_bytes = 0, host_bytes = 0, cold_bytes = 0, links = 0, killed = 0, flushes = 0;
+    std::atomic<u64> units{0}; // Of which other threads may ask.
+    u64 guest_bytes = 0, host_bytes = 0, cold_bytes = 0, links = 0, killed = 0, flushes = 0;
 };
 
 class CodeCache {

@@ -24,6 +24,8 @@ class NetPort : public devices::NetBackend {
     // One line for `info network`, and more lines where there is more to say. Any thread but the port's own.
     virtual std::string describe() = 0;
     std::string counters() const;
+    u64 frames_out() const { return frames_out_; } // From the guest.
+    u64 frames_in() const { return frames_in_; }
     // Writes every frame that goes by to a file, at most `longest` bytes of each. Before the machine runs.
     Result<void> capture(const std::string& path, std::size_t longest);
     // The cable between the card and this network. Not on the port's thread.
