@@ -112,7 +112,7 @@ mini_image() {
 DRIVERS="virtio_pci virtio_rng virtio_net virtio_blk virtio_balloon virtio_console virtio_scsi virtio_input evdev xhci_pci usbhid hid_generic ahci nvme floppy e1000 8139cp 8139too \
     af_packet failover net_failover 9pnet_virtio 9p ata_piix ata_generic sd_mod sr_mod ext4 isofs crc32c_generic"
 # And what a person at the window needs.
-WINDOW_DRIVERS="bochs psmouse button"
+WINDOW_DRIVERS="bochs virtio_gpu psmouse button"
 
 # kernel_modules <metapackage> <tree>: the drivers of a kernel with what they depend on, and its modules.dep.
 kernel_modules() {

@@ -1,7 +1,7 @@
 #include "devices/vga/vga.h"
 
 #include "base/byte_order.h"
-#include "devices/vga/edid.h"
+#include "devices/monitor/edid.h"
 #include "devices/vga/text_screen.h"
 
 #include <cstring>

@@ -18,7 +18,17 @@ namespace calque::devices {
 namespace virtio {
 inline constexpr u8 STATUS_ACKNOWLEDGE = 1, STATUS_DRIVER = 2, STATUS_DRIVER_OK = 4, STATUS_FEATURES_OK = 8,
                     STATUS_NEEDS_RESET = 64, STATUS_FAILED = 128;
-enum class Id : u16 { net = 1, block = 2, console = 3, entropy = 4, balloon = 5, scsi = 8, plan9 = 9, input = 18 };
+enum class Id : u16 {
+    net = 1,
+    block = 2,
+    console = 3,
+    entropy = 4,
+    balloon = 5,
+    scsi = 8,
+    plan9 = 9,
+    gpu = 16,
+    input = 18
+};
 } // namespace virtio
 
 // A device of one kind derives from it. The transport (virtio_pci.h) calls the upper half for the driver's register

@@ -26,6 +26,7 @@ u16 transitional_id(Id id) {
     case Id::scsi: return 0x1004;
     case Id::entropy: return 0x1005;
     case Id::plan9: return 0x1009;
+    case Id::gpu:
     case Id::input: break; // Younger than virtio 1.0: there is no transitional one.
     }
     return static_cast<u16>(MODERN_DEVICE_IDS + static_cast<u16>(id));

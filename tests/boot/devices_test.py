@@ -24,10 +24,10 @@ from qmp_test import Qmp  # noqa: E402
 PROMPT = r"calque# "
 
 
-def boot(args, *options: str) -> Session:
+def boot(args, *options: str, initrd: str = "devices.cpio.gz") -> Session:
     return Session(
         shlex.split(args.emulator)
-        + ["-nographic", "-m", "256M", "-no-reboot", "-kernel", guest_file(args.kernel), "-initrd", guest_file("devices.cpio.gz")]
+        + ["-nographic", "-m", "256M", "-no-reboot", "-kernel", guest_file(args.kernel), "-initrd", guest_file(initrd)]
         + ["-append", "console=ttyS0 quiet", *options]
     )
 
@@ -482,8 +482,36 @@ def hands(args, family: str, devices: list):
             session.expect_end(0)
 
 
+def gpu(args):
+    """Linux's console by its driver of virtio-gpu, as large as the monitor says; nothing else has a screen."""
+    args.kernel = "vmlinuz"  # The cloud kernel has no driver for it.
+    with tempfile.TemporaryDirectory() as folder:
+        monitor = Place(folder, "monitor")
+        picture = Path(folder) / "picture.ppm"
+        options = ["-nic", "none", "-vga", "none", "-device", "virtio-gpu-pci,xres=1024,yres=768", "-monitor", f"unix:{monitor.path},server=on,wait=off"]
+        with boot(args, *options, initrd="screen.cpio.gz") as session:
+            monitor.connect()
+            monitor.read_until(b"(calque) ")
+            command(session, "until [ -e /sys/class/graphics/fb0 ]; do sleep 1; done; cat /sys/class/graphics/fb0/name", "^virtio_gpudrmfb")
+            command(session, "head -n 1 /sys/class/drm/card0-Virtual-1/modes", "^1024x768")
+            for code, pixel in ((41, b"\xaa\x00\x00"), (44, b"\x00\x00\xaa")):
+                command(session, rf"printf '\033[{code}m\033[2J' >/dev/tty1; echo drawn", "^drawn")
+                deadline, whole = time.monotonic() + PATIENCE, 1024 * 768
+                while True:
+                    monitor.ask(f"screendump {picture}")
+                    _, size, _, data = picture.read_bytes().split(b"\n", 3)
+                    # All of it but the cursor.
+                    if size == b"1024 768" and sum(data[at:at + 3] == pixel for at in range(0, len(data), 3)) > whole - 1024:
+                        break
+                    if time.monotonic() > deadline:
+                        session.fail(f"the screen of {size.decode()} does not have the colour {pixel.hex()}")
+                    time.sleep(0.5)
+            end(session)
+
+
 TESTS = {
     "rng": rng,
+    "gpu": gpu,
     "input": input_devices,
     "usb": usb,
     "balloon": balloon,

@@ -1,6 +1,6 @@
 #include "base/manual_clock.h"
+#include "devices/monitor/edid.h"
 #include "devices/pci/option_rom.h"
-#include "devices/vga/edid.h"
 #include "devices/vga/vga.h"
 #include "tests/devices/virtio_driver.h"
 

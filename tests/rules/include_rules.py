@@ -69,7 +69,7 @@ BANNED_WORDS = {
 }
 
 # Folders of devices/ that are shared by all devices; any other folder there is one device (or one family of devices).
-SHARED_DEVICE_FOLDERS = {"ata", "bus", "input", "irq", "pci", "scsi", "virtio", "net", "backends", "interfaces"}
+SHARED_DEVICE_FOLDERS = {"ata", "bus", "input", "irq", "monitor", "pci", "scsi", "virtio", "net", "backends", "interfaces"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -1,6 +1,8 @@
 // Display adapters.
 #include "devices/vga/vga.h"
+#include "devices/virtio/virtio_gpu.h"
 #include "frontend/machine/chipset.h"
+#include "frontend/machine/kinds/virtio.h"
 
 #include <bit>
 
@@ -17,6 +19,17 @@ constexpr std::array vga_properties{
     PropertyKind{"yres", Type::number, "the height (800)"},
 };
 
+// What a monitor prefers, as given or as it stands in `width` and `height`.
+Result<void> read_size(const DeviceRequest& request, u32& width, u32& height) {
+    const u64 wide = request.get_number("xres", width), high = request.get_number("yres", height);
+    if (wide < 64 || wide > 4095 || high < 64 || high > 4095)
+        return error("-device {}: a monitor of {} by {} pixels is not possible; each is 64 to 4095", request.driver,
+                     wide, high);
+    width = static_cast<u32>(wide);
+    height = static_cast<u32>(high);
+    return {};
+}
+
 Result<PluggedDevice> make_vga(const DeviceContext& context, const DeviceRequest& request) {
     const u64 megabytes = request.get_number("vgamem_mb", 16);
     if (megabytes < 1 || megabytes > 256 || !std::has_single_bit(megabytes))
@@ -24,12 +37,7 @@ Result<PluggedDevice> make_vga(const DeviceContext& context, const DeviceRequest
     devices::Vga::Options options;
     options.memory = megabytes << 20;
     options.edid = request.get_bool("edid", true);
-    const u64 width = request.get_number("xres", options.width), height = request.get_number("yres", options.height);
-    if (width < 64 || width > 4095 || height < 64 || height > 4095)
-        return error("-device {}: a monitor of {} by {} pixels is not possible; each is 64 to 4095", request.driver,
-                     width, height);
-    options.width = static_cast<u32>(width);
-    options.height = static_cast<u32>(height);
+    if (auto good = read_size(request, options.width, options.height); !good) return good.error();
     auto device = std::make_unique<devices::Vga>(
         context.log, context.clock, options, [&bus = context.memory_bus] { bus.tell_changed(); }, context.name);
     device->map_legacy(context.ports, context.memory_bus);
@@ -37,8 +45,38 @@ Result<PluggedDevice> make_vga(const DeviceContext& context, const DeviceRequest
     return PluggedDevice{std::move(device), &vga.function(), {}, &vga};
 }
 
+constexpr std::array gpu_properties{
+    PropertyKind{"edid", Type::boolean, "the monitor says what it can do (on)"},
+    PropertyKind{"xres", Type::number, "the width that the monitor prefers, 64 to 4095 (1280)"},
+    PropertyKind{"yres", Type::number, "the height (800)"},
+    virtio_vectors,
+};
+
+Result<PluggedDevice> make_gpu(const DeviceContext& context, const DeviceRequest& request) {
+    using devices::VirtioGpu;
+    if (!context.backends.worker) return error("-device {} has nothing to run on here", request.driver);
+    VirtioGpu::Options settings;
+    settings.edid = request.get_bool("edid", true);
+    if (auto good = read_size(request, settings.width, settings.height); !good) return good.error();
+    constexpr u32 class_display_other = 0x038000;
+    devices::VirtioPciOptions options = virtio_options(context, request, class_display_other);
+    options.legacy = false; // Virtio had none before 1.0.
+    VirtioGpu* gpu = nullptr;
+    auto plugged = plug_virtio(context, options, devices::virtio::Id::gpu, VirtioGpu::config_size, VirtioGpu::queues,
+                               [&](devices::DmaPort& memory) {
+                                   auto made = std::make_unique<VirtioGpu>(
+                                       context.log, memory, *context.backends.worker, settings, context.name);
+                                   gpu = made.get();
+                                   return made;
+                               });
+    if (plugged) plugged->display = gpu;
+    return plugged;
+}
+
 constexpr std::array kinds{
     DeviceKind{"VGA", "PCI", "standard VGA with Bochs' VBE", vga_properties, make_vga, "vgabios-stdvga.bin"},
+    DeviceKind{"virtio-gpu-pci", "PCI", "a display for the guest's driver, without VGA: give -vga none with it",
+               gpu_properties, make_gpu},
 };
 
 } // namespace

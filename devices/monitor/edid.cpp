@@ -1,9 +1,9 @@
-#include "devices/vga/edid.h"
+#include "devices/monitor/edid.h"
 
 #include <algorithm>
 #include <string_view>
 
-namespace calque::devices::vga {
+namespace calque::devices {
 
 namespace {
 
@@ -100,4 +100,4 @@ Edid make_edid(u32 width, u32 height) {
     return e;
 }
 
-} // namespace calque::devices::vga
+} // namespace calque::devices
