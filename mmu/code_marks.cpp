@@ -11,6 +11,7 @@ namespace {
 constexpr u64 marks_mask = low_mask(32);
 constexpr u64 writers = u64{1} << 32;
 constexpr u64 patched_bit = u64{1} << 33;
+constexpr u64 dirty_bit = u64{1} << 34;
 constexpr unsigned version_shift = 40;
 constexpr u64 one_version = u64{1} << version_shift;
 
@@ -94,21 +95,31 @@ bool CodeMarks::admit_writer(const u8* host) {
     u64 old = word.load();
     do {
         if (old & marks_mask) return false;
-        if (old & writers) return true;
-    } while (!word.compare_exchange_weak(old, old | writers));
+        if ((old & writers) && (old & dirty_bit)) return true;
+    } while (!word.compare_exchange_weak(old, old | writers | dirty_bit));
     return true;
 }
 
 bool CodeMarks::writer_admitted(const u8* host) const {
     const Word* word = find(host);
-    return word && (word->load() & (writers | marks_mask)) == writers;
+    return word && (word->load() & (writers | dirty_bit | marks_mask)) == (writers | dirty_bit);
 }
 
 void CodeMarks::note_writer(const u8* host) {
     Word& word = get(host);
     u64 old = word.load();
-    while (!word.compare_exchange_weak(old, (old | writers) + one_version)) {
+    while (!word.compare_exchange_weak(old, (old | writers | dirty_bit) + one_version)) {
     }
+}
+
+void CodeMarks::note_dirty(const u8* host) {
+    Word& word = get(host);
+    if (!(word.load() & dirty_bit)) word.fetch_or(dirty_bit);
+}
+
+bool CodeMarks::take_dirty(const u8* host) {
+    const Word* word = find(host);
+    return word && (word->load() & dirty_bit) && (get(host).fetch_and(~dirty_bit) & dirty_bit);
 }
 
 void CodeMarks::note_patched(const u8* host) { get(host).fetch_or(patched_bit); }

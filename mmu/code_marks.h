@@ -14,10 +14,14 @@ namespace calque::mmu {
 //   bits 31:0  a mark per granule
 //   bit 32     writers: some vCPU may have a writable entry or pointer for the page
 //   bit 33     patched: some of its code is written again and again (mmu/patch_fields.h)
+//   bit 34     dirty: it may have been written, or may be by a writer that was admitted, since take_dirty()
 //   bits 63:40 version: changes whenever a new writer may have come in while marks came and went
 // The invariant that everything rests on: a page has marks and no `writers` only when no vCPU can write to it without
 // coming through the slow path. mark() therefore asks for a rendezvous when `writers` is set, and the rendezvous clears
 // `writers` only if the version has not changed since it began.
+// `dirty` is set before a writer is admitted, and after a write by whoever takes no part in the rendezvous. So pages
+// that are copied after take_dirty() and a rendezvous that takes all writable entries away are dirty again if they
+// change.
 class CodeMarks {
   public:
     static constexpr u64 granule = 128;
@@ -42,6 +46,10 @@ class CodeMarks {
     bool writer_admitted(const u8* host) const;
     // Before a vCPU makes a pointer that it writes through within the same instruction, marks or not.
     void note_writer(const u8* host);
+
+    void note_dirty(const u8* host);
+    // Whether the page was dirty; it is clean from now on.
+    bool take_dirty(const u8* host);
 
     void note_patched(const u8* host);
     bool patched(const u8* host) const;

@@ -237,7 +237,7 @@ u8* Mmu::store_beside_code(u64 linear, u64 size, Privilege privilege, bool tell)
     CodeMarks& marks = map_.code_marks();
     if (!marks.page_marked(host)) return nullptr; // Writable again.
     // Another vCPU that decodes these bytes from now on waits until this one has written them.
-    if (!map_.rendezvous().only_one()) marks.note_writer(host);
+    map_.rendezvous().only_one() ? marks.note_dirty(host) : marks.note_writer(host);
     if (marks.any_marked(host, size)) {
         if (!tell && !map_.in_patch_field(host, size)) return nullptr;
         map_.before_host_write(host, size);
@@ -252,7 +252,7 @@ u8* Mmu::host_for_write_slow(LinearAddress address, u64 size, Privilege privileg
     u8* const host = host_slow(address, size, Access::write, privilege, page);
     if (host && !page.writer_admitted) {
         ++counters_.code_writes;
-        if (!map_.rendezvous().only_one()) map_.code_marks().note_writer(host);
+        map_.rendezvous().only_one() ? map_.code_marks().note_dirty(host) : map_.code_marks().note_writer(host);
         map_.before_host_write(host, size);
     }
     if (host) note_watched(address, size, true);

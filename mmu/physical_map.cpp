@@ -316,9 +316,26 @@ void PhysicalMap::write_host(u8* host, std::span<const u8> in) {
         copy_to_guest(host, in.data(), size);
         full_fence();
         before_host_write(host, size);
+        impl_->marks.note_dirty(host);
         host += size;
         in = in.subspan(size);
     }
+}
+
+// ---- Pages that were written ----
+
+void PhysicalMap::take_dirty_pages(const u8* host, u64 count, const std::function<void(u64)>& dirty) {
+    for (u64 page = 0; page < count; ++page)
+        if (impl_->marks.take_dirty(host + page * page_size)) dirty(page);
+}
+
+void PhysicalMap::end_of_writers() { impl_->rendezvous.drop_all_everywhere(); }
+
+void PhysicalMap::note_dirty(const u8* host, u64 length) {
+    if (length == 0) return;
+    const u64 before = reinterpret_cast<std::uintptr_t>(host) & page_offset_mask;
+    for (u64 at = 0; at < before + length; at += page_size)
+        impl_->marks.note_dirty(host - before + at);
 }
 
 // ---- Observers ----

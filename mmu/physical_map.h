@@ -6,6 +6,7 @@
 #include "mmu/mirror.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -151,6 +152,13 @@ class PhysicalMap {
     // Called on the write path of pages that have code, before the bytes change: clears the marks of the touched
     // granules and tells the observers when any was set.
     void before_code_write(PhysicalAddress address, u64 length);
+
+    // Which pages of RAM were written. The pages from `host` on, `count` of them: calls `dirty` with the number of each
+    // that may have been written since the last call (or ever), which are clean then. What is copied after
+    // end_of_writers() is marked again if it changes. No vCPU's thread may call either.
+    void take_dirty_pages(const u8* host, u64 count, const std::function<void(u64 page)>& dirty);
+    void end_of_writers();                       // Returns when no running vCPU has a writable TLB entry.
+    void note_dirty(const u8* host, u64 length); // By whoever writes to RAM by its host address.
 
     // Locked accesses that do not fit one aligned host atomic hold this, as the bus lock is held: one for all vCPUs.
     std::mutex& split_lock() { return split_lock_; }

@@ -18,12 +18,12 @@ void Rendezvous::remove(RendezvousMember& member) {
     changed_.notify_all();
 }
 
-void Rendezvous::post_locked(std::span<const PhysicalAddress> pages, RendezvousMember& member) {
-    if (member.pages_.size() + pages.size() > most_pages) {
+void Rendezvous::post_locked(Pages pages, RendezvousMember& member) {
+    if (!pages || member.pages_.size() + pages->size() > most_pages) {
         member.pages_.clear();
         member.all_ = true;
     }
-    if (!member.all_) member.pages_.insert(member.pages_.end(), pages.begin(), pages.end());
+    if (!member.all_) member.pages_.insert(member.pages_.end(), pages->begin(), pages->end());
     ++member.posted_;
     member.pending_ = true;
 }
@@ -51,6 +51,12 @@ void Rendezvous::drop_everywhere(std::span<const PhysicalAddress> pages, Rendezv
         for (const PhysicalAddress page : pages)
             self->drop_writable(page);
     }
+    drop(pages, self);
+}
+
+void Rendezvous::drop_all_everywhere() { drop(std::nullopt, nullptr); }
+
+void Rendezvous::drop(Pages pages, RendezvousMember* self) {
     struct Awaited {
         std::shared_ptr<RendezvousMember> member;
         u64 ticket;

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -55,6 +56,8 @@ class Rendezvous {
     // Returns when no member but those that are parked has a writable entry of any of the pages. `self` is the caller's
     // own part, or null on a thread that has none.
     void drop_everywhere(std::span<const PhysicalAddress> pages, RendezvousMember* self);
+    // The same of every page. For a thread that has no part.
+    void drop_all_everywhere();
     // Posts the pages and does not wait.
     void post(std::span<const PhysicalAddress> pages, RendezvousMember& member);
 
@@ -68,7 +71,9 @@ class Rendezvous {
   private:
     static constexpr std::size_t most_pages = 256;
 
-    void post_locked(std::span<const PhysicalAddress> pages, RendezvousMember& member);
+    using Pages = std::optional<std::span<const PhysicalAddress>>; // None: all.
+    void drop(Pages pages, RendezvousMember* self);
+    void post_locked(Pages pages, RendezvousMember& member);
     void serve_locked(RendezvousMember& member);
 
     std::mutex mutex_;

@@ -158,6 +158,7 @@ template <class Entry> bool Walk::set_bits(u64 at, Entry entry, u64 wanted) {
 }
 
 template <class Entry> bool Walk::update_memory(u8* host, Entry entry, u64 wanted) {
+    map_.code_marks().note_dirty(host);
     const bool marked = map_.code_marks().page_marked(host);
     if (marked) map_.before_host_write(host, sizeof entry);
     auto* const word = reinterpret_cast<Entry*>(host);

@@ -487,5 +487,59 @@ TEST(Rendezvous, MutualRequestsDoNotDeadlock) {
         vcpu->stop();
 }
 
+// ---- Pages that were written ----
+
+struct DirtyTest : CodeTest {
+    std::vector<u64> take() {
+        std::vector<u64> pages;
+        memory.map.take_dirty_pages(memory.ram.data(), memory.ram.size() / page_size,
+                                    [&](u64 page) { pages.push_back(page); });
+        memory.map.end_of_writers();
+        mmu.unpark(); // Serves what was asked of it.
+        mmu.park();
+        return pages;
+    }
+    using Pages = std::vector<u64>;
+};
+
+TEST_F(DirtyTest, AStoreMarksItsPageAgainAfterEachLook) {
+    EXPECT_EQ(take(), Pages{});
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5000), u32{1}));
+    EXPECT_EQ(take(), Pages{5});
+    EXPECT_EQ(take(), Pages{});
+    u32 value;
+    ASSERT_TRUE(mmu.load(LinearAddress(0x5000), value)); // A read admits no writer.
+    EXPECT_EQ(take(), Pages{});
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5004), u32{1}));
+    ASSERT_NE(mmu.host_for_write(LinearAddress(0x7000), 4), nullptr);
+    EXPECT_EQ(take(), (Pages{5, 7}));
+}
+
+TEST_F(DirtyTest, StoresBesideCodeAndToCodeMarkToo) {
+    decode(0x5100, 4);
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5000), u32{1}));
+    EXPECT_EQ(take(), Pages{5});
+    ASSERT_NE(mmu.host_for_write(LinearAddress(0x5800), 4), nullptr);
+    EXPECT_EQ(take(), Pages{5});
+    ASSERT_TRUE(mmu.store(LinearAddress(0x5100), u32{1}));
+    EXPECT_EQ(take(), Pages{5});
+}
+
+TEST_F(DirtyTest, DmaMarksEveryPageThatItTouches) {
+    const std::vector<u8> data(page_size + 2, 1);
+    memory.map.dma_write(PhysicalAddress(0x5FFF), data);
+    EXPECT_EQ(take(), (Pages{5, 6, 7}));
+}
+
+TEST_F(DirtyTest, AccessedBitsMarkTheirTables) {
+    LongTables tables(memory, 0x100000);
+    tables.map(0x40'0000, 0x5000, P | W);
+    mmu.set_context(long_mode(tables.root()));
+    take();
+    u32 value;
+    ASSERT_TRUE(mmu.load(LinearAddress(0x40'0000), value));
+    EXPECT_EQ(take().size(), 4u) << "one table of each level";
+}
+
 } // namespace
 } // namespace calque::mmu
