@@ -31,6 +31,9 @@ class CharBackend {
     };
     virtual void set_receiver(Receiver receiver) = 0;
     virtual void resume() = 0;
+    // The oldest of the open files that the host's end has passed along with its bytes, the caller's from now on; -1
+    // when there is none.
+    virtual int take_descriptor() { return -1; }
 };
 
 } // namespace calque::devices

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -32,6 +33,13 @@ class SocketChardev final : public StreamChardev {
         if (listener_ && !path_.empty()) ::unlink(path_.c_str());
     }
     std::string address() const override { return label_; }
+    int take_descriptor() override {
+        std::lock_guard lock(passed_mutex_);
+        if (passed_.empty()) return -1;
+        UniqueFd oldest = std::move(passed_.front());
+        passed_.pop_front();
+        return oldest.release();
+    }
 
   private:
     void adopt(UniqueFd peer) {
@@ -55,10 +63,40 @@ class SocketChardev final : public StreamChardev {
             if (peer) adopt(std::move(peer));
         }
     }
-    void disconnected(bool) override { close_both(); }
+    void disconnected(bool) override {
+        close_both();
+        std::lock_guard lock(passed_mutex_);
+        passed_.clear();
+    }
+    ssize_t read_some(int fd, std::span<u8> bytes) override {
+        iovec part{bytes.data(), bytes.size()};
+        alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))];
+        msghdr message{};
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        const ssize_t got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+        if (got < 0) return got;
+        for (cmsghdr* item = CMSG_FIRSTHDR(&message); item; item = CMSG_NXTHDR(&message, item)) {
+            if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
+            const std::size_t count = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            std::lock_guard lock(passed_mutex_);
+            for (std::size_t i = 0; i < count; ++i) {
+                int passed;
+                std::memcpy(&passed, CMSG_DATA(item) + i * sizeof(int), sizeof passed);
+                UniqueFd owned(passed);
+                if (passed_.size() < most_passed) passed_.push_back(std::move(owned));
+            }
+        }
+        return got;
+    }
 
+    static constexpr std::size_t most_passed = 16; // That nobody has taken; further ones are closed.
     const std::string path_;
     UniqueFd listener_;
+    std::mutex passed_mutex_;
+    std::deque<UniqueFd> passed_;
 };
 
 // Where a socket is, as the system has it and as people do.

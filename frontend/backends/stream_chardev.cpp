@@ -138,11 +138,13 @@ void StreamChardev::poll_ready(std::span<const pollfd> ready) {
     announce_drained();
 }
 
+ssize_t StreamChardev::read_some(int fd, std::span<u8> bytes) { return ::read(fd, bytes.data(), bytes.size()); }
+
 void StreamChardev::read_input() {
     const std::size_t room = receiver_room();
     if (room == 0) return;
     u8 buffer[read_chunk];
-    const ssize_t got = ::read(in_.get(), buffer, std::min(room, sizeof buffer));
+    const ssize_t got = read_some(in_.get(), std::span(buffer).first(std::min(room, sizeof buffer)));
     if (got < 0 && try_again()) return;
     if (got <= 0) return disconnected(false);
     std::lock_guard lock(receiver_mutex_);

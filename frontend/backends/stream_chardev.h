@@ -33,6 +33,8 @@ class StreamChardev : public Chardev, protected PollSource {
     void poll_ready(std::span<const pollfd> ready) override;
     // The input ended, or the output could not be written; runs on the loop's thread. The default keeps the other.
     virtual void disconnected(bool output);
+    // Reads as read() does. A kind whose other end can pass more than bytes takes that too.
+    virtual ssize_t read_some(int fd, std::span<u8> bytes);
     bool has_peer() const { return in_ || out_; }
     void close_both();
     void close_output();

@@ -21,6 +21,7 @@ class UniqueFd {
     }
 
     int get() const { return fd_; }
+    int release() { return std::exchange(fd_, -1); } // The caller's from now on.
     explicit operator bool() const { return fd_ >= 0; }
     void reset() {
         if (fd_ >= 0) ::close(fd_);

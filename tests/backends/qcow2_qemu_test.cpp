@@ -226,6 +226,59 @@ TEST(Qcow2Qemu, SnapshotsGoBothWays) {
     EXPECT_EQ(contents(*open_file(path, true)), now);
 }
 
+// A machine beside the disk: QEMU's tools find it whole, and give its room back.
+TEST(Qcow2Qemu, MachinesInSnapshotsAreWhole) {
+    NEEDS_QEMU_TOOLS();
+    const TemporaryFolder folder;
+    const std::string path = folder.file("disk.qcow2");
+    ASSERT_EQ(run("qemu-img create -f qcow2 " + path + " 10M").status, 0);
+    const auto disk = test::pattern(3 * MiB, 1), machine = test::pattern(5 * MiB + 12345, 2);
+    const auto machine_of = [](Qcow2Image& image, const std::string& name) {
+        const auto state = image.find_state(name);
+        EXPECT_TRUE(state.ok()) << state.error().message;
+        std::vector<u8> bytes(state ? state->bytes : 0);
+        EXPECT_TRUE(state && image.read_state(*state, 0, bytes) == 0);
+        return bytes;
+    };
+    {
+        auto image = open_file(path);
+        ASSERT_EQ(image->write(MiB, disk), 0);
+        qcow2::StateDraft draft, other;
+        for (std::size_t at = 0; at < machine.size(); at += 777'777) {
+            const std::size_t part = std::min<std::size_t>(777'777, machine.size() - at);
+            ASSERT_TRUE(image->append_state(draft, std::span(machine).subspan(at, part)).ok());
+            ASSERT_EQ(image->write(MiB + at, std::span(disk).first(4096)), 0); // The guest goes on.
+        }
+        ASSERT_TRUE(image->append_state(other, disk).ok());
+        image->drop_state(other);
+        const auto taken = image->create_snapshot({"whole", 1'700'000'000, 0, 5'000'000'000}, &draft);
+        ASSERT_TRUE(taken.ok()) << taken.error().message;
+        EXPECT_EQ(machine_of(*image, "whole"), machine);
+        ASSERT_TRUE(image->create_snapshot("disk", 1'700'000'001, 0).ok());
+        EXPECT_FALSE(image->find_state("disk").ok());
+        ASSERT_EQ(image->write(2 * MiB, disk), 0);
+        ASSERT_EQ(image->close(), 0);
+    }
+    expect_checked(path);
+    const auto listed = run("qemu-img snapshot -l " + path);
+    EXPECT_NE(listed.output.find("5.01 MiB"), std::string::npos) << listed.output;
+    ASSERT_EQ(run("qemu-img snapshot -a whole " + path).status, 0); // Which leaves the machine in the active table too.
+    expect_checked(path);
+    {
+        auto image = open_file(path);
+        EXPECT_EQ(machine_of(*image, "whole"), machine);
+        qcow2::StateDraft draft;
+        ASSERT_TRUE(image->append_state(draft, disk).ok());
+        ASSERT_TRUE(image->create_snapshot({"second", 1'700'000'002, 0, 0}, &draft).ok());
+        ASSERT_TRUE(image->apply_snapshot("whole").ok());
+        ASSERT_EQ(image->close(), 0);
+    }
+    expect_checked(path);
+    for (const char* name : {"whole", "second", "disk"})
+        ASSERT_EQ(run(std::string("qemu-img snapshot -d ") + name + " " + path).status, 0);
+    expect_checked(path);
+}
+
 // What a child that is killed and its judge both see.
 constexpr u64 kill_sectors = 16 * MiB / 512;
 struct Shared {

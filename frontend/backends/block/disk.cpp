@@ -83,7 +83,31 @@ u64 Disk::size() const {
 
 bool Disk::read_only() const {
     const Image image = this->image();
-    return image && image->read_only();
+    return image && active_ && image->read_only();
+}
+
+void Disk::set_reopen(Reopen reopen, bool active) {
+    reopen_ = std::move(reopen);
+    active_ = active;
+}
+
+Result<void> Disk::set_active(bool active) {
+    // What was put in later is not what could be opened again; what is only read needs no change.
+    if (active == active_ || !reopen_ || changes_ != 0 || !has_medium() || (active_ && read_only())) return {};
+    if (active_ && flush_now() != 0) return error("the last flush of {} failed", options_.id);
+    const auto replace = [&](Image image) {
+        std::lock_guard lock(mutex_);
+        return std::exchange(image_, std::move(image));
+    };
+    replace(nullptr); // Its lock goes with it.
+    auto image = reopen_(active);
+    if (!image) {
+        if (auto as_before = reopen_(active_)) replace(std::move(*as_before));
+        return image.error();
+    }
+    replace(std::move(*image));
+    active_ = active;
+    return {};
 }
 
 void Disk::submit(BlockRequest request) {

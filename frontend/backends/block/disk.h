@@ -86,6 +86,13 @@ class Disk final : public devices::BlockBackend {
     const DiskCounters& counters() const { return counters_; }
     bool medium_locked() const { return locked_; }
     Image image() const;
+    // A disk that another process writes to, before or after this one, is inactive meanwhile: its image is open for
+    // reading and not locked. `reopen` opens it again, for writing or so. Without it the disk is always active.
+    using Reopen = std::function<Result<Image>(bool active)>;
+    void set_reopen(Reopen reopen, bool active);
+    bool active() const { return active_; }
+    // While nothing is under way. When it fails the disk is as it was, or has no medium when that fails too.
+    Result<void> set_active(bool active);
     // Puts a medium in or (null) takes it out; requests under way end with the old one. Errors: the drive is not
     // removable; the guest has locked it and `force` is not set.
     Result<void> change_medium(Image image, bool force);
@@ -106,6 +113,8 @@ class Disk final : public devices::BlockBackend {
     std::function<void(bool)> observer_;
     std::function<void(const std::string&)> stop_;
     Observer watcher_;
+    Reopen reopen_;
+    std::atomic<bool> active_{true};
     std::atomic<u32> changes_{0};
     std::atomic<bool> locked_{false};
     std::atomic<bool> write_cache_;

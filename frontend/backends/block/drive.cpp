@@ -34,7 +34,14 @@ Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOpti
             return error("the drive {} has no file=; only CD and floppy drives may be empty", options.id);
         return std::make_unique<Disk>(pool, log, std::move(disk), nullptr);
     }
-    auto image = open_drive_image(log, options);
+    const auto open = [&log, options](bool active) {
+        DriveOptions now = options;
+        now.read_only = options.read_only || !active;
+        now.lock = options.lock && active;
+        return open_drive_image(log, now);
+    };
+    const bool inactive = options.inactive && !options.read_only && !options.cdrom && !options.snapshot;
+    auto image = open(!inactive);
     if (!image) return image.error();
     if ((*image)->size() == 0)
         return error("'{}' is empty: a disk needs a size (truncate -s 10G makes one)", options.file);
@@ -42,7 +49,9 @@ Result<std::unique_ptr<Disk>> open_drive(IoPool& pool, Log& log, const DriveOpti
     if (options.interface == DriveOptions::Interface::floppy && (*image)->size() > largest_diskette)
         return error("'{}' is no diskette: it has {} bytes, and the largest diskette {}", options.file,
                      (*image)->size(), largest_diskette);
-    return std::make_unique<Disk>(pool, log, std::move(disk), std::move(*image));
+    auto made = std::make_unique<Disk>(pool, log, std::move(disk), std::move(*image));
+    if (!options.snapshot) made->set_reopen(open, !inactive); // Temporary changes would be lost.
+    return made;
 }
 
 } // namespace calque::backends

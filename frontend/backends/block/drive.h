@@ -28,6 +28,7 @@ struct DriveOptions {
     bool snapshot = false; // Changes go to a temporary file.
     bool discard = false;  // The guest may give room back to the host.
     bool lock = true;
+    bool inactive = false; // Another process still writes to it (Disk::set_active).
     CacheMode cache{};
     bool removable() const { return cdrom || interface == Interface::floppy; }
     ErrorAction on_write_error = ErrorAction::enospc, on_read_error = ErrorAction::report;

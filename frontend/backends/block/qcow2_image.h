@@ -60,10 +60,28 @@ class Qcow2Image final : public BlockImage {
 
     // Internal snapshots, by ID or by name. Errors are sentences.
     Result<std::vector<qcow2::Snapshot>> snapshots();
-    Result<void> create_snapshot(const std::string& name, u64 seconds, u32 nanoseconds);
+    struct NewSnapshot {
+        std::string name;
+        u64 seconds = 0; // Since 1970.
+        u32 nanoseconds = 0;
+        u64 guest_nanoseconds = 0; // How long the guest has been running.
+    };
+    Result<void> create_snapshot(const std::string& name, u64 seconds, u32 nanoseconds) {
+        return create_snapshot({name, seconds, nanoseconds, 0}, nullptr);
+    }
+    // With `state` (or null) the snapshot gets the machine; whatever happens, the draft is empty afterwards.
+    Result<void> create_snapshot(const NewSnapshot& about, qcow2::StateDraft* state);
     // Makes the disk what it was then, in size too.
     Result<void> apply_snapshot(const std::string& id_or_name);
     Result<void> delete_snapshot(const std::string& id_or_name);
+
+    // A machine's state for a snapshot to come, appended while the disk is in use; and given up.
+    Result<void> append_state(qcow2::StateDraft& draft, std::span<const u8> bytes);
+    void drop_state(qcow2::StateDraft& draft);
+    Result<void> flush_state(); // What was appended so far is on the platter.
+    // The machine of a snapshot. Good while the snapshot is there.
+    Result<qcow2::SavedState> find_state(const std::string& id_or_name);
+    int read_state(const qcow2::SavedState& state, u64 offset, std::span<u8> bytes);
 
     // Bytes from `offset` on (at most `length`) that this file gives the same way.
     struct Status {
@@ -151,7 +169,8 @@ class Qcow2Image final : public BlockImage {
     int update_copied(std::vector<u64>& l1, u64 l1_offset, bool clear);
     int count_references(const std::vector<u64>& l1, i64 delta);
     int room_in_counts(const std::vector<u64>& l1);
-    int take_snapshot(std::vector<qcow2::Snapshot>& list, qcow2::Snapshot snapshot);
+    int take_snapshot(std::vector<qcow2::Snapshot>& list, qcow2::Snapshot snapshot, qcow2::StateDraft* state);
+    int write_state_tables(const qcow2::StateDraft& draft, std::vector<u64>& l1);
     int switch_to(const qcow2::Snapshot& snapshot);
     int drop_snapshot(std::vector<qcow2::Snapshot>& list, const std::string& id_or_name);
     Error snapshot_error(const char* what, int code) const;

@@ -14,12 +14,6 @@ using namespace qcow2;
 
 namespace {
 
-std::vector<Snapshot>::iterator find_snapshot(std::vector<Snapshot>& list, const std::string& id_or_name) {
-    const auto by_id = std::find_if(list.begin(), list.end(), [&](const Snapshot& s) { return s.id == id_or_name; });
-    if (by_id != list.end()) return by_id;
-    return std::find_if(list.begin(), list.end(), [&](const Snapshot& s) { return s.name == id_or_name; });
-}
-
 std::string next_id(const std::vector<Snapshot>& list) {
     u64 highest = 0;
     for (const Snapshot& snapshot : list) {
@@ -127,21 +121,32 @@ int Qcow2Image::room_in_counts(const std::vector<u64>& l1) {
     });
 }
 
-int Qcow2Image::take_snapshot(std::vector<Snapshot>& list, Snapshot snapshot) {
-    std::vector<u64> l1 = tables_.l1();
+// The machine's state lies behind the disk's end, in L2 tables of its own that only the snapshot has: what the active
+// table may have there (from programs that leave it) is not the new snapshot's.
+int Qcow2Image::take_snapshot(std::vector<Snapshot>& list, Snapshot snapshot, StateDraft* state) {
+    std::vector<u64> active = tables_.l1();
+    std::vector<u64> l1 = active;
+    std::vector<u64> state_tables;
+    if (state) {
+        l1.resize(geometry().l1_entries(file_.header.size));
+        if (const int error = write_state_tables(*state, state_tables)) return error;
+    }
     if (const int error = room_in_counts(l1)) return error;
+    const std::vector<u64> counted = l1;
+    l1.insert(l1.end(), state_tables.begin(), state_tables.end());
     std::vector<u8> bytes(std::max<u64>(8, l1.size() * 8));
     u64 first;
     if (const int error = refcounts_.allocate_together(geometry().clusters(bytes.size()), first)) return error;
-    if (const int error = update_copied(l1, file_.header.l1_offset, true)) return error;
+    if (const int error = update_copied(active, file_.header.l1_offset, true)) return error;
     for (std::size_t i = 0; i < l1.size(); ++i)
-        store64(bytes, i, l1[i]);
+        store64(bytes, i, l1[i] & ~entry_copied);
     if (const int error = file_.write(first << geometry().cluster_bits, bytes)) return error;
-    if (const int error = count_references(l1, 1)) return error;
+    if (const int error = count_references(counted, 1)) return error;
     snapshot.l1_offset = first << geometry().cluster_bits;
     snapshot.l1_size = static_cast<u32>(l1.size());
     list.push_back(std::move(snapshot));
-    return write_snapshots(list);
+    if (const int error = write_snapshots(list)) return error;
+    return active.size() > counted.size() ? update_copied(active, file_.header.l1_offset, false) : 0;
 }
 
 // After each edit, whether it went well or not: memory follows the file.
@@ -152,21 +157,34 @@ int Qcow2Image::end_edit(int error) {
     return error;
 }
 
-Result<void> Qcow2Image::create_snapshot(const std::string& name, u64 seconds, u32 nanoseconds) {
-    if (name.empty() || name.size() > 1023) return error("a snapshot's name has 1 to 1023 bytes");
-    const Exclusive exclusive(*this);
-    if (const int code = begin_edit()) return snapshot_error("taken", code);
+Result<void> Qcow2Image::create_snapshot(const NewSnapshot& about, StateDraft* state) {
+    const auto give_up = [&](Error problem) {
+        if (state) drop_state(*state);
+        return problem;
+    };
+    if (about.name.empty() || about.name.size() > 1023) return give_up(error("a snapshot's name has 1 to 1023 bytes"));
+    std::optional<Exclusive> exclusive(std::in_place, *this);
+    const auto leave = [&](Error problem) {
+        exclusive.reset();
+        return give_up(std::move(problem));
+    };
+    if (const int code = begin_edit()) return leave(snapshot_error("taken", code));
     Lock lock(mutex_);
     auto list = read_snapshots(file_);
-    if (!list) return list.error();
-    if (list->size() >= max_snapshots) return error("'{}' has {} snapshots already", name_, list->size());
+    if (!list || list->size() >= max_snapshots) {
+        lock.unlock();
+        return leave(list ? error("'{}' has {} snapshots already", name_, list->size()) : list.error());
+    }
     Snapshot snapshot;
     snapshot.id = next_id(*list);
-    snapshot.name = name;
-    snapshot.seconds = static_cast<u32>(seconds);
-    snapshot.nanoseconds = nanoseconds;
+    snapshot.name = about.name;
+    snapshot.seconds = static_cast<u32>(about.seconds);
+    snapshot.nanoseconds = about.nanoseconds;
+    snapshot.guest_nanoseconds = about.guest_nanoseconds;
     snapshot.disk_size = file_.header.size;
-    const int code = end_edit(take_snapshot(*list, std::move(snapshot)));
+    snapshot.machine_bytes = state ? state->bytes : 0;
+    const int code = end_edit(take_snapshot(*list, std::move(snapshot), state));
+    if (state) *state = {}; // Where something failed the file may name them or not: then they stay counted.
     if (code == EOVERFLOW)
         return error("'{}' counts references in {} bits, too few for another snapshot", name_,
                      1u << geometry().refcount_order);
@@ -178,6 +196,8 @@ Result<void> Qcow2Image::create_snapshot(const std::string& name, u64 seconds, u
 int Qcow2Image::switch_to(const Snapshot& snapshot) {
     std::vector<u64> l1;
     if (const int error = read_l1(file_, snapshot.l1_offset, snapshot.l1_size, l1)) return error;
+    // The machine's state behind the disk's end stays the snapshot's own.
+    l1.resize(std::min<u64>(l1.size(), geometry().l1_entries(snapshot.disk_size)));
     if (const int error = room_in_counts(l1)) return error;
     if (const int error = count_references(l1, 1)) return error;
     if (const int error = refcounts_.write_back()) return error;

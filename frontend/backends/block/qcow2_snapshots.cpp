@@ -84,6 +84,12 @@ Result<std::vector<Snapshot>> read_snapshots(File& file) {
     return snapshots;
 }
 
+std::vector<Snapshot>::iterator find_snapshot(std::vector<Snapshot>& list, const std::string& id_or_name) {
+    const auto by_id = std::find_if(list.begin(), list.end(), [&](const Snapshot& s) { return s.id == id_or_name; });
+    if (by_id != list.end()) return by_id;
+    return std::find_if(list.begin(), list.end(), [&](const Snapshot& s) { return s.name == id_or_name; });
+}
+
 std::vector<u8> encode_snapshots(const std::vector<Snapshot>& snapshots) {
     std::vector<u8> bytes;
     for (const Snapshot& snapshot : snapshots) {

@@ -25,8 +25,22 @@ struct Snapshot {
     u64 entry_bytes = 0;       // What the entry takes in the file's table.
 };
 
+// A machine's state that is on its way into a snapshot. Its clusters are in use, and nothing refers to them yet.
+struct StateDraft {
+    std::vector<u64> clusters; // Their numbers in the file, in order.
+    u64 bytes = 0;
+};
+
+// Where a snapshot's machine is in the file.
+struct SavedState {
+    std::vector<u64> clusters; // Offsets; 0: zeros.
+    u64 bytes = 0;
+};
+
 // Reads and checks the table.
 Result<std::vector<Snapshot>> read_snapshots(File& file);
+// By ID, else by name; the end where there is none.
+std::vector<Snapshot>::iterator find_snapshot(std::vector<Snapshot>& list, const std::string& id_or_name);
 std::vector<u8> encode_snapshots(const std::vector<Snapshot>& snapshots);
 // The clusters of the table and of the snapshots' L1 tables, as read.
 std::vector<Refcounts::Run> snapshot_places(const File& file, const std::vector<Snapshot>& snapshots);

@@ -30,6 +30,9 @@ class NetPort : public devices::NetBackend {
     Result<void> capture(const std::string& path, std::size_t longest);
     // The cable between the card and this network. Not on the port's thread.
     void set_link(bool up);
+    // What the network remembers beside its connections (leases); empty: nothing. While the port is held.
+    virtual std::vector<u8> save_state() { return {}; }
+    virtual Result<void> load_state(std::span<const u8> state) { return static_cast<void>(state), Result<void>(); }
     // While the result lives the port does nothing.
     std::unique_lock<std::mutex> hold() { return loop_.hold(); }
 

@@ -67,6 +67,11 @@ in_addr address_or_any(const std::string& text) {
 
 const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
 
+Error not_forwarded(const HostForward& forward) {
+    return error("the host's {} port {} cannot be forwarded; is it in use already?", forward.udp ? "UDP" : "TCP",
+                 forward.host_port);
+}
+
 } // namespace
 
 // What libslirp calls; all on the port's thread, or from create().
@@ -112,13 +117,14 @@ struct SlirpPort::Callbacks {
 };
 
 Result<std::unique_ptr<SlirpPort>> SlirpPort::create(Log& log, const NetOptions& options) {
-    std::unique_ptr<SlirpPort> port(new SlirpPort(log, options.id));
-    if (auto started = port->start(options); !started) return started.error();
+    std::unique_ptr<SlirpPort> port(new SlirpPort(log, options));
+    if (auto started = port->start(); !started) return started.error();
     port->loop().add(*port);
     return port;
 }
 
-Result<void> SlirpPort::start(const NetOptions& options) {
+Result<void> SlirpPort::start() {
+    const NetOptions& options = options_;
     const auto network = parse_network(options.network);
     if (!network) return network.error();
     const auto host = place(options.host, *network, 2, "host");
@@ -152,8 +158,8 @@ Result<void> SlirpPort::start(const NetOptions& options) {
     if (!options.dns_search.empty()) config.vdnssearch = search.data();
     slirp_ = slirp_new(&config, &Callbacks::table(), this);
     if (!slirp_) return error("user networking could not be set up");
-    for (const HostForward& forward : options.forwards)
-        if (auto added = add_forward(forward); !added) return added;
+    for (const HostForward& wanted : options.forwards)
+        if (!forward(wanted)) return not_forwarded(wanted);
     return {};
 }
 
@@ -162,13 +168,16 @@ SlirpPort::~SlirpPort() {
     if (slirp_) slirp_cleanup(slirp_);
 }
 
-Result<void> SlirpPort::add_forward(const HostForward& forward) {
+bool SlirpPort::forward(const HostForward& forward) {
+    return slirp_add_hostfwd(slirp_, forward.udp, address_or_any(forward.host_address), forward.host_port,
+                             address_or_any(forward.guest_address), forward.guest_port)
+           >= 0;
+}
+
+Result<void> SlirpPort::add_forward(const HostForward& wanted) {
     const auto held = hold();
-    if (slirp_add_hostfwd(slirp_, forward.udp, address_or_any(forward.host_address), forward.host_port,
-                          address_or_any(forward.guest_address), forward.guest_port)
-        < 0)
-        return error("the host's {} port {} cannot be forwarded; is it in use already?", forward.udp ? "UDP" : "TCP",
-                     forward.host_port);
+    if (!forward(wanted)) return not_forwarded(wanted);
+    options_.forwards.push_back(wanted);
     loop().wake();
     return {};
 }
@@ -177,6 +186,10 @@ Result<void> SlirpPort::remove_forward(const HostForward& forward) {
     const auto held = hold();
     if (slirp_remove_hostfwd(slirp_, forward.udp, address_or_any(forward.host_address), forward.host_port) < 0)
         return error("the host's {} port {} is not forwarded", forward.udp ? "UDP" : "TCP", forward.host_port);
+    std::erase_if(options_.forwards, [&](const HostForward& other) {
+        return other.udp == forward.udp && other.host_port == forward.host_port
+               && other.host_address == forward.host_address;
+    });
     return {};
 }
 
@@ -186,6 +199,52 @@ std::string SlirpPort::describe() {
     std::string text = fmt::format("user\n{}", connections ? connections : "");
     std::free(connections); // Its allocator is the C library's.
     return text;
+}
+
+// libslirp's version of what follows, in four bytes; then what it wrote.
+std::vector<u8> SlirpPort::save_state() {
+    const u32 version = static_cast<u32>(slirp_state_version());
+    std::vector<u8> state;
+    for (unsigned i = 0; i < 4; ++i)
+        state.push_back(static_cast<u8>(version >> (8 * i)));
+    slirp_state_save(
+        slirp_,
+        [](const void* data, size_t size, void* opaque) {
+            const auto* bytes = static_cast<const u8*>(data);
+            static_cast<std::vector<u8>*>(opaque)->insert(static_cast<std::vector<u8>*>(opaque)->end(), bytes,
+                                                          bytes + size);
+            return static_cast<ssize_t>(size);
+        },
+        &state);
+    return state;
+}
+
+// A network of its own again: connections of a guest that is another one now would only confuse it.
+Result<void> SlirpPort::load_state(std::span<const u8> state) {
+    slirp_cleanup(slirp_);
+    timers_.clear();
+    polled_ = false;
+    if (auto started = start(); !started) return started;
+    loop().wake();
+    u32 version = 0;
+    for (unsigned i = 0; i < 4 && i < state.size(); ++i)
+        version |= u32{state[i]} << (8 * i);
+    auto rest = state.subspan(std::min<std::size_t>(4, state.size()));
+    if (static_cast<i64>(version) > slirp_state_version())
+        return error("the saved state of the user network {} is of a newer libslirp", id());
+    const int problem = slirp_state_load(
+        slirp_, static_cast<int>(version),
+        [](void* data, size_t size, void* opaque) {
+            auto& rest = *static_cast<std::span<const u8>*>(opaque);
+            const std::size_t part = std::min(size, rest.size());
+            std::copy_n(rest.begin(), part, static_cast<u8*>(data));
+            std::fill_n(static_cast<u8*>(data) + part, size - part, u8{0});
+            rest = rest.subspan(part);
+            return static_cast<ssize_t>(part);
+        },
+        &rest);
+    if (problem < 0) return error("the saved state of the user network {} does not fit this libslirp", id());
+    return {};
 }
 
 void SlirpPort::transmit(std::span<const u8> frame) {

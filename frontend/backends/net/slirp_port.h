@@ -15,6 +15,8 @@ class SlirpPort final : public NetPort, private PollSource {
     ~SlirpPort() override;
 
     std::string describe() override;
+    std::vector<u8> save_state() override;
+    Result<void> load_state(std::span<const u8> state) override;
     // While the machine runs. Not on the port's thread.
     Result<void> add_forward(const HostForward& forward);
     Result<void> remove_forward(const HostForward& forward);
@@ -26,8 +28,9 @@ class SlirpPort final : public NetPort, private PollSource {
         void* opaque;
         i64 deadline = -1; // Milliseconds of clock_ms(); -1: not set.
     };
-    SlirpPort(Log& log, std::string id) : NetPort(log, std::move(id)) {}
-    Result<void> start(const NetOptions& options);
+    SlirpPort(Log& log, NetOptions options) : NetPort(log, options.id), options_(std::move(options)) {}
+    Result<void> start();
+    bool forward(const HostForward& forward); // False: the host does not let it.
     void transmit(std::span<const u8> frame) override;
     bool transmit_offloaded(std::span<const u8> frame, const devices::FrameOffload& offload) override;
     void poll_set(std::vector<pollfd>& set) override;
@@ -35,6 +38,7 @@ class SlirpPort final : public NetPort, private PollSource {
     int poll_timeout() override;
     void run_timers();
 
+    NetOptions options_; // With the forwards that there are now.
     Slirp* slirp_ = nullptr;
     bool polled_ = false; // slirp was asked for descriptors in this round.
     u32 timeout_ = 0;
