@@ -167,7 +167,8 @@ qmp::Surroundings Connections::surroundings(const Options& options) const {
 }
 
 Result<void> Connections::open_drives(const Options& options) {
-    for (const backends::DriveOptions& drive : options.drives) {
+    for (backends::DriveOptions drive : options.drives) {
+        drive.inactive = !options.machine.incoming.empty();
         auto disk = backends::open_drive(disk_pool_, log_, drive);
         if (!disk) return disk.error();
         disks_.push_back(std::move(*disk));

@@ -209,7 +209,8 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (options->machine.kernel.empty() && options->machine.bios.empty() && options->machine.load_state.empty()
-        && options->drives.empty() && !options->machine.boots_network() && !options->machine_none)
+        && options->machine.incoming.empty() && options->drives.empty() && !options->machine.boots_network()
+        && !options->machine_none)
         return calque::cli::fail(
             "there is nothing to start; give a disk image, a -cdrom or a -kernel (with -initrd and -append), or use "
             "./run for the default guest");

@@ -232,6 +232,11 @@ const std::array options_table{
     Option{"stats", "", "print what the machine did when it ends", SET(o.stats = true)},
     Option{"dump", "guest,ir,host@ADDRESS",
            "print what the translator makes of the code at a linear address, and what became of it", dump_option},
+    Option{"incoming", "tcp:[HOST]:PORT|unix:PATH|exec:COMMAND|file:PATH|fd:N|defer",
+           "wait for the machine that another process sends by 'migrate', and go on with it",
+           SET(o.machine.incoming = v)},
+    Option{"loadvm", "NAME", "go on from a snapshot that the monitor's 'savevm' took",
+           SET(o.machine.load_snapshot = v)},
     Option{"load", "FILE", "go on from a state that the monitor's 'savestate' wrote", SET(o.machine.load_state = v)},
 };
 #undef SET
@@ -252,8 +257,6 @@ struct Missing {
 constexpr std::array missing{
     Missing{"enable-kvm", "leave it out: this emulator runs in software"},
     Missing{"icount", "leave it out"},
-    Missing{"loadvm", "use --load FILE"},
-    Missing{"incoming", "use --load FILE"},
     Missing{"usb", "leave it out"},
 };
 

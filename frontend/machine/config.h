@@ -85,7 +85,9 @@ struct MachineConfig {
     i64 rtc_offset = 0;         // Seconds from the host's UTC to what the guest's clock shows.
     std::string name;           // -name: for people and titles.
     firmware::Identity identity;
-    std::string load_state; // --load: a saved machine to go on from.
+    std::string load_state;    // --load: a saved machine to go on from.
+    std::string incoming;      // -incoming: where another process' machine comes from, or "defer".
+    std::string load_snapshot; // -loadvm: the name of a snapshot in the disks to go on from.
 };
 
 } // namespace calque::machine

@@ -9,6 +9,7 @@ Machine::Machine(MachineConfig config, Log& log, Clock* time)
     : config_(std::move(config)), log_(log), time_(time ? *time : clock_) {}
 
 Machine::~Machine() {
+    background_.end();
     if (!vcpus_.empty()) pause();
     drain_disks();
     for (backends::Disk* disk : disks_) {
@@ -30,6 +31,7 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     const auto held = backends.hold_input ? backends.hold_input() : nullptr;
     if (auto read = read_images(); !read) return read.error();
     disks_ = backends.disks;
+    flash_ = {backends.flash[0], backends.flash[1]};
     auto memory = Memory::create(config_.ram_bytes, log_);
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
@@ -66,7 +68,22 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     watch_devices();
     if (auto described = describe_to_firmware(); !described) return described.error();
     if (auto added = add_fw_cfg_files(); !added) return added.error();
+    if (!config_.incoming.empty()) {
+        state_ = RunState::in_migrate;
+        chipset_->reset();
+        for (auto& vcpu : vcpus_)
+            vcpu->reset();
+        if (config_.incoming == "defer") return {};
+        if (auto waits = migration_.start_incoming(config_.incoming); !waits)
+            return error("-incoming {}: {}", config_.incoming, waits.error().message);
+        return {};
+    }
     if (!config_.load_state.empty()) return load(config_.load_state);
+    if (!config_.load_snapshot.empty()) {
+        if (auto loaded = snapshots_.load(config_.load_snapshot, {}); !loaded)
+            return error("-loadvm {}: {}", config_.load_snapshot, loaded.error().message);
+        return {};
+    }
     return power_on();
 }
 
@@ -215,7 +232,15 @@ void Machine::stop(RunState why) {
 }
 
 void Machine::go_on() {
-    if (state_ == RunState::running || state_ == RunState::shutdown) return;
+    if (state_ == RunState::in_migrate) config_.start_stopped = false; // When it has come.
+    if (state_ == RunState::running || state_ == RunState::shutdown || state_ == RunState::in_migrate
+        || state_ == RunState::finish_migrate)
+        return;
+    if (state_ == RunState::post_migrate)
+        if (auto taken = activate_disks(); !taken) {
+            fmt::print(stderr, "calque: the machine cannot go on here: {}\n", taken.error().message);
+            return;
+        }
     state_ = RunState::running;
     notify(event::Resumed{});
     resume();
@@ -223,6 +248,7 @@ void Machine::go_on() {
 
 // Only while stopped.
 void Machine::reset(Cause cause) {
+    if (state_ == RunState::in_migrate || state_ == RunState::finish_migrate) return; // It is not here.
     if (state_ == RunState::shutdown) state_ = RunState::prelaunch;
     if (auto on = power_on(); !on) return end(1, on.error().message);
     notify(event::Reset{cause});
@@ -238,6 +264,7 @@ void Machine::shut_down(Cause cause, int status, std::string report) {
 void Machine::end(int status, std::string report) {
     if (ended_) return;
     pause();
+    background_.end();
     flush_disks();
     ended_ = true;
     ending_ = {status, std::move(report)};

@@ -4,14 +4,20 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "firmware/boot_state.h"
+#include "frontend/backends/state/stream.h"
+#include "frontend/machine/background.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/machine/config.h"
 #include "frontend/machine/debug_listener.h"
 #include "frontend/machine/host_clock.h"
+#include "frontend/machine/jobs.h"
 #include "frontend/machine/memory.h"
+#include "frontend/machine/migration.h"
 #include "frontend/machine/run_state.h"
+#include "frontend/machine/snapshots.h"
 #include "frontend/machine/vcpu.h"
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -67,6 +73,35 @@ class Machine {
     Result<void> save(const std::string& path);
     Result<void> load(const std::string& path);
 
+    // --- The parts of a saved state, for those who send it elsewhere (machine_state.cpp). Only from request_stopped(),
+    // where nothing else is said.
+    std::vector<u8> state_identity(); // Any thread.
+    // Everything but RAM. Fails while requests to a disk wait for the host.
+    Result<std::vector<u8>> state_of_devices();
+    // RAM's pages as records, `zeros` too or not. Any thread; the guest may run.
+    Result<void> send_pages(backends::StateWriter& writer, const PageSet& pages, bool zeros);
+    // Opens a saved state from its start; called twice.
+    using OpenState = std::function<Result<std::unique_ptr<backends::StateSource>>()>;
+    // Makes the machine what it was. All of the state is read and checked before anything changes; a state that does
+    // not fit leaves the machine as it is. `change_disks` (may be empty) is called when nothing else can fail but
+    // reading; when it fails, the machine is as before too.
+    Result<void> restore(const OpenState& open, const std::function<Result<void>()>& change_disks);
+    // Half of one state and half of another is none: resets the machine, stops it, and says so behind the problem.
+    Error reset_after(const std::string& problem);
+    // --- A migration's steps (machine_handover.cpp), on the machine's thread.
+    Result<void> can_hand_over() const; // Its disks can be another process'.
+    Result<void> hand_over();           // Stopped from now on, the disks let go of.
+    void handed_over();                 // It has arrived.
+    void take_back(RunState before);    // It has not: goes on as it was.
+    // RAM and the rest of an incoming machine's state; the first on any thread.
+    Result<std::vector<u8>> receive_ram(backends::StateSource& source);
+    Result<void> become(std::vector<u8> devices);
+    void fail_incoming(const std::string& problem);
+
+    Snapshots& snapshots() { return snapshots_; }
+    Migration& migration() { return migration_; }
+    Jobs& jobs() { return jobs_; }
+
     const MachineConfig& config() const { return config_; }
     Chipset& chipset() { return *chipset_; }
     Memory& memory() { return *memory_; }
@@ -77,6 +112,8 @@ class Machine {
     const std::map<std::string, backends::NetPort*>& networks() const { return networks_; }
     std::string stats(); // As --stats prints them.
     const std::vector<backends::Disk*>& disks() const { return disks_; }
+    // A flash chip's: its contents are part of the devices' state.
+    bool is_flash(const backends::Disk& disk) const { return &disk == flash_[0] || &disk == flash_[1]; }
     std::string dumped_units(); // As --dump prints them at the end.
     Log& log() { return log_; }
 
@@ -126,6 +163,11 @@ class Machine {
     void stop_vcpus_soon();
     void serialize(Archive& archive);
     void serialize_identity(Archive& archive);
+    void serialize_networks(Archive& archive);
+    Result<void> activate_disks();
+    Result<std::vector<u8>> read_records(backends::StateSource& source,
+                                         const std::function<Result<void>(std::span<const u8>)>& ram);
+    Result<void> load_devices(std::vector<u8> state);
     void move_apics();
     void place_device_memory(); // The memory bus or a device's memory on it has changed.
 
@@ -140,6 +182,7 @@ class Machine {
     std::vector<u8> kernel_, initrd_;
     std::vector<bool> serial_present_;
     std::vector<backends::Disk*> disks_;
+    std::array<const backends::Disk*, 2> flash_{};
     bool booted_once_ = false;
     std::function<std::shared_ptr<void>()> hold_input_;
     std::map<std::string, backends::NetPort*> networks_;
@@ -153,6 +196,13 @@ class Machine {
     Ending ending_;
     std::atomic<RunState> state_{RunState::prelaunch};
     EventObserver observer_;
+    Jobs jobs_{[this](const Jobs::Job& job) { notify(event::JobChanged{job.id, name_of(job.status)}); }};
+    Background background_{[this](auto task) { post(std::move(task)); },
+                           [this](auto task) { request_stopped(std::move(task)); }};
+    Snapshots snapshots_{*this, background_};
+    Migration migration_{*this, background_,
+                         [this](Migration::Status status) { notify(event::MigrationChanged{name_of(status)}); }};
+    bool ran_ = true; // Whether the machine whose state this is was running.
 };
 
 } // namespace calque::machine

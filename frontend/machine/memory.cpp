@@ -4,10 +4,8 @@
 #include "firmware/rom.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <sys/mman.h>
-#include <unistd.h>
 
 namespace calque::machine {
 
@@ -96,7 +94,10 @@ u64 Memory::read_smram(PhysicalAddress address, unsigned size) const {
 
 void Memory::write_smram(PhysicalAddress address, u64 value, unsigned size) {
     for (unsigned i = 0; i < size && in_smram(address + i); ++i)
-        if (u8* const byte = host(address + i, 1)) *byte = static_cast<u8>(value >> (8 * i));
+        if (u8* const byte = host(address + i, 1)) {
+            *byte = static_cast<u8>(value >> (8 * i));
+            map_.note_dirty(byte, 1);
+        }
 }
 
 void Memory::shape_memory(const devices::MemoryShape& shape) {
@@ -196,12 +197,14 @@ void Memory::discard_page(PhysicalAddress address) {
     if (::madvise(at, page, ram_.descriptor() >= 0 ? MADV_REMOVE : MADV_DONTNEED) != 0) return;
     std::atomic_thread_fence(std::memory_order_seq_cst);
     map_.before_host_write(at, page);
+    map_.note_dirty(at, page);
 }
 
 bool Memory::write(PhysicalAddress address, std::span<const u8> bytes) {
     u8* const to = host(address, bytes.size());
     if (!to) return false;
     if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+    map_.note_dirty(to, bytes.size());
     return true;
 }
 
@@ -210,55 +213,6 @@ bool Memory::read(PhysicalAddress address, std::span<u8> bytes) const {
     if (!from) return false;
     if (!bytes.empty()) std::memcpy(bytes.data(), from, bytes.size());
     return true;
-}
-
-namespace {
-// Calls `body` with each stretch of the file that holds data, as whole pages. RAM that the guest never touched has no
-// host memory yet, and looking at it would give it some.
-template <class F> void for_each_touched(int fd, u64 size, F&& body) {
-    u64 at = 0;
-    while (at < size) {
-        u64 start = at, end = size;
-        if (fd >= 0) {
-            const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
-            if (data < 0 && errno == ENXIO) return; // No more data.
-            const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
-            if (hole >= 0) {
-                start = static_cast<u64>(data) & ~u64{page_size - 1};
-                end = std::min(size, align_up(static_cast<u64>(hole), u64{page_size}));
-            }
-        }
-        body(start, end);
-        at = end;
-    }
-}
-} // namespace
-
-// RAM goes page by page: the pages that are all zero are only named.
-void Memory::serialize(Archive& archive) {
-    archive.section("ram", 1, [&](u32) {
-        u64 size = ram_.size();
-        archive.field("size", size);
-        if (size != ram_.size())
-            return archive.fail(fmt::format("the saved machine has {} MiB of RAM, this one {}: start with the same -m",
-                                            size >> 20, ram_.size() >> 20));
-        static constexpr std::array<u8, page_size> zeros{};
-        std::vector<u8> present((size / page_size + 7) / 8);
-        if (!archive.loading())
-            for_each_touched(ram_.descriptor(), size, [&](u64 start, u64 end) {
-                for (u64 page = start / page_size; page < end / page_size; ++page)
-                    if (std::memcmp(ram_.data() + page * page_size, zeros.data(), page_size) != 0)
-                        present[page / 8] |= static_cast<u8>(1u << (page % 8));
-            });
-        archive.bytes("present", present);
-        if (archive.loading() && archive.ok())
-            for_each_touched(ram_.descriptor(), size,
-                             [&](u64 start, u64 end) { std::memset(ram_.data() + start, 0, end - start); });
-        for (u64 page = 0; page < size / page_size && archive.ok(); ++page) {
-            u8* const data = ram_.data() + page * page_size;
-            if (present[page / 8] & (1u << (page % 8))) archive.bytes("page", std::span(data, page_size));
-        }
-    });
 }
 
 } // namespace calque::machine

@@ -9,6 +9,7 @@
 #include "devices/ram_discard.h"
 #include "firmware/guest_memory.h"
 #include "firmware/platform.h"
+#include "frontend/machine/page_set.h"
 #include "mmu/guest_ram.h"
 #include "mmu/physical_map.h"
 
@@ -65,13 +66,27 @@ class Memory final : public devices::DmaPort,
     bool write(PhysicalAddress address, std::span<const u8> bytes) override;
     bool read(PhysicalAddress address, std::span<u8> bytes) const override;
 
-    // RAM contents. What shapes the map is the state of devices and processors.
-    void serialize(Archive& archive);
+    // --- RAM in a state stream (memory_state.cpp); what shapes the map is the state of devices and processors.
+    u64 page_count() const { return ram_.size() / page_size; }
+    // Pages that the host has memory for: all others are zero.
+    PageSet touched_pages() const;
+    // Pages that may have been written since the last time, or ever; what is copied of them afterwards and is written
+    // again is in the next set. Not on a vCPU's thread.
+    PageSet take_dirty_pages();
+    // Makes a record of pages of the set, from the number `from` on, and returns the number to go on from (or
+    // page_count()). Pages of zeros are named with `zeros`, else left out. The guest may run.
+    u64 pack(const PageSet& pages, u64 from, bool zeros, std::vector<u8>& record) const;
+    // Whether a record makes sense here.
+    Result<void> check_packed(std::span<const u8> record) const;
+    // Writes a record's pages, which join `loaded`. Stopped only.
+    Result<void> unpack(std::span<const u8> record, PageSet& loaded);
+    void clear_all_but(const PageSet& loaded); // Likewise.
 
   private:
     Memory(mmu::GuestRam ram, Log& log);
     void rebuild();
     void add_pam_segment(std::vector<mmu::Region>& regions, const devices::MemoryShape::Segment& segment);
+    void clear_page(u64 page);
     u8* host(PhysicalAddress address, u64 length) const; // RAM by layout, whatever the map says; null outside.
 
     mmu::GuestRam ram_;

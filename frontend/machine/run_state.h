@@ -14,9 +14,12 @@ enum class RunState : u8 {
     prelaunch, // Started with -S, or reset while it was stopped for good.
     running,
     paused,
-    io_error, // A drive's werror= or rerror= stopped it.
-    debug,    // A vCPU came to what a debugger waits for.
-    shutdown, // The guest powered off, under -no-shutdown: only a reset gets it going again.
+    io_error,       // A drive's werror= or rerror= stopped it.
+    debug,          // A vCPU came to what a debugger waits for.
+    in_migrate,     // It waits for another process' machine (-incoming).
+    finish_migrate, // It stands still while the last of it is sent.
+    post_migrate,   // It has been sent; it can go on here if nobody took it.
+    shutdown,       // The guest powered off, under -no-shutdown: only a reset gets it going again.
 };
 
 // Who ended or reset the machine.
@@ -52,10 +55,18 @@ struct TrayMoved {
 struct BalloonChanged {
     u64 actual; // Bytes that the guest has.
 };
+struct MigrationChanged {
+    std::string_view status;
+};
+struct JobChanged {
+    std::string id;
+    std::string_view status;
+};
 } // namespace event
 
-using Event = std::variant<event::Stopped, event::Resumed, event::PowerButton, event::Shutdown, event::Reset,
-                           event::ClockSet, event::DiskError, event::TrayMoved, event::BalloonChanged>;
+using Event =
+    std::variant<event::Stopped, event::Resumed, event::PowerButton, event::Shutdown, event::Reset, event::ClockSet,
+                 event::DiskError, event::TrayMoved, event::BalloonChanged, event::JobChanged, event::MigrationChanged>;
 // Called on any thread, perhaps with a device's lock held: it must not call the machine back, and not block.
 using EventObserver = std::function<void(const Event&)>;
 

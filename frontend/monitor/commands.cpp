@@ -22,6 +22,13 @@ constexpr std::string_view help_text =
     "system_reset         press the reset button\n"
     "system_powerdown     press the power button\n"
     "savestate FILE       save the whole machine (go on from it with --load FILE)\n"
+    "savevm NAME, loadvm NAME, delvm NAME   save the machine and its disks in qcow2 images, go back to that, remove "
+    "it\n"
+    "info snapshots       what was saved so\n"
+    "migrate [-d] WHERE   send the machine to a calque started with -incoming: tcp:HOST:PORT, unix:PATH; or to\n"
+    "                     exec:COMMAND, file:PATH (-d: do not wait for the end); migrate_cancel\n"
+    "info migrate         how that goes\n"
+    "migrate_set_parameter max-bandwidth|downtime-limit N   bytes a second; milliseconds\n"
     "info status          whether the guest runs\n"
     "info registers       registers of every CPU\n"
     "info mem             what the processor's page tables map, by rights\n"
@@ -92,6 +99,7 @@ void Commands::execute(const std::string& line) {
     while (!argument.empty() && argument.back() == ' ')
         argument.pop_back();
     if (command == "info") return info(argument);
+    if (snapshot(command, argument) || migration(command, argument)) return;
     if (command == "help" || command == "?") {
         output_.print(help_text);
     } else if (command == "quit" || command == "q") {
@@ -225,8 +233,10 @@ void Commands::info(const std::string& what) {
         output_.print(describe_disks());
         return output_.done();
     }
+    if (snapshot("info " + what, {}) || migration("info " + what, {})) return;
     output_.print(
-        "info shows: status, registers, mem, tlb, irq, jit, mtree, pci, block, network, mice, balloon, stats\n");
+        "info shows: status, registers, mem, tlb, irq, jit, mtree, pci, block, snapshots, migrate, network, mice, "
+        "balloon, stats\n");
     output_.done();
 }
 

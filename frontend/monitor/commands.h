@@ -33,7 +33,10 @@ class Commands {
   private:
     void info(const std::string& what);
     void show_pci(const devices::PciBus& bus, unsigned number);
-    void while_stopped(std::function<std::string(const cpu::Cpu&)> say); // Of the processor that `cpu` chose.
+    void while_stopped(std::function<std::string(const cpu::Cpu&)> say);     // Of the processor that `cpu` chose.
+    bool snapshot(const std::string& command, const std::string& argument);  // False: it is another command.
+    bool migration(const std::string& command, const std::string& argument); // Likewise.
+    void say(const Result<void>& result);
     void look(const std::string& argument, machine::AddressSpace space);
     std::string memory_map() const;
     std::string forward(const std::string& argument, bool add);

@@ -30,8 +30,10 @@ struct Failure {
 class Answer {
   public:
     using Done = std::variant<Json, Failure>;
-    // Asked once the machine has done what the command requested of it.
+    // Asked once the machine has done what the command requested of it,
     using Later = std::function<Done()>;
+    // and, with this, once it has been called back, on the same thread: for what takes longer.
+    using When = std::function<void(std::function<void()> ready)>;
 
     Answer() : content_(Done(Json(Json::Object{}))) {} // It is done; there is nothing to say.
     Answer(Json value) : content_(Done(std::move(value))) {}
@@ -42,15 +44,18 @@ class Answer {
     Answer(Result<void> result) : Answer() {
         if (!result) content_ = Done(Failure{ErrorClass::generic, result.error().message});
     }
-    Answer(Later later) : content_(std::move(later)) {}
+    Answer(Later later, When when = {}) : content_(std::move(later)), when_(std::move(when)) {}
 
     Done take() const {
         const auto* later = std::get_if<Later>(&content_);
         return later ? (*later)() : std::get<Done>(content_);
     }
 
+    const When& when() const { return when_; } // May be empty.
+
   private:
     std::variant<Done, Later> content_;
+    When when_;
 };
 
 } // namespace calque::qmp

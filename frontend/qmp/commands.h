@@ -2,6 +2,7 @@
 // and the check of arguments are made from it.
 #pragma once
 
+#include "frontend/backends/unique_fd.h"
 #include "frontend/machine/machine.h"
 #include "frontend/qmp/answer.h"
 #include "frontend/qmp/arguments.h"
@@ -38,6 +39,9 @@ struct Control {
     machine::Machine& machine;
     const Protocol& protocol;
     const Surroundings& surroundings;
+    bool migration_events = false; // Clients are told of each step of a migration.
+    // The oldest descriptor that the client who asks has sent along; may be empty.
+    std::function<backends::UniqueFd()> take_descriptor{};
     HeldKeys held_keys{machine.clock(), machine.chipset().inputs()};
     struct {
         u32 x = 0, y = 0;
@@ -62,6 +66,8 @@ std::span<const Command> input_commands();
 std::span<const Command> memory_commands();
 std::span<const Command> device_commands();
 std::span<const Command> block_commands();
+std::span<const Command> snapshot_commands();
+std::span<const Command> migration_commands();
 
 std::span<const TypeText> protocol_types();
 std::span<const MessageText> event_texts();

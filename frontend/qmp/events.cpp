@@ -24,6 +24,8 @@ constexpr std::array events{
                 ""},
     MessageText{"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", ""},
     MessageText{"BALLOON_CHANGE", "actual: int", ""},
+    MessageText{"MIGRATION", "status: MigrationStatus", ""},
+    MessageText{"JOB_STATUS_CHANGE", "id: str, status: JobStatus", ""},
 };
 
 struct Describe {
@@ -52,6 +54,12 @@ struct Describe {
     }
     EventMessage operator()(const event::BalloonChanged& e) const {
         return {"BALLOON_CHANGE", Object{{"actual", e.actual}}};
+    }
+    EventMessage operator()(const event::MigrationChanged& e) const {
+        return {"MIGRATION", Object{{"status", e.status}}};
+    }
+    EventMessage operator()(const event::JobChanged& e) const {
+        return {"JOB_STATUS_CHANGE", Object{{"id", e.id}, {"status", e.status}}};
     }
 };
 

@@ -98,13 +98,6 @@ Answer query_memory_size_summary(Control& control, const Arguments&) {
     return Object{{"base-memory", control.machine.config().ram_bytes}, {"plugged-memory", 0}};
 }
 
-// There is no migration yet, which events of one could be told of: that much libvirt takes for granted.
-Answer query_migrate_capabilities(Control&, const Arguments&) {
-    return Json::Array{Object{{"capability", "events"}, {"state", true}}};
-}
-
-Answer migrate_set_capabilities(Control&, const Arguments&) { return {}; } // The schema knows no other.
-
 constexpr std::array commands{
     Command{"query-name", "", "NameInfo", query_name},
     Command{"query-uuid", "", "UuidInfo", query_uuid},
@@ -120,11 +113,7 @@ constexpr std::array commands{
     Command{"query-memory-size-summary", "", "MemoryInfo", query_memory_size_summary},
     Command{"query-memory-devices", "", "[any]", [](Control&, const Arguments&) -> Answer { return none(); }},
     Command{"query-iothreads", "", "[any]", [](Control&, const Arguments&) -> Answer { return none(); }},
-    Command{"query-jobs", "", "[any]", [](Control&, const Arguments&) -> Answer { return none(); }},
     Command{"query-block-jobs", "", "[any]", [](Control&, const Arguments&) -> Answer { return none(); }},
-    Command{"query-migrate", "", "Empty", [](Control&, const Arguments&) { return Answer(); }},
-    Command{"query-migrate-capabilities", "", "[MigrationCapabilityStatus]", query_migrate_capabilities},
-    Command{"migrate-set-capabilities", "capabilities: [MigrationCapabilityStatus]", "", migrate_set_capabilities},
     Command{"query-tpm-models", "", "[str]", [](Control&, const Arguments&) -> Answer { return none(); }},
     Command{"query-tpm-types", "", "[str]", [](Control&, const Arguments&) -> Answer { return none(); }},
 };

@@ -64,18 +64,31 @@ Answer human_monitor_command(Control& control, const Arguments& arguments) {
     const auto cpu = static_cast<u64>(arguments.number("cpu-index", 0));
     if (cpu >= control.machine.vcpus().size())
         return Failure{ErrorClass::generic, fmt::format("there is no processor {}", cpu)};
-    const auto said = std::make_shared<std::string>();
+    struct Said {
+        std::string text;
+        bool all = false;
+        std::function<void()> ready;
+    };
+    const auto said = std::make_shared<Said>();
+    const auto done = [said] {
+        said->all = true;
+        if (said->ready) std::exchange(said->ready, {})();
+    };
     // Lives until the command has been served.
     const auto commands = std::make_shared<monitor::Commands>(
-        control.machine, monitor::Commands::Output{[said](std::string_view text) { *said += text; }, [] {}});
+        control.machine, monitor::Commands::Output{[said](std::string_view text) { said->text += text; }, done});
     commands->set_cpu(static_cast<unsigned>(cpu));
     commands->execute(arguments.text("command-line"));
-    return Answer::Later([said, commands]() -> Answer::Done {
+    const auto take = [said, commands]() -> Answer::Done {
         std::string text;
-        for (const char c : *said)
+        for (const char c : said->text)
             text += c == '\n' ? std::string("\r\n") : std::string(1, c);
         return Json(text);
-    });
+    };
+    return {Answer::Later(take), [said](std::function<void()> ready) {
+                if (said->all) return ready();
+                said->ready = std::move(ready);
+            }};
 }
 
 constexpr std::array commands{

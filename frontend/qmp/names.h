@@ -13,6 +13,9 @@ constexpr std::string_view name_of(machine::RunState state) {
     case RunState::paused: return "paused";
     case RunState::debug: return "debug";
     case RunState::io_error: return "io-error";
+    case RunState::in_migrate: return "inmigrate";
+    case RunState::finish_migrate: return "finish-migrate";
+    case RunState::post_migrate: return "postmigrate";
     case RunState::shutdown: return "shutdown";
     }
     return "internal-error";

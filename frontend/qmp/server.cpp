@@ -16,6 +16,7 @@ u64 microseconds_now() {
 Server::Server(machine::Machine& machine, Surroundings surroundings)
     : machine_(machine), surroundings_(std::move(surroundings)) {
     machine_.set_observer([this](const machine::Event& event) {
+        if (std::holds_alternative<machine::event::MigrationChanged>(event) && !control_.migration_events) return;
         for (const Place& place : places_)
             place.session->send(event);
     });
@@ -30,7 +31,8 @@ Server::~Server() {
 void Server::add(devices::CharBackend& backend) {
     Session::Services services;
     services.post = [this](std::function<void()> task) { machine_.post(std::move(task)); };
-    services.run = [this](const Command& command, const Arguments& arguments) {
+    services.run = [this, &backend](const Command& command, const Arguments& arguments) {
+        control_.take_descriptor = [&backend] { return backends::UniqueFd(backend.take_descriptor()); };
         return command.run(control_, arguments);
     };
     services.room = [&backend] { return backend.transmit_room(); };

@@ -89,10 +89,13 @@ void Session::perform(const Request& request) {
     if (command) *answer = services_.run(*command, Arguments(arguments_of(request.command)));
     if (command && command->answer_first) return finish();
     // After what the command requested of the machine.
-    services_.post([this, kept = std::make_shared<Request>(request), answer] {
-        respond(*kept, answer->take());
-        finish();
-    });
+    const auto say = [this, kept = std::make_shared<Request>(request), answer] {
+        services_.post([this, kept, answer] {
+            respond(*kept, answer->take());
+            finish();
+        });
+    };
+    answer->when() ? answer->when()(say) : say();
 }
 
 // What is wrong with the request; or the command that it asks for, whose answer is to be had.

@@ -41,6 +41,14 @@ constexpr std::array types{
     TypeText{Kind::object, "MemoryInfo", "base-memory: uint, plugged-memory?: uint"},
     TypeText{Kind::enumeration, "MigrationCapability", "events"},
     TypeText{Kind::object, "MigrationCapabilityStatus", "capability: MigrationCapability, state: bool"},
+    TypeText{Kind::object, "MigrationParameters", "max-bandwidth?: int, downtime-limit?: int"},
+    TypeText{Kind::enumeration, "MigrationStatus", "none setup active device completed failed cancelling cancelled"},
+    TypeText{Kind::object, "MigrationStats",
+             "transferred: int, remaining: int, total: int, duplicate: int, skipped: int, normal: int, normal-bytes: "
+             "int, dirty-pages-rate: int, mbps: int, dirty-sync-count: int, page-size: int"},
+    TypeText{Kind::object, "MigrationInfo",
+             "status?: MigrationStatus, ram?: MigrationStats, total-time?: int, setup-time?: int, downtime?: int, "
+             "error-desc?: str"},
     // Keys, pointer, screen.
     TypeText{Kind::enumeration, "KeyValueKind", "number qcode"},
     TypeText{Kind::object, "KeyNumber", "data: int"},
@@ -94,8 +102,14 @@ constexpr std::array types{
              "unmap_operations: int, failed_rd_operations: int, failed_wr_operations: int"},
     TypeText{Kind::object, "BlockStats", "device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats"},
     TypeText{Kind::enumeration, "BlockdevChangeReadOnlyMode", "retain read-only read-write"},
+    // Jobs.
+    TypeText{Kind::enumeration, "JobType", "snapshot-save snapshot-load snapshot-delete"},
+    TypeText{Kind::enumeration, "JobStatus", "created running aborting concluded null"},
+    TypeText{Kind::object, "JobInfo",
+             "id: str, type: JobType, status: JobStatus, current-progress: int, total-progress: int, error?: str"},
     // Running.
-    TypeText{Kind::enumeration, "RunState", "prelaunch running paused io-error shutdown"},
+    TypeText{Kind::enumeration, "RunState",
+             "prelaunch running paused io-error shutdown inmigrate finish-migrate postmigrate"},
     TypeText{Kind::object, "StatusInfo", "running: bool, singlestep: bool, status: RunState"},
     TypeText{Kind::enumeration, "ShutdownCause",
              "host-error host-qmp-quit host-qmp-system-reset host-signal host-ui guest-shutdown guest-reset"},

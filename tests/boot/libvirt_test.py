@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """virsh drives a guest whose emulator is calque: libvirt's own daemon, in session mode, as a user without rights.
 
-    libvirt_test.py --emulator PATH
+    libvirt_test.py --emulator PATH [--test life|saves]
 """
 
 import argparse
@@ -30,13 +30,17 @@ DOMAIN = """<domain type='qemu'>
   <on_poweroff>destroy</on_poweroff>
   <devices>
     <emulator>{folder}/calque</emulator>
-    <controller type='usb' model='none'/>
+    <controller type='usb' model='none'/>{disk}
     <serial type='pty'/>
     <console type='pty'/>
     <memballoon model='none'/>
   </devices>
 </domain>
 """
+
+
+DISK = """
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{folder}/disk.qcow2'/><target dev='vda' bus='virtio'/></disk>"""
 
 
 class Libvirt:
@@ -121,7 +125,7 @@ def life(args):
         shutil.copy(args.emulator, folder / "calque")
         for image in ("vmlinuz", "screen.cpio.gz"):
             shutil.copy(guest_file(image), folder)
-        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder))
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, disk=""))
         with Libvirt(folder) as libvirt:
             libvirt.virsh("define", str(folder / "domain.xml"))
             libvirt.virsh("start", "calque")
@@ -143,13 +147,62 @@ def life(args):
             libvirt.virsh("undefine", "calque")
 
 
+def saves(args):
+    """Snapshots in the disk, a domain saved to a file and restored, managedsave: the guest goes on where it was."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(args.emulator, folder / "calque")
+        for image in ("vmlinuz", "screen.cpio.gz"):
+            shutil.copy(guest_file(image), folder)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder / "disk.qcow2", "64M"], check=True)
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, disk=DISK.format(folder=folder)))
+
+        def says(word: str):
+            console = Console(libvirt)
+            console.ask("cat /tmp/word", rf"^{word}$")
+            console.leave()
+
+        def write(word: str):
+            console = Console(libvirt)
+            console.ask(f"echo {word} >/tmp/word; echo wro''te", "^wrote")
+            console.leave()
+
+        with Libvirt(folder) as libvirt:
+            libvirt.virsh("define", str(folder / "domain.xml"))
+            libvirt.virsh("start", "calque")
+            write("first")
+            libvirt.virsh("snapshot-create-as", "calque", "one")
+            write("second")
+            libvirt.virsh("snapshot-revert", "calque", "one")
+            says("first")
+            if "one" not in (listed := libvirt.virsh("snapshot-list", "calque").stdout):
+                raise Failure(listed)
+            libvirt.virsh("snapshot-delete", "calque", "one")
+            libvirt.virsh("save", "calque", str(folder / "saved"))
+            libvirt.wait_for_state("shut off")
+            libvirt.virsh("restore", str(folder / "saved"))
+            libvirt.wait_for_state("running")
+            says("first")
+            write("third")
+            libvirt.virsh("managedsave", "calque")
+            libvirt.wait_for_state("shut off")
+            libvirt.virsh("start", "calque")
+            libvirt.wait_for_state("running")
+            says("third")
+            libvirt.virsh("destroy", "calque")
+            libvirt.virsh("undefine", "calque")
+        subprocess.run(["qemu-img", "check", "-q", folder / "disk.qcow2"], check=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--emulator", required=True)
+    parser.add_argument("--test", choices=("life", "saves"), default="life")
     args = parser.parse_args()
     if not shutil.which("libvirtd") or not shutil.which("virsh"):
         raise Failure("there is no libvirt; scripts/setup.sh test installs it")
-    life(args)
+    (life if args.test == "life" else saves)(args)
 
 
 if __name__ == "__main__":

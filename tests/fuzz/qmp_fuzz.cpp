@@ -10,9 +10,10 @@ using namespace calque;
 
 namespace {
 
-// These write files of the host or end the machine.
-constexpr std::array left_out{"screendump", "memsave", "pmemsave", "human-monitor-command", "blockdev-change-medium",
-                              "quit"};
+// These write files of the host, start programs or end the machine.
+constexpr std::array left_out{
+    "screendump", "memsave",          "pmemsave", "human-monitor-command", "blockdev-change-medium",
+    "migrate",    "migrate-incoming", "quit"};
 
 struct Fixture {
     Log log;

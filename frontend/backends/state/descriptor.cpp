@@ -74,7 +74,7 @@ Result<void> DescriptorSource::read(std::span<u8> bytes) {
         if (ahead) buffer_.resize(read_ahead);
         u8* const to = ahead ? buffer_.data() : bytes.data();
         const ssize_t got = ::read(fd_.get(), to, ahead ? read_ahead : bytes.size());
-        if (ahead) buffer_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+        buffer_.resize(ahead && got > 0 ? static_cast<std::size_t>(got) : 0);
         at_ = 0;
         if (got == 0) return error("the saved state ends too early");
         if (got > 0 && !ahead) bytes = bytes.subspan(static_cast<std::size_t>(got));
