@@ -13,6 +13,7 @@ using machine::Migration;
 Answer migrate(Control& control, const Arguments& arguments) {
     for (const char* name : {"blk", "inc"})
         if (arguments.flag(name)) return error("disks are not copied with the machine; both sides need to reach them");
+    if (arguments.flag("resume")) return error("a migration that failed begins anew: leave out resume");
     return control.machine.migration().start(arguments.text("uri"));
 }
 
@@ -88,7 +89,7 @@ Answer closefd(Control& control, const Arguments& arguments) {
 }
 
 constexpr std::array commands{
-    Command{"migrate", "uri: str, detach?: bool, blk?: bool, inc?: bool", "", migrate},
+    Command{"migrate", "uri: str, detach?: bool, blk?: bool, inc?: bool, resume?: bool", "", migrate},
     Command{"migrate-incoming", "uri: str", "", migrate_incoming},
     Command{"migrate_cancel", "", "", migrate_cancel},
     Command{"query-migrate", "", "MigrationInfo", query_migrate},

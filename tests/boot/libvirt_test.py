@@ -165,7 +165,7 @@ def saves(args):
 
         def write(word: str):
             console = Console(libvirt)
-            console.ask(f"echo {word} >/tmp/word; echo wro''te", "^wrote")
+            console.ask(f"echo {word} >/tmp/word; cat /tmp/word", rf"^{word}$")
             console.leave()
 
         with Libvirt(folder) as libvirt:
