@@ -104,7 +104,7 @@ u32 World::exceptions() const {
     return count;
 }
 
-u64 World::translated() const { return jit_ ? jit_->cache_counters().units : 0; }
+u64 World::translated() const { return jit_ ? jit_->cache_counters().units.load() : 0; }
 
 void World::load(const Image& image) {
     for (u64 n = 0; n < frame::count; ++n) {
