@@ -86,15 +86,17 @@ bool faults_in_either_order(std::string_view name) {
 
 bool not_offered(std::string_view mnemonic) {
     static constexpr std::string_view exact[] = {
-        "extrq",  "insertq", "movntsd", "movntss",  "clzero",  "monitorx",  "mwaitx", // AMD's own.
-        "clgi",   "stgi",    "invlpga", "skinit",   "vmrun",   "vmload",    "vmsave",
-        "vmcall", "vmmcall", "xsaves",  "xsaves64", "xrstors", "xrstors64", "pvalidate",
+        "extrq",   "insertq", "movntsd",  "movntss", "clzero",    "monitorx",  "mwaitx", // AMD's own.
+        "clgi",    "stgi",    "invlpga",  "skinit",  "vmrun",     "vmload",    "vmsave",  "vmcall",
+        "vmmcall", "xsaves",  "xsaves64", "xrstors", "xrstors64", "pvalidate", "movdiri", "movdir64b",
     };
     static constexpr std::string_view beginnings[] = {
         "vaes",
         "gf2p8",
         "vgf2p8",
         "vpclmulqdq", // VAES and VPCLMULQDQ: their 256-bit forms.
+        "vpdpbusd",
+        "vpdpwssd", // AVX-VNNI.
         "kadd",
         "kand",
         "kmov",

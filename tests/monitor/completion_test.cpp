@@ -17,7 +17,8 @@ TEST(Completions, AreWhatIsTypedAsItStands) {
 }
 
 TEST(Completions, KnowWhatInfoShows) {
-    EXPECT_EQ(Commands::completions("info m"), (Words{"info mem", "info mice", "info mtree"}));
+    EXPECT_EQ(Commands::completions("info me"), Words{"info mem"});
+    EXPECT_EQ(Commands::completions("info st"), (Words{"info stats", "info status"}));
     EXPECT_TRUE(Commands::completions("info nothing").empty());
 }
 
