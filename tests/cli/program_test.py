@@ -420,7 +420,7 @@ class Refusals(Program):
             file.truncate(1 << 40)
         for option in ("-kernel", "-bios"):
             self.refused("-display", "none", option, sparse, saying="the most that it can have")
-        self.refused("-display", "none", "-kernel", self.kernel(guests.HALT), "--load", sparse, saying="the most that it can have")
+        self.refused("-display", "none", "-kernel", self.kernel(guests.HALT), "--load", sparse, saying="this is not a saved machine state")
 
     def test_nothing_to_start(self):
         self.refused(saying="nothing to start")
