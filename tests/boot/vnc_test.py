@@ -145,6 +145,12 @@ def disc(folder: Path) -> Path:
     return iso
 
 
+def interrupt(viewer: Viewer):
+    viewer.key(CONTROL, True)
+    viewer.press(ord("c"))
+    viewer.key(CONTROL, False)
+
+
 def use(args, folder: Path):
     """A shell on tty1 is typed at, seen and pointed at; two viewers see the same."""
     display = free_display()
@@ -163,7 +169,7 @@ def use(args, folder: Path):
         screen.wait_for_same_picture(second, folder)
         second.close()
 
-        screen.enter(viewer, "clear; od -An -tx1 -N3 /dev/input/mice")
+        screen.enter(viewer, "clear; while od -An -tx1 -N3 /dev/input/mice; do :; done")
         packet = r"^ (08|28) ([0-7][0-9a-f]) ([0-9a-f]{2})$"  # To the right; bit 5 is the sign of downwards.
         deadline, x = time.monotonic() + PATIENCE, 0
         while not re.search(packet, screen.ask("screentext"), re.M):
@@ -172,10 +178,10 @@ def use(args, folder: Path):
             x = (x + 30) % 600
             viewer.point(x, 100)
             time.sleep(0.1)
+        interrupt(viewer)
+        screen.wait_for_screen(r"^calque# *$")
         screen.enter(viewer, "clear; cat")
-        viewer.key(CONTROL, True)
-        viewer.press(ord("c"))
-        viewer.key(CONTROL, False)
+        interrupt(viewer)
         screen.wait_for_screen(r"^\^C")
         viewer.close()
         screen.end()
