@@ -1,6 +1,7 @@
 // RAM in records of a state stream: runs of pages, each u64 number of the first page, u32 number of pages, u32 kind,
 // then the pages where they are not zero; little-endian.
 #include "base/bits.h"
+#include "base/byte_order.h"
 #include "frontend/backends/state/stream.h"
 #include "frontend/machine/memory.h"
 #include "mmu/guest_copy.h"
@@ -18,17 +19,6 @@ constexpr std::size_t run_header = 16;
 constexpr u32 run_data = 0, run_zero = 1;
 constexpr u64 record_bytes = u64{1} << 20; // About as long as a record gets.
 static_assert(record_bytes + run_header + page_size <= backends::largest_ram_record);
-
-template <class T> void put_little(u8* out, T value) {
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        out[i] = static_cast<u8>(value >> (8 * i));
-}
-template <class T> T get_little(const u8* in) {
-    T value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        value |= static_cast<T>(T{in[i]} << (8 * i));
-    return value;
-}
 
 bool is_zero(const u8* page) { return page[0] == 0 && std::memcmp(page, page + 1, page_size - 1) == 0; }
 
@@ -69,9 +59,9 @@ class RunBuilder {
     }
     void finish() {
         if (pages_ == 0) return;
-        put_little(&out_[header_], first_);
-        put_little(&out_[header_ + 8], pages_);
-        put_little(&out_[header_ + 12], kind_);
+        store_little(out_, header_, first_, 8);
+        store_little(out_, header_ + 8, pages_, 4);
+        store_little(out_, header_ + 12, kind_, 4);
         pages_ = 0;
     }
 
@@ -86,8 +76,8 @@ class RunBuilder {
 template <class F> bool for_each_run(std::span<const u8> record, u64 all_pages, F&& body) {
     while (!record.empty()) {
         if (record.size() < run_header) return false;
-        const u64 first = get_little<u64>(&record[0]);
-        const u32 pages = get_little<u32>(&record[8]), kind = get_little<u32>(&record[12]);
+        const u64 first = little64(record, 0);
+        const u32 pages = little32(record, 8), kind = little32(record, 12);
         record = record.subspan(run_header);
         if (pages == 0 || first >= all_pages || pages > all_pages - first || kind > run_zero) return false;
         const u64 bytes = kind == run_data ? u64{pages} * page_size : 0;

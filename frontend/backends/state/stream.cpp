@@ -1,5 +1,7 @@
 #include "frontend/backends/state/stream.h"
 
+#include "base/byte_order.h"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -16,17 +18,6 @@ constexpr std::string_view magic_family = "CALQUE-STATE-"; // Of every version.
 constexpr std::size_t header_bytes = 24;
 constexpr std::size_t checked_bytes = 20; // Of the header.
 
-template <class T> void put_little(u8* out, T value) {
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        out[i] = static_cast<u8>(value >> (8 * i));
-}
-template <class T> T get_little(const u8* in) {
-    T value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        value |= static_cast<T>(T{in[i]} << (8 * i));
-    return value;
-}
-
 u32 checksum(std::span<const u8> bytes) { return static_cast<u32>(::crc32_z(0, bytes.data(), bytes.size())); }
 
 } // namespace
@@ -40,11 +31,11 @@ Result<void> StateWriter::begin() { return put({reinterpret_cast<const u8*>(magi
 
 Result<void> StateWriter::record(RecordKind kind, std::span<const u8> payload) {
     std::array<u8, header_bytes> header;
-    put_little(&header[0], static_cast<u32>(kind));
-    put_little(&header[4], checksum(payload));
-    put_little(&header[8], u64{payload.size()});
-    put_little(&header[16], number_++);
-    put_little(&header[20], checksum(std::span(header).first(checked_bytes)));
+    store_little(header, 0, static_cast<u32>(kind), 4);
+    store_little(header, 4, checksum(payload), 4);
+    store_little(header, 8, payload.size(), 8);
+    store_little(header, 16, number_++, 4);
+    store_little(header, 20, checksum(std::span(header).first(checked_bytes)), 4);
     if (auto done = put(header); !done) return done;
     return payload.empty() ? Result<void>() : put(payload);
 }
@@ -64,15 +55,15 @@ Result<StateReader::Record> StateReader::next() {
     };
     std::array<u8, header_bytes> header;
     if (auto read = source_.read(header); !read) return read.error();
-    if (get_little<u32>(&header[20]) != checksum(std::span(header).first(checked_bytes)))
+    if (little32(header, 20) != checksum(std::span(header).first(checked_bytes)))
         return damaged("the checksum of the header");
-    const u32 kind = get_little<u32>(&header[0]);
-    const u64 length = get_little<u64>(&header[8]);
+    const u32 kind = little32(header, 0);
+    const u64 length = little64(header, 8);
     if (kind < static_cast<u32>(RecordKind::machine) || kind > static_cast<u32>(RecordKind::end))
         return damaged("the kind");
     if (length > (static_cast<RecordKind>(kind) == RecordKind::ram ? largest_ram_record : largest_record))
         return damaged("the length");
-    if (get_little<u32>(&header[16]) != number_) return damaged("the number");
+    if (little32(header, 16) != number_) return damaged("the number");
     // A length is believed only as far as there is something to read.
     constexpr u64 step = u64{4} << 20;
     payload_.clear();
@@ -81,7 +72,7 @@ Result<StateReader::Record> StateReader::next() {
         payload_.resize(at + part);
         if (auto read = source_.read(std::span(payload_).subspan(at)); !read) return read.error();
     }
-    if (get_little<u32>(&header[4]) != checksum(payload_)) return damaged("the checksum");
+    if (little32(header, 4) != checksum(payload_)) return damaged("the checksum");
     ++number_;
     return Record{static_cast<RecordKind>(kind), payload_};
 }
