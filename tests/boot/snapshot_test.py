@@ -25,14 +25,16 @@ from guest_session import PATIENCE, Failure, Session, guest_file, run_test_in_fo
 from qmp_test import Qmp  # noqa: E402
 
 # What each does again and again. A fetch may fail when its connection belongs to another time: only what it has got counts.
+# A count is put in its place whole, for whoever reads it just then.
 LOAD = r"""
+said() { echo $2 >/tmp/$1.new; mv /tmp/$1.new /tmp/$1; }
 udhcpc -i eth0 -n -q -s /etc/udhcpc >/dev/null
-(n=0; while :; do s=$(seq 1 20000 | md5sum); [ "$s" = "@SEQ@  -" ] || echo LOAD''-WRONG cpu; n=$((n+1)); echo $n >/tmp/cpu; done) &
+(n=0; while :; do s=$(seq 1 20000 | md5sum); [ "$s" = "@SEQ@  -" ] || echo LOAD''-WRONG cpu; n=$((n+1)); said cpu $n; done) &
 (n=0; while :; do n=$((n+1)); at=$((n % 16 * 64)); (echo $n; seq $n $((n+99999))) | head -c 262144 >/tmp/block
  dd if=/tmp/block of=/dev/vda bs=4k seek=$at conv=notrunc,fsync 2>/dev/null; echo 3 >/proc/sys/vm/drop_caches
- dd if=/dev/vda bs=4k skip=$at count=64 2>/dev/null | cmp -s - /tmp/block || echo LOAD''-WRONG disk; echo $n >/tmp/disk; done) &
+ dd if=/dev/vda bs=4k skip=$at count=64 2>/dev/null | cmp -s - /tmp/block || echo LOAD''-WRONG disk; said disk $n; done) &
 (n=0; while :; do if wget -q -O /tmp/down http://10.0.2.2:@PORT@/; then s=$(md5sum </tmp/down); [ "$s" = "@FILE@  -" ] || echo LOAD''-WRONG net
- n=$((n+1)); echo $n >/tmp/net; fi; done) 2>/dev/null &
+ n=$((n+1)); said net $n; fi; done) 2>/dev/null &
 """
 
 
