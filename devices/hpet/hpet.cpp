@@ -41,6 +41,8 @@ constexpr u64 tn_capabilities = u64{Hpet::route_capability} << 32 | tn_per_int_c
 
 // A period of a few ticks would have the host do nothing else: matches closer than this are taken together.
 constexpr Nanoseconds shortest_wait = 20'000;
+constexpr u64 slow_period = femtoseconds / 2000 / Hpet::period_fs; // Half a millisecond.
+constexpr u64 most_at_once = 250;
 } // namespace
 
 Hpet::Hpet(Log& log, Clock& clock, const Lines& lines, MsiSink& msi)
@@ -89,16 +91,16 @@ u64 Hpet::counter() const { return running() ? state_.counter + (tick() - state_
 u64 Hpet::width(const TimerState& timer) { return timer.config & tn_32mode ? low_mask(32) : ~u64{0}; }
 
 // The main counter moves `elapsed` ticks on from state_.handled. Distances are modulo the timer's size.
-bool Hpet::advance(TimerState& timer, u64 elapsed) {
+// How often the comparator matched on the way.
+u64 Hpet::advance(TimerState& timer, u64 elapsed) {
     const u64 mask = width(timer);
     const u64 distance = (timer.comparator - state_.handled - 1) & mask; // 0: the very next tick matches.
-    if (elapsed <= distance) return false;
+    if (elapsed <= distance) return 0;
     const u64 period = timer.period & mask;
-    if ((timer.config & tn_type) && period != 0) {
-        const u64 matches = 1 + (elapsed - distance - 1) / period;
-        timer.comparator = (timer.comparator + matches * period) & mask;
-    }
-    return true;
+    if (!(timer.config & tn_type) || period == 0) return 1;
+    const u64 matches = 1 + (elapsed - distance - 1) / period;
+    timer.comparator = (timer.comparator + matches * period) & mask;
+    return matches;
 }
 
 void Hpet::catch_up() {
@@ -106,8 +108,13 @@ void Hpet::catch_up() {
     const u64 now = counter();
     const u64 elapsed = now - state_.handled;
     if (elapsed == 0) return;
-    for (unsigned n = 0; n < timer_count; ++n)
-        if (advance(state_.timers[n], elapsed)) signal(n);
+    for (unsigned n = 0; n < timer_count; ++n) {
+        u64 matches = advance(state_.timers[n], elapsed);
+        // Whoever counts ticks must see those that a late host has missed; faster ones are sent as one.
+        const bool counted = n == 0 && legacy(n) && state_.timers[n].period >= slow_period;
+        for (matches = std::min(matches, counted ? most_at_once : u64{1}); matches > 0; --matches)
+            signal(n);
+    }
     state_.handled = now;
 }
 

@@ -77,7 +77,7 @@ class Hpet final : public Device {
     void write_general_config(u64 value);
     void write_timer_config(TimerState& timer, unsigned n, u64 value);
     void write_comparator(TimerState& timer, u64 value, u64 mask);
-    bool advance(TimerState& timer, u64 elapsed); // True: the comparator matched.
+    u64 advance(TimerState& timer, u64 elapsed);
     void signal(unsigned n);
     void drive(unsigned n); // Sets the timer's line, and lets go of the one it had before.
     void catch_up();

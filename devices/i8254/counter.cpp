@@ -151,16 +151,16 @@ bool I8254Counter::output(u64 tick) const {
     }
 }
 
-bool I8254Counter::rose(u64 from, u64 to) const {
-    if (!running() || state_.paused || to <= from) return false;
+u64 I8254Counter::rises(u64 from, u64 to) const {
+    if (!running() || state_.paused || to <= from) return 0;
     const i64 before = elapsed(from);
     const i64 after = elapsed(to);
-    if (after < 0) return false;
+    if (after < 0) return 0;
     const unsigned m = mode();
     if (m == 2 || m == 3) {
-        if (state_.count == 1) return false;
+        if (state_.count == 1) return 0;
         const u64 periods = before < 0 ? 0 : static_cast<u64>(before) / state_.count;
-        return static_cast<u64>(after) / state_.count > periods;
+        return static_cast<u64>(after) / state_.count - periods;
     }
     const i64 at = i64{state_.count} + (m >= 4);
     return before < at && after >= at;

@@ -46,11 +46,11 @@ class I8254Counter {
     void set_gate(bool gate, u64 tick);
 
     bool output(u64 tick) const;
-    // Whether OUT rose at a tick in (from, to]. Between writes and gate changes only: then both are settled.
-    bool rose(u64 from, u64 to) const;
+    // How often OUT rose at ticks in (from, to]. Between writes and gate changes only: then both are settled.
+    u64 rises(u64 from, u64 to) const;
     // Takes over a count that waited for the end of a period which has passed.
     void settle(u64 tick);
-    // The next tick after `tick` (settled) that rose() or output() must be asked at, so that no rising edge is missed.
+    // The next tick after `tick` (settled) that rises() or output() must be asked at, so that no rising edge is missed.
     // A pulse of one tick counts as its end.
     u64 next_change(u64 tick) const;
     const State& state() const { return state_; }

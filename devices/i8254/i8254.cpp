@@ -15,6 +15,8 @@ constexpr u8 port_61_refresh = 0x10;
 constexpr u8 port_61_timer_2_output = 0x20;
 // Counter 1 of a PC asks for a refresh every 18 ticks; the chipset toggles bit 4 with each.
 constexpr u64 refresh_ticks = 18;
+constexpr u64 slow_ticks = 596; // Half a millisecond.
+constexpr u64 most_at_once = 250;
 // A count of a few ticks would have the host do nothing else: edges closer than this are sent as one.
 constexpr Nanoseconds shortest_wait = 20'000;
 } // namespace
@@ -56,18 +58,24 @@ void I8254::serialize(Archive& archive) {
 void I8254::update_irq() {
     const u64 now = std::max(tick(), state_.handled);
     I8254Counter& counter = counters_[0];
-    bool rose = false;
+    u64 rises = 0;
     if (counter.state().count_pending && counter.state().next_at > state_.handled && counter.state().next_at <= now) {
-        rose = counter.rose(state_.handled, counter.state().next_at);
+        rises = counter.rises(state_.handled, counter.state().next_at);
         state_.handled = counter.state().next_at;
     }
     counter.settle(now);
-    rose |= counter.rose(state_.handled, now);
+    rises += counter.rises(state_.handled, now);
     state_.handled = now;
-    if (rose && state_.line) irq0_.lower();
-    if (rose) irq0_.raise();
+    // Whoever counts ticks must see those that a late host has missed; faster ones are sent as one.
+    if (rises > 1) rises = counter.state().count < slow_ticks ? 1 : std::min(rises, most_at_once);
+    bool line = state_.line;
+    for (u64 i = 0; i < rises; ++i) {
+        if (line) irq0_.lower();
+        irq0_.raise();
+        line = true;
+    }
     const bool level = counter.output(now);
-    if (rose ? !level : level != state_.line) irq0_.set(level);
+    if (level != line) irq0_.set(level);
     state_.line = level;
 
     // A low pulse of one tick is not waited for: its end does both edges.

@@ -41,12 +41,19 @@ void I8259Pair::set_irq(unsigned number, bool level) {
     update();
 }
 
-u8 I8259Pair::acknowledge() {
+bool I8259Pair::masked(unsigned irq) const {
     std::lock_guard lock(mutex_);
+    return (irq < 8 ? master_ : slave_).state().imr >> (irq & 7) & 1;
+}
+
+u8 I8259Pair::acknowledge() {
+    std::unique_lock lock(mutex_);
     const int ir = master_.acknowledge();
+    int irq = ir;
     u8 vector = 0;
     if (ir == cascade) {
         const int slave_ir = slave_.acknowledge();
+        irq = slave_ir < 0 ? -1 : 8 + slave_ir;
         vector = slave_.vector(slave_ir < 0 ? spurious : static_cast<unsigned>(slave_ir));
         // The slave's INT falls between its requests, so a further one is a new edge for the master.
         master_.set_input(cascade, false);
@@ -58,6 +65,8 @@ u8 I8259Pair::acknowledge() {
     if (driven_) intr_.lower();
     driven_ = false;
     update();
+    lock.unlock();
+    if (irq >= 0 && taken_) taken_(static_cast<unsigned>(irq));
     return vector;
 }
 

@@ -8,6 +8,7 @@
 #include "devices/irq_line.h"
 
 #include <array>
+#include <functional>
 #include <mutex>
 
 namespace calque::devices {
@@ -77,7 +78,10 @@ class I8259Pair final : public Device, public IrqSink, public InterruptAcknowled
 
     void set_irq(unsigned number, bool level) override;
     u8 acknowledge() override;
-    bool intr() const; // The INT pin.
+    // `taken(irq)` is called after each acknowledge of a request, on the acknowledging thread, without a lock.
+    void set_taken_observer(std::function<void(unsigned)> taken) { taken_ = std::move(taken); }
+    bool masked(unsigned irq) const; // By its own bit of OCW1.
+    bool intr() const;               // The INT pin.
 
     IoRegion& master_ports() { return master_ports_; } // Ports 20h-21h.
     IoRegion& slave_ports() { return slave_ports_; }   // Ports A0h-A1h.
@@ -111,6 +115,7 @@ class I8259Pair final : public Device, public IrqSink, public InterruptAcknowled
 
     Log& log_;
     IrqLine intr_; // Called with the lock.
+    std::function<void(unsigned)> taken_;
     mutable std::mutex mutex_;
     I8259Chip master_{true, log_};
     I8259Chip slave_{false, log_};

@@ -90,6 +90,14 @@ void IoApic::set_irq(unsigned pin, bool level) {
         send(pin); // An edge while masked is lost (datasheet, 3.2.4).
 }
 
+std::optional<u8> IoApic::edge_vector(unsigned pin) const {
+    std::lock_guard lock(mutex_);
+    const u64 entry = state_.table[pin];
+    const bool plain = bits(entry, 8, 3) <= 1; // Fixed or lowest priority.
+    if ((entry & entry_masked) || is_level(entry) || !plain) return std::nullopt;
+    return static_cast<u8>(entry);
+}
+
 bool IoApic::stands(unsigned pin) const {
     const u64 entry = state_.table[pin];
     return is_level(entry) && !(entry & (entry_masked | entry_remote_irr)) && bit(state_.lines, pin);

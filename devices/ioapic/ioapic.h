@@ -8,6 +8,7 @@
 
 #include <array>
 #include <mutex>
+#include <optional>
 
 namespace calque::devices {
 
@@ -35,6 +36,8 @@ class IoApic final : public Device, public IrqSink {
     void serialize(Archive& archive) override;
 
     void set_irq(unsigned pin, bool level) override;
+    // The vector that an edge at this pin asks for; nothing when it is masked, level-triggered or no plain interrupt.
+    std::optional<u8> edge_vector(unsigned pin) const;
     void eoi(u8 vector); // An EOI broadcast by a local APIC, which holds no lock.
 
     IoRegion& mmio() { return mmio_; } // 4 kB at FEC00000h.

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,14 @@ class ApicBus final : public MsiSink, public IrqSink {
     // `eoi(vector)` is called for every EOI broadcast, by a thread that holds no APIC's lock: it tells the IOAPICs.
     void set_eoi_observer(std::function<void(u8)> eoi) { eoi_ = std::move(eoi); }
 
+    // `taken()` is called whenever a processor takes the interrupt of the vector that watch() named last, on its
+    // thread, which holds no APIC's lock.
+    void set_taken_observer(std::function<void()> taken) { taken_ = std::move(taken); }
+    void watch(std::optional<u8> vector) { watched_.store(vector ? *vector : no_vector, std::memory_order_relaxed); }
+    void interrupt_taken(u8 vector) {
+        if (watched_.load(std::memory_order_relaxed) == vector && taken_) taken_();
+    }
+
     void send_msi(PhysicalAddress address, u32 data) override;
     void set_irq(unsigned number, bool level) override;
 
@@ -49,6 +58,9 @@ class ApicBus final : public MsiSink, public IrqSink {
     std::vector<LocalApic*> apics_; // Not owned.
     std::atomic<u32> next_{0};      // Where the search among equals starts for lowest priority.
     std::function<void(u8)> eoi_;
+    static constexpr u16 no_vector = 0x100;
+    std::atomic<u16> watched_{no_vector};
+    std::function<void()> taken_;
 };
 
 } // namespace calque::devices

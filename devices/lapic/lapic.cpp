@@ -177,6 +177,7 @@ std::optional<u8> LocalApic::acknowledge() {
     set_bit(state_.isr, vector);
     update_ppr();
     update_line();
+    bus_.interrupt_taken(vector);
     return vector;
 }
 

@@ -2,13 +2,14 @@
 
 #include "base/bits.h"
 
+#include <algorithm>
+
 namespace calque::devices {
 
 namespace {
 constexpr unsigned isa_count = 16;
 constexpr unsigned ioapic_pins = 24;
 constexpr unsigned cascade = 2;
-constexpr unsigned timer_pin = 2; // Where IRQ 0 arrives at the IOAPIC (the MADT's interrupt source override).
 constexpr unsigned clock_irq = 8;
 constexpr unsigned coprocessor_irq = 13;
 constexpr unsigned first_pirq_pin = 16;
@@ -30,11 +31,16 @@ void PcRouter::reset() {
 // The sinks save their inputs themselves, so a load tells them nothing.
 void PcRouter::serialize(Archive& archive) {
     std::lock_guard lock(mutex_);
-    archive.section(name(), 1, [&](u32) {
+    archive.section(name(), 2, [&](u32 version) {
         archive.field("inputs", state_.inputs);
         archive.field("pirq_route", state_.pirq_route);
         archive.field("coprocessor_error", state_.coprocessor_error);
         archive.field("ignne", state_.ignne);
+        if (version < 2) return;
+        archive.field("tick_waits", state_.tick_waits);
+        archive.field("tick_given", state_.tick_given);
+        archive.field("ticks_due", state_.ticks_due);
+        if (archive.loading() && state_.ticks_due > most_ticks) archive.fail("more ticks are due than are counted");
     });
     if (!archive.loading()) return;
     pic_driven_ = levels(isa_count, &PcRouter::isa_level);
@@ -42,10 +48,14 @@ void PcRouter::serialize(Archive& archive) {
     ignne_.set(state_.ignne);
 }
 
+bool PcRouter::timer_line() const {
+    return state_.inputs[state_.inputs[hpet_legacy_mode] ? hpet_legacy_irq0 : isa + 0];
+}
+
 bool PcRouter::isa_level(unsigned irq) const {
     if (irq == cascade) return false;
     bool level = state_.inputs[isa + irq];
-    if (state_.inputs[hpet_legacy_mode] && irq == 0) level = state_.inputs[hpet_legacy_irq0];
+    if (irq == 0) level = timer_line() || state_.tick_given;
     if (state_.inputs[hpet_legacy_mode] && irq == clock_irq) level = state_.inputs[hpet_legacy_irq8];
     if (irq == coprocessor_irq) level |= state_.coprocessor_error;
     for (unsigned i = 0; i < state_.pirq_route.size(); ++i)
@@ -86,11 +96,40 @@ void PcRouter::set_irq(unsigned number, bool level) {
     std::lock_guard lock(mutex_);
     if (state_.inputs[number] == level) return;
     log_.trace(Channel::irq, "router: input {} is {}", number, level ? "high" : "low");
+    const bool timer_before = timer_line();
     state_.inputs[number] = level;
+    if (!timer_before && timer_line()) count_tick();
     if (number == ferr && level) state_.coprocessor_error = true;
     if (number == ferr && !level && state_.ignne) {
         state_.ignne = false;
         ignne_.lower();
+    }
+    update();
+}
+
+void PcRouter::count_tick() {
+    if (!timer_listens_ || !timer_listens_()) {
+        state_.tick_waits = state_.tick_given = false;
+        state_.ticks_due = 0;
+    } else if (state_.tick_waits) {
+        state_.ticks_due = std::min(state_.ticks_due + 1, most_ticks);
+    } else {
+        state_.tick_waits = true;
+    }
+}
+
+void PcRouter::timer_taken() {
+    std::lock_guard lock(mutex_);
+    if (!state_.tick_waits) return;
+    state_.tick_waits = state_.tick_given = false;
+    if (state_.ticks_due > 0) {
+        --state_.ticks_due;
+        // An edge: low first, whatever drives the line.
+        pic_.set_irq(0, false);
+        ioapic_.set_irq(timer_pin, false);
+        pic_driven_ &= ~u32{1};
+        ioapic_driven_ &= ~(u32{1} << timer_pin);
+        state_.tick_waits = state_.tick_given = true;
     }
     update();
 }

@@ -6,6 +6,7 @@
 #include "devices/irq_line.h"
 
 #include <array>
+#include <functional>
 #include <initializer_list>
 #include <mutex>
 #include <optional>
@@ -37,6 +38,10 @@ class IrqFanout final : public IrqSink {
 //   hpet_legacy_mode   high: these two replace the 8254's IRQ 0 and the RTC's IRQ 8
 //   ferr               the processor's FERR#: asserts IRQ 13 until port F0h is written
 //
+// A tick of IRQ 0 that comes while the one before still waits to be taken would be lost in the latch of the controller:
+// when the host lets the processor stand for a while, the guest's time would lag. Those are counted and given one by
+// one as the guest takes them.
+//
 // Inputs that share a pin are ORed. Any thread; the lock is held while the sinks are called, so that they see changes
 // in order.
 class PcRouter final : public Device, public IrqSink {
@@ -50,6 +55,9 @@ class PcRouter final : public Device, public IrqSink {
     static constexpr unsigned hpet_legacy_mode = 66;
     static constexpr unsigned ferr = 67;
     static constexpr unsigned input_count = 68;
+    static constexpr unsigned timer_pin =
+        2;                                 // Where IRQ 0 arrives at the IOAPIC (the MADT's interrupt source override).
+    static constexpr u32 most_ticks = 250; // One second of Linux's.
 
     // `pic` has inputs 0-15, `ioapic` inputs 0-23 (pin 0 is left to the 8259's INTR). `ignne` is the processor's
     // IGNNE#.
@@ -61,6 +69,11 @@ class PcRouter final : public Device, public IrqSink {
 
     void set_irq(unsigned number, bool level) override;
 
+    // `listens` tells whether a controller would pass an edge of IRQ 0 on: only then are ticks counted. Called with the
+    // lock. timer_taken() tells that a processor has taken the interrupt; its thread holds no lock of a device.
+    void set_timer_listens(std::function<bool()> listens) { timer_listens_ = std::move(listens); }
+    void timer_taken();
+
     // PIRQRC[A-D] of the ISA bridge: the ISA IRQ that PIRQ `number` (0-3) is steered to, or nothing.
     void set_pirq_route(unsigned number, std::optional<u8> isa_irq);
 
@@ -71,6 +84,9 @@ class PcRouter final : public Device, public IrqSink {
         std::array<u8, 4> pirq_route = {0x80, 0x80, 0x80, 0x80}; // An ISA IRQ, or 80h for none.
         bool coprocessor_error = false;                          // IRQ 13 as FERR# latched it.
         bool ignne = false;
+        bool tick_waits = false; // IRQ 0 has risen and is not taken.
+        bool tick_given = false; // A counted tick holds IRQ 0 high.
+        u32 ticks_due = 0;       // At most `most_ticks`.
     };
 
   private:
@@ -84,6 +100,8 @@ class PcRouter final : public Device, public IrqSink {
         PcRouter& router_;
     };
 
+    bool timer_line() const; // IRQ 0 as the 8254 or the HPET drives it.
+    void count_tick();
     bool isa_level(unsigned irq) const;
     bool pin_level(unsigned pin) const;
     u32 levels(unsigned count, bool (PcRouter::*level)(unsigned) const) const;
@@ -93,6 +111,7 @@ class PcRouter final : public Device, public IrqSink {
     IrqSink& pic_;
     IrqSink& ioapic_;
     IrqLine ignne_;
+    std::function<bool()> timer_listens_;
     std::mutex mutex_;
     State state_;
     u32 pic_driven_ = 0; // What the sinks were last told, by input.

@@ -61,6 +61,15 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     if (config.debug_exit)
         debug_exit_ = std::make_unique<devices::IsaDebugExit>([this](u32 status) { events_.debug_exit(status); });
     apics_.set_eoi_observer([this](u8 vector) { ioapic_.eoi(vector); });
+    router_.set_timer_listens([this] {
+        const auto vector = ioapic_.edge_vector(PcRouter::timer_pin);
+        apics_.watch(vector);
+        return vector || !pic_.masked(0);
+    });
+    apics_.set_taken_observer([this] { router_.timer_taken(); });
+    pic_.set_taken_observer([this](unsigned irq) {
+        if (irq == 0) router_.timer_taken();
+    });
     for (std::size_t i = 0; i < serial_ports.size() && i < backends.serials.size(); ++i) {
         if (!backends.serial_present[i]) continue;
         const auto& port = serial_ports[i];

@@ -107,6 +107,20 @@ TEST_F(HpetTest, PeriodicAsLinuxProgramsIt) {
     EXPECT_EQ(read(comparator(0)), 375'000u);
 }
 
+TEST_F(HpetTest, EveryTickOfIrq0IsSentWhenTheHostIsLate) {
+    LateClock late;
+    RecordingSink lines;
+    Hpet timer(log, late, lines_of(lines), msi);
+    const auto set = [&](u64 offset, u64 value) { timer.mmio().write(offset, value, 8); };
+    set(conf(0), enable | periodic | val_set);
+    set(comparator(0), 400'000); // 4 ms.
+    set(0x10, 3);
+    late.time = 4'000'000 * 5 + 100;
+    late.fire();
+    EXPECT_EQ(lines.rises(irq0), 5u);
+    EXPECT_EQ(timer.mmio().read(comparator(0), 8), 2'400'000u);
+}
+
 TEST_F(HpetTest, LegacyReplacementUsesItsOwnLines) {
     write(0x10, 3);
     write(conf(0), enable | route(20)), write(conf(1), enable), write(conf(2), enable | route(20));

@@ -146,6 +146,20 @@ TEST_F(I8254Test, Mode2CountsEvenWhenTheHostIsLate) {
     EXPECT_EQ(count(0), 170);
 }
 
+TEST_F(I8254Test, EveryTickIsSentWhenTheHostIsLate) {
+    for (const auto& [count, expected] : {std::pair{5965u, 7u}, {100u, 1u}}) { // 200 Hz; 12 kHz would drown a guest.
+        LateClock late;
+        RecordingSink line;
+        I8254 timer(log, late, IrqLine(line, 0));
+        timer.ports().write(3, 0x34, 1), timer.ports().write(0, count & 0xff, 1), timer.ports().write(0, count >> 8, 1);
+        const unsigned before = line.rises(0);
+        late.time = rate.time(7ull * count + 2);
+        late.fire();
+        EXPECT_EQ(line.rises(0) - before, expected) << count;
+        EXPECT_TRUE(line.level(0));
+    }
+}
+
 TEST_F(I8254Test, Mode3IsASquareWave) {
     load(0x36, 10);
     to(1);

@@ -28,6 +28,25 @@ class RecordingSink final : public IrqSink {
     std::map<unsigned, unsigned> edges;
 };
 
+// A clock whose timers fire when the test says so, however late that is.
+class LateClock final : public Clock {
+  public:
+    Nanoseconds now() const override { return time; }
+    i64 wall_seconds() const override { return 0; }
+    std::unique_ptr<Timer> make_timer(std::function<void()> callback) override {
+        fire = std::move(callback);
+        return std::make_unique<Silent>();
+    }
+    Nanoseconds time = 0;
+    std::function<void()> fire; // What the latest timer calls.
+
+  private:
+    class Silent final : public Timer {
+        void arm(Nanoseconds) override {}
+        void disarm() override {}
+    };
+};
+
 class RecordingMsi final : public MsiSink {
   public:
     struct Message {

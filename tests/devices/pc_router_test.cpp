@@ -80,6 +80,49 @@ TEST_F(PcRouterTest, HpetLegacyModeTakesIrq0AndIrq8) {
     EXPECT_TRUE(pic.level(8)) << "the clock's line is still high";
 }
 
+// The host let the processor stand, and the guest's time lagged.
+TEST_F(PcRouterTest, TicksThatFindTheOneBeforeWaitingAreGivenAgain) {
+    bool listens = true;
+    router.set_timer_listens([&] { return listens; });
+    const auto tick = [&] { set(PcRouter::isa + 0, false), set(PcRouter::isa + 0, true); };
+    tick(), tick(), tick();
+    const unsigned pulses = pic.rises(0);
+    EXPECT_EQ(pulses, 3u) << "the lines show what the timer does";
+    router.timer_taken();
+    EXPECT_EQ(pic.rises(0), pulses + 1);
+    EXPECT_EQ(ioapic.rises(2), pulses + 1);
+    set(PcRouter::isa + 0, false);
+    EXPECT_TRUE(pic.level(0)) << "an edge is withdrawn when its line falls: not before it is taken";
+    router.timer_taken();
+    EXPECT_EQ(pic.rises(0), pulses + 2);
+    router.timer_taken();
+    EXPECT_EQ(pic.rises(0), pulses + 2) << "none is due";
+    EXPECT_FALSE(pic.level(0));
+    EXPECT_FALSE(ioapic.level(2));
+    tick();
+    EXPECT_EQ(pic.rises(0), pulses + 3);
+    router.timer_taken();
+    EXPECT_EQ(pic.rises(0), pulses + 3);
+
+    tick(), tick();
+    listens = false;
+    tick();
+    listens = true;
+    router.timer_taken();
+    EXPECT_EQ(pic.rises(0), pulses + 6) << "masked: nobody wants those that were";
+    EXPECT_TRUE(pic.level(0)) << "as the timer drives it";
+}
+
+TEST_F(PcRouterTest, ALongStopDoesNotDrownTheGuest) {
+    router.set_timer_listens([] { return true; });
+    for (unsigned i = 0; i < 10'000; ++i)
+        set(PcRouter::isa + 0, true), set(PcRouter::isa + 0, false);
+    const unsigned before = pic.rises(0);
+    for (unsigned i = 0; i < 10'000; ++i)
+        router.timer_taken();
+    EXPECT_EQ(pic.rises(0), before + PcRouter::most_ticks);
+}
+
 TEST_F(PcRouterTest, FerrIsIrq13UntilPortF0IsWritten) {
     set(PcRouter::ferr, true);
     EXPECT_TRUE(pic.level(13));
@@ -116,6 +159,9 @@ TEST_F(PcRouterTest, SavedAndLoadedItKnowsWhatTheSinksHave) {
     router.set_pirq_route(2, u8{5});
     set(PcRouter::pirq + 2, true);
     set(PcRouter::ferr, true);
+    router.set_timer_listens([] { return true; });
+    for (unsigned i = 0; i < 3; ++i)
+        set(PcRouter::isa + 0, false), set(PcRouter::isa + 0, true);
     RecordingSink other_pic, other_ioapic;
     PcRouter other(log, other_pic, other_ioapic, IrqLine());
     expect_round_trip(router, other);
@@ -123,6 +169,9 @@ TEST_F(PcRouterTest, SavedAndLoadedItKnowsWhatTheSinksHave) {
     other.set_irq(PcRouter::pirq + 2, false);
     EXPECT_EQ(other_pic.levels.count(5), 1u);
     EXPECT_FALSE(other_pic.level(5));
+    for (unsigned i = 0; i < 4; ++i)
+        other.timer_taken();
+    EXPECT_EQ(other_pic.rises(0), 2u) << "the ticks that were due";
 }
 
 } // namespace
