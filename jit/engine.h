@@ -74,6 +74,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
 
     const EngineCounters& counters() const { return counters_; }
     const CodeCacheCounters& cache_counters() const { return cache_.counters(); }
+    bool counting() const { return options_.counting != Counting::none; }
+    // Instructions so far while translated code runs (Counting), at least those that it had begun with. Any thread.
+    u64 instructions() const { return __atomic_load_n(&context_.counts.instructions, __ATOMIC_RELAXED); }
     // The counters, and the instructions that ran by their handlers most often (--stats).
     std::string describe() const;
     // What became of the units that EngineOptions::dump asked for; empty without it.
@@ -109,7 +112,6 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
         counters_.entered += code != nullptr;
         return code;
     }
-    bool counting() const { return options_.counting != Counting::none; }
     std::string describe_counts() const;
     void code_written(PhysicalAddress address, u64 length) override;
     void map_changed() override;

@@ -23,7 +23,8 @@ x87=on|off                x87 and MMX instructions on the host's unit (on)
 hot-after=N               entries of a block before it is translated (16)
 longest-unit=N            guest instructions in a unit (64)
 verify=on|off             checks units after each pass (off)
-count=on|off              translated code counts for --stats what it does (off)
+count=on|off|speed        translated code counts for --stats what it does, or only its instructions, which costs next
+                          to nothing (speed with a window, whose status line shows it; else off)
 perf-map=on|off           names translated code for perf (off)
 )";
 
@@ -63,18 +64,23 @@ Result<void> accel_option(Options& o, const std::string& text) {
         *value = static_cast<u32>(*number);
     }
     auto& t = o.machine.translator;
-    bool count = t.counting != jit::Counting::none;
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
           std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
           std::pair{"return-stack", &t.return_stack}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
-          std::pair{"perf-map", &t.perf_map}, std::pair{"count", &count}}) {
+          std::pair{"perf-map", &t.perf_map}}) {
         const auto on = kv->take_bool(key, *value);
         if (!on) return on.error();
         *value = *on;
     }
-    t.counting = count ? jit::Counting::all : jit::Counting::none;
+    const std::string count = kv->take("count");
+    if (count == "speed") {
+        t.counting = jit::Counting::speed;
+    } else if (!count.empty()) {
+        if (count != "on" && count != "off") return error("-accel count='{}': it is on, off or speed", count);
+        t.counting = count == "on" ? jit::Counting::all : jit::Counting::none;
+    }
     return kv->rest(
         "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
         "patch-fields, mirror, return-stack, x87, verify, perf-map, count");

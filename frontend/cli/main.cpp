@@ -142,6 +142,8 @@ int run(Options options) {
     PidFile pid_file;
     auto display = find_display(options);
     if (!display) return fail(display.error().message);
+    // The status line shows how fast the guest is.
+    if (*display && !options.machine.translator.counting) options.machine.translator.counting = jit::Counting::speed;
     Connections connections(log);
     if (auto opened = connections.open(options); !opened) return fail(opened.error().message);
     auto machine = machine::Machine::create(options.machine, log, connections.chipset_backends());

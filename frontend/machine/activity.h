@@ -6,8 +6,9 @@
 namespace calque::machine {
 
 struct Activity {
-    double processors = 0; // Of one host core, by all vCPUs together: 0 to their number.
-    double translated = 0; // Units a second.
+    double processors = 0;              // Of one host core, by all vCPUs together: 0 to their number.
+    std::optional<double> instructions; // A second, by all vCPUs; unset where translated code does not count them.
+    double translated = 0;              // Units a second.
     bool disk_read = false, disk_written = false;
     bool network_in = false, network_out = false;
 };
@@ -22,7 +23,7 @@ class ActivityMeter {
 
   private:
     struct Counts {
-        u64 cpu_time = 0, units = 0, reads = 0, writes = 0, frames_in = 0, frames_out = 0;
+        u64 cpu_time = 0, instructions = 0, units = 0, reads = 0, writes = 0, frames_in = 0, frames_out = 0;
     };
     Counts count() const;
 

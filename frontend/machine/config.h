@@ -73,7 +73,7 @@ struct MachineConfig {
              patch_fields = true, mirror = true, return_stack = true, x87 = true;
         bool verify = false;
         bool perf_map = false;
-        jit::Counting counting = jit::Counting::none;
+        std::optional<jit::Counting> counting;     // Unset: nothing is counted, unless somebody shows it.
         std::optional<jit::UnitDumpRequest> dump;  // --dump
         std::function<void(jit::ir::Unit&)> spoil; // See jit::EngineOptions.
     };

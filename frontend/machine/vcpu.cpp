@@ -49,7 +49,7 @@ void Vcpu::choose_engine() {
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;
     options.perf_map = wanted.perf_map;
-    options.counting = wanted.counting;
+    options.counting = wanted.counting.value_or(jit::Counting::none);
     options.spoil = wanted.spoil;
     options.dump = wanted.dump;
     auto translator = std::make_unique<jit::Engine>(services_.memory, services_.log, options);
@@ -71,6 +71,14 @@ Vcpu::~Vcpu() {
 
 void Vcpu::start() {
     thread_ = std::thread([this] { thread_main(); });
+}
+
+// While one engine runs, the other's count stands.
+std::optional<u64> Vcpu::instructions() const {
+    const u64 interpreted = __atomic_load_n(&cpu_.instructions, __ATOMIC_RELAXED);
+    if (!translator_) return interpreted;
+    if (!translator_->counting()) return std::nullopt;
+    return std::max(interpreted, translator_->instructions());
 }
 
 u64 Vcpu::cpu_time() const {

@@ -52,6 +52,8 @@ class Vcpu final : public cpu::Platform, public devices::VcpuPort, public device
     i64 thread_id() const { return thread_id_; } // The host's number of it; 0 before it has started.
     // CPU time that the thread has used, in nanoseconds. Any thread, while the vCPU lives.
     u64 cpu_time() const;
+    // Guest instructions so far, when both engines count them (jit::Counting). Any thread; the guest goes on meanwhile.
+    std::optional<u64> instructions() const;
     void resume(); // Lets it run.
     // Asks the thread to park; park_wait() returns when it has. Not to be called by the vCPU's own thread.
     void request_park();

@@ -58,10 +58,30 @@ void UnitEmitter::count_unit() {
 // An instruction counts when it begins; who finds that it does not complete takes it back: uncount_instruction() and
 // Engine::interpret().
 void UnitEmitter::count_instruction(const ir::Op& op) {
+    if (request_.counting == Counting::speed) return count_run(op);
     if (request_.counting != Counting::none && op.kind != Kind::fall_through) count_by(COUNT(instructions), 1);
 }
+// At the first of a run: all of it, as if none of them faulted.
+void UnitEmitter::count_run(const ir::Op& op) {
+    const auto& ops = request_.unit.ops;
+    const std::size_t first = static_cast<std::size_t>(&op - ops.data());
+    const auto ends = [&](std::size_t n) {
+        const Kind kind = ops[n].kind;
+        return kind == Kind::branch || kind == Kind::branch_if_count_zero || kind == Kind::loop || ops[n].loops_back;
+    };
+    if (first != 0 && first != request_.unit.loop_head && !ends(first - 1)) return;
+    i32 run = 0;
+    for (std::size_t n = first; n < ops.size() && (n == first || n != request_.unit.loop_head); ++n) {
+        run += ops[n].kind != Kind::fall_through;
+        if (ends(n)) break;
+    }
+    if (flags_ == FlagsIn::host)
+        count_by(COUNT(instructions), run);
+    else
+        a_.add(COUNT(instructions), run);
+}
 void UnitEmitter::uncount_instruction() {
-    if (request_.counting != Counting::none) count_by(COUNT(instructions), -1);
+    if (request_.counting != Counting::none && request_.counting != Counting::speed) count_by(COUNT(instructions), -1);
 }
 
 void UnitEmitter::count_range_hit() {

@@ -7,6 +7,7 @@ namespace calque::jit {
 
 enum class Counting : u8 {
     none,
+    speed,   // Instructions alone, by the straight runs of them that end at a branch: for a display.
     all,     // Everything in UnitCounts.
     bounded, // Instructions and the last unit; and a unit is entered only when UnitCounts::limit leaves room for all of
              // it.

@@ -217,6 +217,7 @@ class UnitEmitter {
     void count_unit();
     void count_instruction(const ir::Op& op); // Changes T1, as does the next but one.
     void uncount_instruction();
+    void count_run(const ir::Op& op);
     void count_range_hit();
     void count_tlb_hit();            // Changes EFLAGS, as does
     void count_computed(bool known); // this.

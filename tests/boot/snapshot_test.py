@@ -37,6 +37,14 @@ udhcpc -i eth0 -n -q -s /etc/udhcpc >/dev/null
  n=$((n+1)); said net $n; fi; done) 2>/dev/null &
 """
 
+# What takes the place of the first of them with --compile: the tools' initramfs comes as a third disk.
+COMPILE = r"""
+mkdir /tools; (cd /tools; cpio -id </dev/vdc 2>/dev/null); chmod 1777 /tools/tmp
+seq 20 | awk '{print "int f" $1 "(int a, int b) { int s = 0; for (int i = a; i < b; i++) s += i * " $1 " % (i + 1) ^ s >> 3; return s; }"}' >/tools/tmp/x.c
+chroot /tools gcc -O2 -S -o - /tmp/x.c | md5sum >/tmp/right; [ $(chroot /tools gcc -O2 -S -o - /tmp/x.c | wc -l) -gt 200 ] || echo LOAD''-WRONG no compiler
+(n=0; while :; do chroot /tools gcc -O2 -S -o - /tmp/x.c | md5sum | cmp -s - /tmp/right || echo LOAD''-WRONG compiler; n=$((n+1)); said cpu $n; done) &
+"""
+
 
 class Guest:
     """One process with the load's machine, its console on the terminal and a client of QMP."""
@@ -45,6 +53,8 @@ class Guest:
         self.socket = folder / f"qmp-{name}"
         disks = [word for i, disk in enumerate(sorted(folder.glob("*.qcow2")))
                  for word in ("-drive", f"file={disk},if=virtio,format=qcow2,id=disk{i}")]
+        if args.compile:
+            disks += ["-drive", f"file={guest_file('tools.cpio')},if=virtio,format=raw,readonly=on,id=tools"]
         self.session = Session(shlex.split(args.emulator) + [
             "-display", "none", "-serial", "stdio", "-monitor", "none", "-m", args.memory, "-smp", args.smp, "-no-reboot", "-kernel",
             guest_file("vmlinuz"), "-initrd", guest_file("devices.cpio.gz"), "-append", "console=ttyS0 quiet", "-nic", "user,model=virtio-net-pci",
@@ -112,10 +122,13 @@ def check_disks(folder: Path):
             raise Failure(f"qemu-img check: {done.stdout}{done.stderr}")
 
 
-def start_load(guest: Guest, host: Host, contents: bytes):
+def start_load(args, guest: Guest, host: Host, contents: bytes):
     guest.session.wait_for(r"calque# ")
     digest = hashlib.md5("".join(f"{n}\n" for n in range(1, 20001)).encode()).hexdigest()
-    script = LOAD.replace("@SEQ@", digest).replace("@PORT@", str(host.http_port)).replace("@FILE@", hashlib.md5(contents).hexdigest())
+    load = LOAD
+    if args.compile:
+        load = "\n".join(COMPILE.strip() if line.startswith("(n=0; while :; do s=$(seq") else line for line in LOAD.split("\n"))
+    script = load.replace("@SEQ@", digest).replace("@PORT@", str(host.http_port)).replace("@FILE@", hashlib.md5(contents).hexdigest())
     guest.session.type("cat >/tmp/load <<'END'\r" + script.strip().replace("\n", "\r") + "\rEND\r")
     guest.shell("for n in cpu disk net; do echo 0 >/tmp/$n; done; . /tmp/load; echo load star''ted", "^load started")
     guest.goes_on()
@@ -126,13 +139,15 @@ def vm(args, folder: Path):
     contents = random.Random(3).randbytes(1 << 20)
     host = Host(contents)
     with Guest(args, folder, "first") as guest:
-        start_load(guest, host, contents)
+        start_load(args, guest, host, contents)
         for i in range(args.times):
             guest.human(f"savevm snap{i % 3}")
             guest.goes_on()
-            if i % 2 == 1:
-                guest.human(f"loadvm snap{i % 3}")
+            if i % 3 == 2:
+                guest.human("savevm again")
                 guest.goes_on()
+            guest.human(f"loadvm snap{i % 3}")
+            guest.goes_on()
         if "snap0" not in (said := guest.qmp.human("info snapshots")):
             guest.session.fail(said)
         guest.end()
@@ -260,7 +275,7 @@ def migrate(args, folder: Path):
     contents = random.Random(3).randbytes(1 << 20)
     host = Host(contents)
     guest = Guest(args, folder, "0").__enter__()
-    start_load(guest, host, contents)
+    start_load(args, guest, host, contents)
     guest.qmp.ask("migrate-set-parameters", downtime_limit=2000, max_bandwidth=0)
     # Nobody there; a command that fails; one that never reads, which is cancelled: the guest goes on each time.
     guest.qmp.ask("migrate", uri=f"unix:{folder}/nobody")
@@ -308,6 +323,7 @@ if __name__ == "__main__":
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", required=True, choices=TESTS)
     parser.add_argument("--times", type=int, default=4)
+    parser.add_argument("--compile", action="store_true", help="the guest compiles with gcc instead of counting")
     parser.add_argument("--memory", default="256M")
     parser.add_argument("--smp", default="2")
     ARGS = parser.parse_args()

@@ -95,6 +95,11 @@ TEST(Options, WhatToSeeOfTheTranslator) {
     ASSERT_TRUE(o.machine.translator.dump);
     EXPECT_EQ(o.machine.translator.dump->address, 0xFFFFFFFF81000000u);
     EXPECT_FALSE(o.machine.translator.dump->parts.ir);
+    EXPECT_EQ(parsed({"-accel", "jit,count=speed"}).machine.translator.counting, jit::Counting::speed);
+    EXPECT_EQ(parsed({"-accel", "jit,count=off"}).machine.translator.counting, jit::Counting::none);
+    EXPECT_EQ(parsed({}).machine.translator.counting, std::nullopt);
+    const std::vector<std::string> no_count{"-accel", "jit,count=some"};
+    EXPECT_FALSE(parse_options(no_count));
     const std::vector<std::string> wrong{"--dump", "host"};
     const auto refused = parse_options(wrong);
     ASSERT_FALSE(refused);

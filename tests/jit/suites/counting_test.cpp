@@ -95,6 +95,33 @@ TEST_F(JitCounting, CountsOfAMillionRounds) {
     EXPECT_NE(engine.describe().find("  memory accesses   2000000"), std::string::npos) << engine.describe();
 }
 
+// By straight runs of instructions, with branches that leave in the middle of a unit.
+TEST_F(JitCounting, SpeedCountsEveryInstructionThatDoesNotFault) {
+    jit::Engine engine(b.memory, b.log, options(jit::Counting::speed));
+    Interpreter interpreter(b.memory, b.log, 1u << 16);
+    const auto run = [&](auto& by) {
+        b.state().gpr.fill(0);
+        b.gpr(rcx) = 100'000;
+        b.gpr(rsp) = kernel_stack;
+        b.program({0x48, 0x01, 0xC8,               // ADD RAX, RCX
+                   0xA8, 0x06, 0x75, 0x05,         // TEST AL, 6; JNZ +5
+                   0x48, 0xFF, 0xC3,               // INC RBX
+                   0xEB, 0x09,                     // JMP +9
+                   0xA8, 0x01, 0x74, 0x05,         // TEST AL, 1; JZ +5
+                   0xE8, 0x07, 0x00, 0x00, 0x00,   // CALL +7
+                   0x48, 0xFF, 0xC9, 0x75, 0xE7,   // DEC RCX; JNZ to the start
+                   0xEB, 0x04,                     // JMP to the end
+                   0x48, 0xFF, 0xC2, 0xC3, 0xF4}); // INC RDX; RET; HLT
+        b.cpu().instructions = 0;
+        EXPECT_EQ(by.run(b.cpu(), ~u64{0}), ExitReason::halted);
+        return b.cpu().instructions;
+    };
+    const u64 all = run(interpreter);
+    EXPECT_GT(all, 700'000u);
+    EXPECT_EQ(run(engine), all);
+    EXPECT_EQ(engine.instructions(), all);
+}
+
 TEST_F(JitCounting, TheUnitEnteredLastIsShown) {
     jit::EngineOptions wanted = options(jit::Counting::bounded);
     wanted.dump = jit::UnitDumpRequest{.parts = {}, .address = 0, .keep_all = true};
