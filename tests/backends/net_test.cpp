@@ -1,5 +1,7 @@
+#include "base/byte_order.h"
 #include "frontend/backends/net/open.h"
 #include "frontend/backends/net/segment_merger.h"
+#include "frontend/backends/net/tcp_connections.h"
 #include "frontend/backends/unique_fd.h"
 #include "tests/devices/net_test_support.h"
 
@@ -119,6 +121,80 @@ TEST_F(SegmentMergerTest, ASegmentIsNeverLongerThanAPacketCanBe) {
     for (const Merged& merged : out)
         EXPECT_LE(merged.frame.size(), 65535u);
     EXPECT_EQ(out.size(), 3u);
+}
+
+// --- Connections
+
+// The other direction of a frame.
+std::vector<u8> answer_to(std::vector<u8> frame) {
+    std::swap_ranges(frame.begin(), frame.begin() + 6, frame.begin() + 6);
+    std::swap_ranges(frame.begin() + 26, frame.begin() + 30, frame.begin() + 30);
+    std::swap_ranges(frame.begin() + 34, frame.begin() + 36, frame.begin() + 36);
+    devices::finish_tcp(frame, *devices::find_tcp(frame));
+    return frame;
+}
+constexpr u8 fin = 0x11, syn = 2, rst = 4, ack = 0x10;
+
+// A guest that only waited for data waited for ever when its saved state was loaded.
+TEST(TcpConnections, WhatIsOpenIsReset) {
+    TcpConnections connections;
+    std::vector<u8> frame = tcp_frame(1000, 100, ack);
+    store_big(frame, 42, 0x1234'5678, 4); // What the guest has got.
+    connections.from_guest(frame);
+    const auto resets = TcpConnections::resets_of(connections.save());
+    ASSERT_EQ(resets.size(), 1u);
+    std::vector<u8> expected = answer_to(tcp_frame(0x1234'5678, 0, rst));
+    expected[48] = frame[48];
+    EXPECT_TRUE(sound(resets[0]));
+    EXPECT_EQ(big32(resets[0], 38), 0x1234'5678u);
+    EXPECT_EQ(resets[0][47], rst);
+    for (const auto& [at, size] : {std::pair{0, 12}, {26, 12}}) // MAC and IP addresses, ports.
+        EXPECT_TRUE(std::equal(expected.begin() + at, expected.begin() + at + size, resets[0].begin() + at));
+}
+
+TEST(TcpConnections, WhatHasEndedIsNot) {
+    TcpConnections connections;
+    connections.from_guest(tcp_frame(1000, 0, ack));
+    connections.to_guest(answer_to(tcp_frame(1, 0, fin)));
+    EXPECT_FALSE(connections.save().empty()) << "half of it is open";
+    connections.from_guest(tcp_frame(1000, 0, fin));
+    EXPECT_TRUE(connections.save().empty());
+    connections.from_guest(tcp_frame(1001, 0, ack)); // The last acknowledgement opens nothing.
+    EXPECT_TRUE(connections.save().empty());
+    connections.from_guest(tcp_frame(1, 0, syn)); // The same addresses again.
+    connections.from_guest(tcp_frame(2, 0, ack));
+    EXPECT_FALSE(connections.save().empty());
+    connections.to_guest(answer_to(tcp_frame(1, 0, rst)));
+    EXPECT_EQ(connections.count(), 0u);
+    connections.from_guest(frame_to({}));
+    connections.from_guest({});
+    EXPECT_EQ(connections.count(), 0u);
+}
+
+TEST(TcpConnections, AreNotKeptForEver) {
+    TcpConnections connections;
+    for (unsigned i = 0; i < TcpConnections::most + 10; ++i) {
+        std::vector<u8> frame = tcp_frame(i, 0, ack);
+        store_big(frame, 34, i, 2);
+        connections.from_guest(frame);
+    }
+    EXPECT_EQ(connections.count(), TcpConnections::most);
+    const auto resets = TcpConnections::resets_of(connections.save());
+    ASSERT_EQ(resets.size(), TcpConnections::most);
+    EXPECT_EQ(big16(resets[0], 36), 10) << "those that were silent longest are gone";
+}
+
+TEST(TcpConnections, SavedOnesThatAreDamagedEndIt) {
+    TcpConnections connections;
+    connections.from_guest(tcp_frame(1000, 0, ack));
+    std::vector<u8> saved = connections.save();
+    const std::size_t one = saved.size();
+    saved.insert(saved.end(), saved.begin(), saved.end());
+    EXPECT_EQ(TcpConnections::resets_of(saved).size(), 2u);
+    EXPECT_EQ(TcpConnections::resets_of(std::span(saved).first(2 * one - 1)).size(), 1u);
+    saved[one + 12] = 0x77;
+    EXPECT_EQ(TcpConnections::resets_of(saved).size(), 1u);
+    EXPECT_TRUE(TcpConnections::resets_of({}).empty());
 }
 
 // --- Networks with cards at their ends
@@ -276,6 +352,24 @@ TEST(NetPorts, TheUserNetworkAnswersArp) {
     EXPECT_EQ(answer[21], 2); // A reply,
     EXPECT_EQ(answer[31], 2); // from 10.0.2.2.
     EXPECT_TRUE(std::equal(answer.begin(), answer.begin() + 6, arp_request(2).begin() + 6));
+}
+
+TEST(NetPorts, AConnectionOfALoadedGuestIsReset) {
+    Log log;
+    const auto port = open(log, "user", {{"ipv6", "off"}});
+    Card card(*port);
+    TcpConnections connections;
+    connections.from_guest(answer_to(tcp_frame(1000, 0, ack)));
+    {
+        const auto held = port->hold();
+        std::vector<u8> state = port->save_state();
+        const std::vector<u8> open = connections.save();
+        state.insert(state.end(), open.begin(), open.end());
+        ASSERT_TRUE(port->load_state(state).ok());
+    }
+    const auto reset = card.wait_for(1)[0];
+    EXPECT_EQ(reset[47], rst);
+    EXPECT_TRUE(sound(reset));
 }
 
 TEST(NetPorts, HostPortsAreForwardedAndNoLonger) {

@@ -79,6 +79,7 @@ struct SlirpPort::Callbacks {
     static SlirpPort& port(void* opaque) { return *static_cast<SlirpPort*>(opaque); }
 
     static ssize_t send_packet(const void* data, size_t size, void* opaque) {
+        port(opaque).connections_.to_guest({static_cast<const u8*>(data), size});
         port(opaque).merger_.add({static_cast<const u8*>(data), size}, port(opaque).client_takes_large());
         return static_cast<ssize_t>(size);
     }
@@ -201,7 +202,7 @@ std::string SlirpPort::describe() {
     return text;
 }
 
-// libslirp's version of what follows, in four bytes; then what it wrote.
+// libslirp's version of what follows, in four bytes; what it wrote; the connections.
 std::vector<u8> SlirpPort::save_state() {
     const u32 version = static_cast<u32>(slirp_state_version());
     std::vector<u8> state;
@@ -216,10 +217,13 @@ std::vector<u8> SlirpPort::save_state() {
             return static_cast<ssize_t>(size);
         },
         &state);
+    const std::vector<u8> connections = connections_.save();
+    state.insert(state.end(), connections.begin(), connections.end());
     return state;
 }
 
-// A network of its own again: connections of a guest that is another one now would only confuse it.
+// A network of its own again: connections of a guest that is another one now would only confuse it. Those that the
+// guest has go: nobody is at their other ends.
 Result<void> SlirpPort::load_state(std::span<const u8> state) {
     slirp_cleanup(slirp_);
     timers_.clear();
@@ -244,10 +248,14 @@ Result<void> SlirpPort::load_state(std::span<const u8> state) {
         },
         &rest);
     if (problem < 0) return error("the saved state of the user network {} does not fit this libslirp", id());
+    connections_.forget();
+    resets_ = TcpConnections::resets_of(rest);
+    send_resets_->schedule();
     return {};
 }
 
 void SlirpPort::transmit(std::span<const u8> frame) {
+    connections_.from_guest(frame);
     slirp_input(slirp_, frame.data(), static_cast<int>(frame.size()));
     merger_.flush();
 }

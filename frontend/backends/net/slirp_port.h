@@ -4,6 +4,7 @@
 #include "frontend/backends/net/net_options.h"
 #include "frontend/backends/net/net_port.h"
 #include "frontend/backends/net/segment_merger.h"
+#include "frontend/backends/net/tcp_connections.h"
 
 struct Slirp;
 
@@ -44,6 +45,12 @@ class SlirpPort final : public NetPort, private PollSource {
     u32 timeout_ = 0;
     std::vector<std::unique_ptr<Timer>> timers_;
     std::vector<u8> scratch_;
+    TcpConnections connections_;
+    std::vector<std::vector<u8>> resets_; // For the guest, whose saved state has been loaded.
+    std::unique_ptr<devices::Task> send_resets_ = worker().make_task([this] {
+        for (const auto& reset : std::exchange(resets_, {}))
+            deliver(reset, {});
+    });
     SegmentMerger merger_{
         [this](std::span<const u8> frame, const devices::FrameOffload& offload) { deliver(frame, offload); }};
 };
