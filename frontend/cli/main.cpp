@@ -151,6 +151,19 @@ int run(Options options) {
     if (!options.pid_file.empty())
         if (auto written = pid_file.write(options.pid_file); !written) return fail(written.error().message);
 
+    qmp::Server control(**machine, connections.surroundings(options));
+    for (devices::CharBackend* place : connections.controls())
+        control.add(*place);
+    std::unique_ptr<console::VncServer> remote;
+    if (options.vnc.asked) {
+        auto opened = console::VncServer::open(**machine,
+                                               {options.vnc.address, options.vnc.port, options.vnc.wants_password,
+                                                options.vnc.password, options.window.keyboard},
+                                               [&] { return connections.try_window_input(); });
+        if (!opened) return fail(opened.error().message);
+        remote = std::move(*opened);
+        (*machine)->set_remote_screen(remote.get());
+    }
     std::vector<std::unique_ptr<monitor::HumanMonitor>> monitors;
     std::multimap<std::string, monitor::HumanMonitor*> sharing;
     for (const auto& place : connections.monitors()) {
@@ -158,9 +171,6 @@ int run(Options options) {
         // One that shares its place greets when Ctrl-A c calls it.
         if (!place.key.empty()) sharing.emplace(place.key, monitors.back().get());
     }
-    qmp::Server control(**machine, connections.surroundings(options));
-    for (devices::CharBackend* place : connections.controls())
-        control.add(*place);
     connections.attach({[&] { (*machine)->request_quit(0); }, [&] { return (*machine)->clock().now() / 1'000'000; },
                         [&](const std::string& key) {
                             const auto [first, last] = sharing.equal_range(key);
@@ -174,24 +184,16 @@ int run(Options options) {
         if (!opened) return fail(opened.error().message);
         window = std::move(*opened);
     }
-    std::unique_ptr<console::VncServer> remote;
-    if (options.vnc.asked) {
-        auto opened = console::VncServer::open(
-            **machine, {options.vnc.address, options.vnc.port, options.vnc.password, options.window.keyboard},
-            [&] { return connections.try_window_input(); });
-        if (!opened) return fail(opened.error().message);
-        remote = std::move(*opened);
-    }
     daemon.ready();
     signals.watch(**machine);
     const machine::Ending ending = run_machine(**machine, window.get());
     signals.stop();
     const std::string window_stats = window ? window->stats() : "";
     window.reset();
-    remote.reset();
     connections.detach();
     monitors.clear();
     debugger.reset();
+    remote.reset(); // Monitors may have asked for it until now.
     if (!ending.report.empty()) fmt::print(stderr, "calque: {}\n", ending.report);
     fmt::print(stderr, "{}", (*machine)->dumped_units());
     if (options.stats) fmt::print(stderr, "{}{}", (*machine)->stats(), window_stats);

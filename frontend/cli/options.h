@@ -43,6 +43,7 @@ struct Options {
         bool asked = false; // -vnc
         std::string address = "127.0.0.1";
         u16 port = 0;
+        bool wants_password = false;
         std::string secret, password; // The password is that of the secret, once all options are known.
     };
     Vnc vnc;

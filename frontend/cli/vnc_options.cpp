@@ -54,14 +54,15 @@ Result<void> vnc_option(Options& o, const std::string& text) {
     o.vnc.port = static_cast<u16>(first_port + *number);
     const auto by_monitor = kv->take_bool("password", false);
     if (!by_monitor) return by_monitor.error();
-    if (*by_monitor)
-        return error("-vnc password=on: the monitor cannot set it here; use -object secret,id=s,file=F and "
-                     "-vnc {},password-secret=s",
-                     place);
     o.vnc.secret = kv->take("password-secret");
+    if (*by_monitor && !o.vnc.secret.empty())
+        return error("-vnc {}: a password is that of password-secret=, or the monitor's (password=on); leave one out",
+                     place);
+    o.vnc.wants_password = *by_monitor || !o.vnc.secret.empty();
+    kv->take("audiodev"); // There is no sound, and -audiodev none is all that can be named.
     if (const std::string share = kv->take("share", "force-shared"); share == "allow-exclusive" || share == "ignore")
         return error("-vnc share={} does not exist here: viewers share the screen (force-shared)", share);
-    return kv->rest("password-secret, share");
+    return kv->rest("password, password-secret, share");
 }
 
 Result<void> settle_vnc(Options& o) {

@@ -1,5 +1,7 @@
 #include "frontend/console/guest_input.h"
 
+#include <fmt/core.h>
+
 namespace calque::console {
 
 using devices::InputDevice;
@@ -38,9 +40,19 @@ void GuestInput::release_buttons() {
         button(*buttons_.begin(), false);
 }
 
-void GuestInput::paste(std::string_view text) {
-    for (const char32_t character : characters_of(text))
-        if (pasted_.size() < most_pasted) pasted_.push_back(character);
+GuestInput::Pasted GuestInput::paste(std::string_view text) {
+    Pasted result;
+    for (const char32_t character : characters_of(text)) {
+        if (!stroke_for(layout_, character)) {
+            ++result.unknown;
+        } else if (pasted_.size() >= most_pasted) {
+            ++result.too_many;
+        } else {
+            ++result.typed;
+            pasted_.push_back(character);
+        }
+    }
+    return result;
 }
 
 void GuestInput::press_together(std::initializer_list<Key> keys) {
@@ -74,6 +86,17 @@ bool GuestInput::flush() {
         pasted_.pop_front();
     }
     return pasted_.empty();
+}
+
+std::string describe(const GuestInput::Pasted& pasted, std::string_view layout) {
+    std::string text;
+    if (pasted.unknown)
+        text = fmt::format("{} of the {} characters are on no key of the guest's keyboard (-k {})", pasted.unknown,
+                           pasted.unknown + pasted.typed + pasted.too_many, layout);
+    if (pasted.too_many)
+        text +=
+            fmt::format("{}only {} characters are typed at a time", text.empty() ? "" : "; ", GuestInput::most_pasted);
+    return text;
 }
 
 } // namespace calque::console

@@ -26,8 +26,13 @@ class GuestInput {
     void button(devices::MouseButton button, bool pressed);
     void release_buttons();
     bool holds_button() const { return !buttons_.empty(); }
-    // Typed as fast as the guest reads. Characters that its layout has not are left out.
-    void paste(std::string_view text);
+    // What becomes of a text, in characters.
+    struct Pasted {
+        std::size_t typed = 0, unknown = 0, too_many = 0; // On no key of the layout; beyond most_pasted.
+    };
+    static constexpr std::size_t most_pasted = 100'000;
+    // Typed as fast as the guest reads. What cannot be is left out.
+    Pasted paste(std::string_view text);
     void stop_pasting() { pasted_.clear(); }
     void press_together(std::initializer_list<devices::Key> keys); // And lets them go again.
 
@@ -38,7 +43,7 @@ class GuestInput {
     void post(std::function<void(machine::Inputs&)> action);
     void type(machine::Inputs& inputs, char32_t character);
 
-    static constexpr std::size_t most_waiting = 1000, most_pasted = 100'000;
+    static constexpr std::size_t most_waiting = 1000;
     machine::Machine& machine_;
     TryInput try_input_;
     const Layout& layout_;
@@ -48,5 +53,8 @@ class GuestInput {
     std::deque<std::function<void(machine::Inputs&)>> waiting_;
     std::deque<char32_t> pasted_;
 };
+
+// What a person should know of it: nothing when all was typed. `layout` by its name.
+std::string describe(const GuestInput::Pasted& pasted, std::string_view layout);
 
 } // namespace calque::console

@@ -259,7 +259,8 @@ void SdlWindow::paste() {
         std::replace(bytes.begin(), bytes.end(), '\n', '\r');
         shown->place.backend->type({reinterpret_cast<const u8*>(bytes.data()), bytes.size()});
     } else {
-        input_.paste(text);
+        std::string left_out = describe(input_.paste(text), options_.keyboard);
+        if (!left_out.empty()) say(std::move(left_out));
     }
     sdl_.free(text);
 }

@@ -13,11 +13,13 @@
 #include "frontend/machine/jobs.h"
 #include "frontend/machine/memory.h"
 #include "frontend/machine/migration.h"
+#include "frontend/machine/remote_screen.h"
 #include "frontend/machine/run_state.h"
 #include "frontend/machine/snapshots.h"
 #include "frontend/machine/vcpu.h"
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -67,6 +69,11 @@ class Machine {
     RunState state() const { return state_; }
     // Before run().
     void set_observer(EventObserver observer) { observer_ = std::move(observer); }
+    // What others than the machine have to tell its observer. While there is one.
+    void tell(const Event& event) const { notify(event); }
+    // Who shows the screen elsewhere; null: nobody. Not owned; it stays until nobody asks for it any more.
+    void set_remote_screen(RemoteScreen* screen) { remote_screen_ = screen; }
+    RemoteScreen* remote_screen() const { return remote_screen_; }
     // Who is told of stops; null: nobody. Not owned. Before run() or after it.
     void set_debug_listener(DebugListener* listener) { debug_listener_ = listener; }
     // Saves the whole machine to a file, written beside it and renamed at the end. Only from request_stopped().
@@ -187,6 +194,7 @@ class Machine {
     std::function<std::shared_ptr<void>()> hold_input_;
     std::map<std::string, backends::NetPort*> networks_;
     DebugListener* debug_listener_ = nullptr;
+    std::atomic<RemoteScreen*> remote_screen_{nullptr};
 
     std::mutex device_memory_mutex_; // Held from reading the bus to changing the map.
     std::mutex mutex_;

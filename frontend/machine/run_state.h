@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/types.h"
+#include "frontend/machine/remote_screen.h"
 
 #include <functional>
 #include <string>
@@ -62,11 +63,18 @@ struct JobChanged {
     std::string id;
     std::string_view status;
 };
+// Of a RemoteScreen: somebody has connected, has come so far as to be shown the screen, has gone.
+struct Viewer {
+    enum class Step : u8 { came, watches, left };
+    Step step;
+    NetworkPlace server, viewer;
+    bool wants_password;
+};
 } // namespace event
 
-using Event =
-    std::variant<event::Stopped, event::Resumed, event::PowerButton, event::Shutdown, event::Reset, event::ClockSet,
-                 event::DiskError, event::TrayMoved, event::BalloonChanged, event::JobChanged, event::MigrationChanged>;
+using Event = std::variant<event::Stopped, event::Resumed, event::PowerButton, event::Shutdown, event::Reset,
+                           event::ClockSet, event::DiskError, event::TrayMoved, event::BalloonChanged,
+                           event::JobChanged, event::MigrationChanged, event::Viewer>;
 // Called on any thread, perhaps with a device's lock held: it must not call the machine back, and not block.
 using EventObserver = std::function<void(const Event&)>;
 

@@ -7,6 +7,7 @@
 #include "frontend/monitor/device_commands.h"
 #include "frontend/monitor/examine.h"
 #include "frontend/monitor/processors.h"
+#include "frontend/monitor/remote.h"
 #include "frontend/monitor/screen.h"
 
 #include <algorithm>
@@ -53,6 +54,10 @@ constexpr std::string_view help_text =
     "mouse_button N       which of its buttons are down: 1 left, 2 middle, 4 right\n"
     "mouse_set N          use that pointer\n"
     "info mice            the pointers\n"
+    "info vnc             the viewers of the screen by VNC\n"
+    "set_password vnc PASSWORD   what viewers must know from now on (with -vnc ..,password=on)\n"
+    "change vnc password PASSWORD   the same\n"
+    "expire_password vnc TIME    when it is good no more: now, never, +SECONDS, SECONDS since 1970\n"
     "info stats           counters, and what was asked for and is not implemented\n"
     "cpu N                the processor that x, info mem and the like mean from now on\n"
     "x /NFS ADDRESS       N items of memory, as the processor's page tables map it\n"
@@ -128,6 +133,12 @@ void Commands::execute(const std::string& line) {
         output_.print(set_link(machine_, argument));
     } else if (command == "balloon") {
         output_.print(set_balloon(machine_, argument));
+    } else if (command == "set_password") {
+        output_.print(set_password(machine_, argument));
+    } else if (command == "expire_password") {
+        output_.print(expire_password(machine_, argument));
+    } else if (command == "change" && (argument == "vnc" || argument.starts_with("vnc "))) {
+        output_.print(change_password(machine_, argument));
     } else if (command == "eject" || command == "change") {
         output_.print(change_medium(command, argument));
     } else if (command == "screendump") {
@@ -210,6 +221,10 @@ void Commands::info(const std::string& what) {
         output_.print(describe_pointers(machine_));
         return output_.done();
     }
+    if (what == "vnc") {
+        output_.print(describe_viewers(machine_));
+        return output_.done();
+    }
     if (what == "balloon") {
         output_.print(describe_balloon(machine_));
         return output_.done();
@@ -236,7 +251,7 @@ void Commands::info(const std::string& what) {
     if (snapshot("info " + what, {}) || migration("info " + what, {})) return;
     output_.print(
         "info shows: status, registers, mem, tlb, irq, jit, mtree, pci, block, snapshots, migrate, network, mice, "
-        "balloon, stats\n");
+        "vnc, balloon, stats\n");
     output_.done();
 }
 

@@ -68,6 +68,7 @@ std::span<const Command> device_commands();
 std::span<const Command> block_commands();
 std::span<const Command> snapshot_commands();
 std::span<const Command> migration_commands();
+std::span<const Command> vnc_commands();
 
 std::span<const TypeText> protocol_types();
 std::span<const MessageText> event_texts();

@@ -26,6 +26,9 @@ constexpr std::array events{
     MessageText{"BALLOON_CHANGE", "actual: int", ""},
     MessageText{"MIGRATION", "status: MigrationStatus", ""},
     MessageText{"JOB_STATUS_CHANGE", "id: str, status: JobStatus", ""},
+    MessageText{"VNC_CONNECTED", "server: VncServerInfo, client: VncBasicInfo", ""},
+    MessageText{"VNC_INITIALIZED", "server: VncServerInfo, client: VncClientInfo", ""},
+    MessageText{"VNC_DISCONNECTED", "server: VncServerInfo, client: VncClientInfo", ""},
 };
 
 struct Describe {
@@ -61,11 +64,24 @@ struct Describe {
     EventMessage operator()(const event::JobChanged& e) const {
         return {"JOB_STATUS_CHANGE", Object{{"id", e.id}, {"status", e.status}}};
     }
+    EventMessage operator()(const event::Viewer& e) const {
+        using Step = event::Viewer::Step;
+        Object server = place_object(e.server);
+        server.add("auth", vnc_auth_name(e.wants_password));
+        return {e.step == Step::came      ? "VNC_CONNECTED"
+                : e.step == Step::watches ? "VNC_INITIALIZED"
+                                          : "VNC_DISCONNECTED",
+                Object{{"server", server}, {"client", place_object(e.viewer)}}};
+    }
 };
 
 } // namespace
 
 EventMessage describe(const machine::Event& event) { return std::visit(Describe{}, event); }
+
+Object place_object(const machine::NetworkPlace& place) {
+    return {{"host", place.host}, {"service", std::to_string(place.port)}, {"family", "ipv4"}, {"websocket", false}};
+}
 
 std::span<const MessageText> event_texts() { return events; }
 

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "frontend/machine/run_state.h"
+#include "frontend/qmp/value.h"
 
 #include <optional>
 #include <string_view>
@@ -14,5 +15,7 @@ struct EventMessage {
     std::optional<Json> data; // None for an event that has none.
 };
 EventMessage describe(const machine::Event& event);
+// VncBasicInfo of an end of a viewer's connection.
+Object place_object(const machine::NetworkPlace& place);
 
 } // namespace calque::qmp

@@ -39,4 +39,6 @@ constexpr std::string_view reset_name(machine::Cause cause) {
     return cause == machine::Cause::host_monitor ? "host-qmp-system-reset" : shutdown_name(cause);
 }
 
+constexpr std::string_view vnc_auth_name(bool wants_password) { return wants_password ? "vnc" : "none"; }
+
 } // namespace calque::qmp

@@ -68,6 +68,22 @@ constexpr std::array types{
              "key: InputKeyData, btn: InputBtnData, rel: InputMoveData, abs: InputMoveData"},
     TypeText{Kind::enumeration, "ImageFormat", "ppm png"},
     TypeText{Kind::object, "MouseInfo", "name: str, index: int, current: bool, absolute: bool"},
+    // Remote viewers.
+    TypeText{Kind::enumeration, "DisplayProtocol", "vnc spice"},
+    TypeText{Kind::enumeration, "SetPasswordAction", "keep fail disconnect"},
+    TypeText{Kind::enumeration, "NetworkAddressFamily", "ipv4 ipv6 unix vsock unknown"},
+    TypeText{Kind::enumeration, "VncPrimaryAuth", "none vnc"},
+    TypeText{Kind::object, "VncBasicInfo", "host: str, service: str, family: NetworkAddressFamily, websocket: bool"},
+    TypeText{Kind::object, "VncServerInfo",
+             "host: str, service: str, family: NetworkAddressFamily, websocket: bool, auth?: str"},
+    TypeText{Kind::object, "VncClientInfo", "host: str, service: str, family: NetworkAddressFamily, websocket: bool"},
+    TypeText{Kind::object, "VncInfo",
+             "enabled: bool, host?: str, family?: NetworkAddressFamily, service?: str, auth?: str, clients?: "
+             "[VncClientInfo]"},
+    TypeText{Kind::object, "VncServerInfo2",
+             "host: str, service: str, family: NetworkAddressFamily, websocket: bool, auth: VncPrimaryAuth"},
+    TypeText{Kind::object, "VncInfo2",
+             "id: str, server: [VncServerInfo2], clients: [VncClientInfo], auth: VncPrimaryAuth"},
     // Devices.
     TypeText{Kind::object, "PciInfo", "bus: int, devices: [PciDeviceInfo]"},
     TypeText{

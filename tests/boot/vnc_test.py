@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Remote viewers: one of our own speaks RFB (RFC 6143), so that pixels can be compared; Debian's vncsnapshot is a real one.
+"""Remote viewers: one of our own speaks RFB (RFC 6143), so that pixels can be compared; Debian's vncsnapshot and TigerVNC are real ones.
 
     vnc_test.py --emulator "PATH [options]" --test NAME
 """
 
 import argparse
+import os
 import re
 import shlex
 import socket
@@ -12,16 +13,20 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import disk_image  # noqa: E402
-from guest_session import PATIENCE, Failure, Session, guest_file, run_test_in_folder  # noqa: E402
+from guest_session import PATIENCE, Failure, Session, end_with_parent, guest_file, run_test_in_folder  # noqa: E402
+from qmp_test import Qmp, SchemaCheck  # noqa: E402
 from screen_test import PROMPT, Screen  # noqa: E402
+from window_test import Xvfb  # noqa: E402
 
 FIRST_PORT = 5900
-ENTER, CONTROL, LEFT_BUTTON = 0xFF0D, 0xFFE3, 1
-RAW, DESKTOP_SIZE = 0, -223
+ENTER, CONTROL, ALT = 0xFF0D, 0xFFE3, 0xFFE9
+RAW, DESKTOP_SIZE, EXTENDED_CLIPBOARD = 0, -223, -1063131698
+CLIPBOARD_TEXT, CLIPBOARD_CAPABILITIES, CLIPBOARD_PROVIDE = 1, 1 << 24, 1 << 28
 # The key that password files are scrambled with, its bits reversed as RFB reverses those of passwords.
 FILE_KEY = "e84ad660c4721ae0"
 
@@ -33,20 +38,34 @@ def free_display() -> int:
     return port - FIRST_PORT
 
 
+def des(key: bytes, data: bytes, mode: str = "ecb") -> bytes:
+    return subprocess.run(["openssl", "enc", f"-des-{mode}", "-nopad", "-nosalt", "-K", key.hex()] + (["-iv", "0" * 16] if mode == "cbc" else [])
+                          + ["-provider", "legacy", "-provider", "default"], input=data, capture_output=True, check=True).stdout
+
+
+class Refused(Exception):
+    """The server does not let the viewer in."""
+
+
 class Viewer:
     """Takes the screen as it comes, uncompressed."""
 
-    def __init__(self, display: int):
+    def __init__(self, display: int, password: str = ""):
         self.socket = socket.create_connection(("127.0.0.1", FIRST_PORT + display), timeout=PATIENCE)
         if self.read(12) != b"RFB 003.008\n":
             raise Failure("the server does not greet by RFB 3.8")
         self.socket.sendall(b"RFB 003.008\n")
         kinds = self.read(self.read(1)[0])
-        if 1 not in kinds:
-            raise Failure(f"the server wants a password: {list(kinds)}")
-        self.socket.sendall(b"\x01")
+        kind = 2 if password else 1
+        if kind not in kinds:
+            raise Failure(f"the server does not {'want' if password else 'do without'} a password: {list(kinds)}")
+        self.socket.sendall(bytes([kind]))
+        if password:  # RFC 6143, 7.2.2; the key's bits are in the other order.
+            key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password.encode().ljust(8, b"\0"))
+            self.socket.sendall(des(key, self.read(16)))
         if self.read(4) != bytes(4):
-            raise Failure("the server refuses")
+            self.close()
+            raise Refused
         self.socket.sendall(b"\x01")  # Shared.
         width, height = struct.unpack(">HH", self.read(4))
         pixels = struct.unpack(">BBB?HHHBBBxxx", self.read(16))
@@ -92,7 +111,8 @@ class Viewer:
                     self.rows[y] = self.rows[y][:4 * left] + row + self.rows[y][4 * (left + width):]
             self.request(True)
         elif kind == 3:
-            self.read(struct.unpack(">xxxI", self.read(7))[0])
+            length = struct.unpack(">xxxi", self.read(7))[0]
+            self.cut_text = self.read(abs(length))
         elif kind != 2:
             raise Failure(f"a message of kind {kind}")
 
@@ -105,6 +125,30 @@ class Viewer:
 
     def point(self, x: int, y: int, buttons: int = 0):
         self.socket.sendall(struct.pack(">BBHH", 5, buttons, x, y))
+
+    def cut(self, text: bytes):
+        """The viewer's clipboard, in Latin 1."""
+        self.socket.sendall(struct.pack(">BxxxI", 6, len(text)) + text)
+
+    def cut_extended(self, text: str):
+        """The same in UTF-8, by the extended clipboard that RealVNC and TigerVNC have."""
+        self.cut_text = b""
+        self.socket.sendall(struct.pack(">BxHiii", 2, 3, RAW, DESKTOP_SIZE, EXTENDED_CLIPBOARD))
+        while not self.cut_text:
+            self.update()
+        if not struct.unpack(">I", self.cut_text[:4])[0] & CLIPBOARD_CAPABILITIES:
+            raise Failure(f"the server does not say what it can: {self.cut_text.hex()}")
+        data = text.encode() + b"\0"
+        stream = zlib.compressobj()
+        data = stream.compress(struct.pack(">I", len(data)) + data) + stream.flush(zlib.Z_SYNC_FLUSH)
+        self.socket.sendall(struct.pack(">BxxxiI", 6, -(4 + len(data)), CLIPBOARD_PROVIDE | CLIPBOARD_TEXT) + data)
+
+    def paste(self):
+        """Ctrl-Alt-V."""
+        for keysym in (CONTROL, ALT, ord("v")):
+            self.key(keysym, True)
+        for keysym in (ord("v"), ALT, CONTROL):
+            self.key(keysym, False)
 
     def picture(self) -> bytes:
         """RGB bytes."""
@@ -221,8 +265,7 @@ def password(args, folder: Path):
     with RemoteScreen(args, f"127.0.0.1:{display},password-secret=s", "-object", f"secret,id=s,file={secret}", "-cdrom", disc(folder)) as screen:
         screen.wait_for_screen("boot:")
         for word, good in (("pass4vnc", True), ("pass4vnx", False)):
-            scrambled = subprocess.run(["openssl", "enc", "-des-cbc", "-nopad", "-nosalt", "-K", FILE_KEY, "-iv", "0" * 16, "-provider", "legacy",
-                                        "-provider", "default"], input=word.encode(), capture_output=True, check=True).stdout
+            scrambled = des(bytes.fromhex(FILE_KEY), word.encode(), "cbc")
             (folder / "passwd").write_bytes(scrambled)
             picture = folder / f"{word}.jpg"
             done = subprocess.run(["vncsnapshot", "-passwd", folder / "passwd", "-quiet", f"127.0.0.1:{display}", picture], capture_output=True,
@@ -231,6 +274,235 @@ def password(args, folder: Path):
                 screen.fail(f"password {word}: status {done.returncode}: {done.stdout}{done.stderr}")
         if not (folder / "pass4vnc.jpg").read_bytes().startswith(b"\xff\xd8"):
             screen.fail("the picture is none")
+        screen.end()
+
+
+def clipboard(args, folder: Path):
+    """What a viewer has cut is typed by Ctrl-Alt-V, and never unasked; what the guest has no key for is told."""
+    display = free_display()
+    with RemoteScreen(args, f":{display}", "-m", "512M", "-cdrom", disc(folder)) as screen:
+        screen.wait_for_screen("boot:")
+        viewer = Viewer(display)
+        screen.enter(viewer, "linux")
+        screen.wait_for_screen(r"^calque# *$")
+        viewer.cut(b"echo Nobody asked; reboot -f\n")
+        screen.enter(viewer, "clear; echo First")
+        screen.wait_for_screen("^First$")
+        viewer.cut("echo \xe9'Cut: {}[]|~\"`^@ <>?' | tr a-z A-Z\r\n".encode("latin-1"))
+        viewer.paste()
+        text = screen.wait_for_screen(re.escape("CUT: {}[]|~\"`^@ <>?") + "$")
+        if "Nobody" in text:
+            screen.fail("text was typed that nobody asked for")
+        if "1 of the 41 characters are on no key of the guest's keyboard (-k en-us)" not in screen.ask("info vnc"):
+            screen.fail("it is not told that a character has no key")
+        viewer.cut_extended("echo Ext-\u20ac\U0001f600$((6*7))\r\n")
+        viewer.paste()
+        screen.wait_for_screen("^Ext-42$")
+        if "2 of the 20 characters" not in screen.ask("info vnc"):
+            screen.fail("it is not told that two characters have no keys")
+
+        # A person who types stops it, and others are as before.
+        viewer.cut(b"# " + b"x" * 50_000)
+        viewer.paste()
+        screen.wait_for_screen("xxxx")
+        interrupt(viewer)
+        screen.enter(viewer, "clear; echo Last")
+        screen.wait_for_screen("^Last$")
+        second = Viewer(display)
+        second.paste()
+        while "has sent no text" not in screen.ask("info vnc"):
+            time.sleep(0.1)
+        second.close()
+        viewer.close()
+        screen.end()
+
+
+class TigerVnc:
+    """Debian's viewer in a window of an X server, where events are made by xdotool."""
+
+    def __init__(self, display: int, folder: Path):
+        words = ["-SecurityTypes=None", "-RemoteResize=0", "-AlertOnFatalError=0", "-ReconnectOnError=0", f"127.0.0.1::{FIRST_PORT + display}"]
+        self.process = subprocess.Popen(["xtigervncviewer", *words], env={**os.environ, "HOME": str(folder)}, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
+        deadline = time.monotonic() + PATIENCE
+        self.window = ""
+        while not self.window:
+            self.window = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", "Calque"], capture_output=True, text=True).stdout.strip()
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failure("xtigervncviewer shows nothing")
+            time.sleep(0.1)
+        self.x("windowmove", "--sync", self.window, "0", "0")  # What is off the screen cannot be pointed at.
+        self.x("windowfocus", "--sync", self.window)
+        self.point(10, 10)
+        self.x("click", "1")  # Without a window manager it passes no movement on before the first click.
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def x(self, *words):
+        subprocess.run(["xdotool", *words], check=True, capture_output=True)
+
+    def point(self, x: int, y: int):
+        self.x("mousemove", "--window", self.window, str(x), str(y))
+
+    def enter(self, screen: Screen, text: str):
+        """A line that the guest echoes."""
+        for at in range(0, len(text), 2):
+            self.x("type", "--delay", "30", "--", text[at:at + 2])
+            screen.wait_for_screen(re.escape(text[:at + 2].rstrip()) + " *$")
+        self.x("key", "Return")
+
+
+def viewer(args, folder: Path):
+    """Debian's TigerVNC: keys, a pointer by places and by steps, the wheel and a button, its clipboard."""
+    display = free_display()
+    options = ["-m", "512M", "-device", "virtio-tablet-pci", "-cdrom", disc(folder)]
+    with Xvfb(), RemoteScreen(args, f":{display}", *options) as screen:
+        screen.wait_for_screen("boot:")
+        with TigerVnc(display, folder) as tiger:
+            tiger.enter(screen, "linux")
+            screen.wait_for_screen(r"^calque# *$")
+            tiger.enter(screen, "cd /sys/class/input; d=$(grep -l tablet event*/device/name)")
+            tiger.enter(screen, "clear; od -An -v -tu2 -w24 /dev/input/${d%%/*}")
+
+            def until(what: str, done):
+                deadline = time.monotonic() + PATIENCE
+                while not done():
+                    if time.monotonic() > deadline:
+                        screen.fail(f"not within {PATIENCE:.0f} s: {what}; the screen shows\n{screen.ask('screentext')}")
+                    time.sleep(0.1)
+
+            for x, y in ((100, 50), (719, 399), (0, 1)):
+                places = [(2 * at + 1) * 0x8000 // (2 * size) for at, size in ((x, 720), (y, 400))]
+
+                def pointed() -> bool:
+                    tiger.point(x + (9 if x < 700 else -9), y + (9 if y < 300 else -9))  # The guest's reader may not have been there before.
+                    tiger.point(x, y)
+                    text = screen.ask("screentext")
+                    return all(re.search(rf" 3 +{axis} +{place} +0 *$", text, re.M) for axis, place in enumerate(places))
+
+                until(f"the guest's pointer is at {x}, {y}", pointed)
+            tiger.x("click", "3")
+            screen.wait_for_screen(rf" 1 +{0x111} +1 +0 *$")
+            tiger.x("click", "4")
+            screen.wait_for_screen(r" 2 +8 +1 +0 *$")
+            tiger.x("key", "ctrl+c")
+            screen.wait_for_screen(r"^calque# *$")
+
+            screen.ask("mouse_set 0")  # The PS/2 one.
+            tiger.enter(screen, "clear; while od -An -tx1 -N3 /dev/input/mice; do :; done")
+            packet = r"^ (08|28) ([0-7][0-9a-f]) ([0-9a-f]{2})$"  # To the right; bit 5 is the sign of downwards.
+            x = 0
+
+            def moved() -> bool:
+                nonlocal x
+                x = (x + 30) % 600
+                tiger.point(x, 100)
+                return bool(re.search(packet, screen.ask("screentext"), re.M))
+
+            until("the guest's mouse moves to the right", moved)
+            tiger.x("key", "ctrl+c")
+            screen.wait_for_screen(r"^calque# *$")
+
+            with subprocess.Popen(["xclip", "-quiet", "-selection", "clipboard", "-in"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                  preexec_fn=end_with_parent) as clip:
+                clip.stdin.write("clear; echo \u20acClip-$((6*7))\n".encode())
+                clip.stdin.close()
+                until("the viewer sends its clipboard", lambda: "bytes of text" in screen.ask("info vnc"))
+                tiger.x("key", "ctrl+alt+v")
+                screen.wait_for_screen("^Clip-42$")
+                clip.terminate()
+            if "1 of the 27 characters" not in screen.ask("info vnc"):
+                screen.fail("the viewer's text is another")
+        screen.end()
+
+
+def refused(display: int, password: str) -> bool:
+    try:
+        Viewer(display, password).close()
+        return False
+    except Refused:
+        return True
+
+
+def control(args, folder: Path):
+    """Passwords set and changed by the machine protocol and the monitor, who watches, and who came and went."""
+    display = free_display()
+    with RemoteScreen(args, f"127.0.0.1:{display},password=on", "-cdrom", disc(folder), "-qmp", f"unix:{folder / 'q'},server=on,wait=off") as screen:
+        qmp = Qmp(folder / "q")
+        schema = SchemaCheck(qmp.ask("query-qmp-schema"))
+
+        def ask(command: str):
+            answer = qmp.ask(command)
+            schema.check(schema.entries[command]["ret-type"], answer, command)
+            return answer
+
+        def event(name: str) -> dict:
+            data = qmp.wait_for(name)
+            schema.check(schema.entries[name]["arg-type"], data, name)
+            return data
+
+        server = {"host": "127.0.0.1", "service": str(FIRST_PORT + display), "family": "ipv4"}
+        if ask("query-vnc") != {"enabled": True, "auth": "vnc", "clients": [], **server}:
+            screen.fail(f"query-vnc: {ask('query-vnc')}")
+        if not refused(display, "anything"):
+            screen.fail("a viewer was let in though no password was set")
+        if "No password is set" not in screen.ask("info vnc"):
+            screen.fail("info vnc does not say that there is no password")
+        qmp.ask("set_password", protocol="vnc", password="first")
+        if not refused(display, "second"):
+            screen.fail("a viewer was let in with the wrong password")
+        qmp.events.clear()
+        viewer = Viewer(display, "first")
+        client = {"host": "127.0.0.1", "service": str(viewer.socket.getsockname()[1]), "family": "ipv4", "websocket": False}
+        for name in ("VNC_CONNECTED", "VNC_INITIALIZED"):
+            found = event(name)
+            while found["client"] != client:  # Those before it have still been told.
+                found = event(name)
+            if found["server"] != {"auth": "vnc", "websocket": False, **server}:
+                screen.fail(f"{name}: {found}")
+        if ask("query-vnc")["clients"] != [client] or ask("query-vnc-servers")[0]["clients"] != [client]:
+            screen.fail(f"the viewer is not told of: {ask('query-vnc')}")
+
+        qmp.ask("change-vnc-password", password="second")
+        if not refused(display, "first") or refused(display, "second"):
+            screen.fail("change-vnc-password does not change the password")
+        viewer.request(False)
+        viewer.update()  # Those who are there stay.
+        for when, good in (("now", False), ("never", True), ("+1000", True), ("1000", False)):
+            qmp.ask("expire_password", protocol="vnc", time=when)
+            if refused(display, "second") == good:
+                screen.fail(f"expire_password {when}: not {good}")
+        if "has expired" not in screen.ask("info vnc"):
+            screen.fail("info vnc does not say that the password has expired")
+        for line, password in (("set_password vnc third", "third"), ("change vnc password fourth", "fourth"), ("set_password vnc fifth keep", "fifth")):
+            screen.ask("expire_password vnc never")
+            screen.ask(line)
+            if refused(display, password):
+                screen.fail(f"{line}: not let in")
+        qmp.refused("set_password", "GenericError", "8 characters", protocol="vnc", password="123456789")
+        qmp.refused("set_password", "GenericError", "spice", protocol="spice", password="sixth")
+        qmp.refused("set_password", "GenericError", "keep", protocol="vnc", password="sixth", connected="disconnect")
+        qmp.refused("set_password", "GenericError", "default", protocol="vnc", password="sixth", display="other")
+        qmp.refused("expire_password", "GenericError", "tomorrow", protocol="vnc", time="tomorrow")
+        if refused(display, "fifth"):
+            screen.fail("a command that was refused has changed the password")
+        qmp.ask("set_password", protocol="vnc", password="")
+        if not refused(display, "fifth"):
+            screen.fail("an empty password lets in")
+        viewer.close()
+        while event("VNC_DISCONNECTED")["client"] != client:
+            pass
+        qmp.close()
+        screen.end()
+
+    with RemoteScreen(args, f":{free_display()}", "-cdrom", folder / "disc.iso") as screen:
+        if "password=on" not in screen.ask("set_password vnc first"):
+            screen.fail("a password is set though none is asked for")
         screen.end()
 
 
@@ -263,7 +535,7 @@ def abuse(args, folder: Path):
         screen.end()
 
 
-TESTS = {"use": use, "tablet": tablet, "password": password, "abuse": abuse}
+TESTS = {"use": use, "tablet": tablet, "password": password, "clipboard": clipboard, "control": control, "viewer": viewer, "abuse": abuse}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

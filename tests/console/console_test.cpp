@@ -1,3 +1,4 @@
+#include "frontend/console/guest_input.h"
 #include "frontend/console/hotkeys.h"
 #include "frontend/console/keyboard.h"
 #include "frontend/console/layouts.h"
@@ -73,6 +74,14 @@ TEST(Layouts, EveryCharacterOfAsciiIsOnEachLayout) {
 
 TEST(Layouts, TextIsUtf8) {
     EXPECT_EQ(characters_of("a\xC3\xA9\r\nb\rc\xFF\xE2\x82"), (std::vector<char32_t>{'a', 0xE9, '\n', 'b', '\n', 'c'}));
+}
+
+TEST(Paste, WhatCannotBeTypedIsTold) {
+    EXPECT_EQ(describe(GuestInput::Pasted{.typed = 10}, "en-us"), "");
+    EXPECT_EQ(describe(GuestInput::Pasted{.typed = 10, .unknown = 2}, "de"),
+              "2 of the 12 characters are on no key of the guest's keyboard (-k de)");
+    EXPECT_EQ(describe(GuestInput::Pasted{.typed = 100'000, .too_many = 1}, "en-us"),
+              "only 100000 characters are typed at a time");
 }
 
 TEST(Scaler, PlacesInTheMiddle) {
