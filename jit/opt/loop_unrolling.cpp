@@ -9,7 +9,8 @@ namespace {
 using ir::Op;
 using ir::OpKind;
 
-constexpr std::size_t most_rounds = 8, longest_loop = 64; // Rounds; operations in all of them.
+constexpr std::size_t most_rounds = 8, longest_loop = 128; // Rounds; operations in all of them.
+constexpr std::size_t usual_unit = 64; // Units that are to be shorter have no longer loops either.
 
 bool leads_back(const Op& op, const ir::Unit& unit) {
     return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host;
@@ -36,7 +37,7 @@ void unroll_loop(ir::Unit& unit, std::size_t longest) {
         std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return leads_back(op, unit); });
     if (back == unit.ops.end()) return;
     const std::size_t length = static_cast<std::size_t>(back - unit.ops.begin()) + 1;
-    const std::size_t rounds = std::min(most_rounds, std::min(longest, longest_loop) / length);
+    const std::size_t rounds = std::min(most_rounds, (longest < usual_unit ? longest : longest_loop) / length);
     const auto opaque = [](const Op& op) {
         return op.kind == OpKind::interpret || op.kind == OpKind::enable_interrupts;
     };
