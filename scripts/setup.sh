@@ -12,7 +12,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 BUILD="cmake ninja-build g++ binutils ccache pkg-config libzydis-dev libcapstone-dev libasmjit-dev libfmt-dev libgtest-dev libslirp-dev zlib1g-dev libzstd-dev libnbd-dev libpng-dev libsdl2-dev libvncserver-dev seabios ipxe-qemu cpio gzip python3"
-TEST="g++-aarch64-linux-gnu qemu-user qemu-utils clang-14 libclang-rt-14-dev clang-format-14 nasm qemu-system-x86 acpica-tools xorriso isolinux syslinux-common grub-pc-bin grub-common grub-rescue-pc memtest86+ ovmf grub-efi-amd64-bin mtools e2fsprogs fio openssh-client iperf3 xvfb xdotool xclip imagemagick vncsnapshot tigervnc-viewer libvirt-daemon-system libvirt-clients gdb binutils"
+TEST="g++-aarch64-linux-gnu qemu-user qemu-utils clang-14 libclang-rt-14-dev clang-format-14 nasm qemu-system-x86 acpica-tools xorriso isolinux syslinux-common grub-pc-bin grub-common grub-rescue-pc memtest86+ ovmf grub-efi-amd64-bin mtools e2fsprogs fio openssh-client iperf3 xvfb xdotool xclip imagemagick vncsnapshot tigervnc-viewer openbox weston libegl1 libgles2 libgl1-mesa-dri libvirt-daemon-system libvirt-clients gdb binutils"
 BENCH="qemu-system-x86 bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common gcc libc6-dev"
 DEBIAN="mmdebstrap e2fsprogs grub-pc-bin grub-common"
 DEVELOP="clang-format-14 clang-tidy-14 gdb"

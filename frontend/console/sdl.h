@@ -9,13 +9,18 @@
 namespace calque::console {
 
 #define CALQUE_SDL_FUNCTIONS(X)                                                                                        \
+    X(CreateRenderer)                                                                                                  \
+    X(CreateTexture)                                                                                                   \
     X(CreateWindow)                                                                                                    \
+    X(DestroyRenderer)                                                                                                 \
+    X(DestroyTexture)                                                                                                  \
     X(DestroyWindow)                                                                                                   \
     X(GetClipboardText)                                                                                                \
     X(GetCurrentVideoDriver)                                                                                           \
     X(GetDesktopDisplayMode)                                                                                           \
     X(GetDisplayUsableBounds)                                                                                          \
     X(GetError)                                                                                                        \
+    X(GetRendererOutputSize)                                                                                           \
     X(GetTicks64)                                                                                                      \
     X(GetWindowFlags)                                                                                                  \
     X(GetWindowPosition)                                                                                               \
@@ -27,6 +32,8 @@ namespace calque::console {
     X(PushEvent)                                                                                                       \
     X(QuitSubSystem)                                                                                                   \
     X(RegisterEvents)                                                                                                  \
+    X(RenderCopy)                                                                                                      \
+    X(RenderPresent)                                                                                                   \
     X(SetHint)                                                                                                         \
     X(SetRelativeMouseMode)                                                                                            \
     X(SetWindowFullscreen)                                                                                             \
@@ -37,6 +44,7 @@ namespace calque::console {
     X(ShowCursor)                                                                                                      \
     X(StartTextInput)                                                                                                  \
     X(StopTextInput)                                                                                                   \
+    X(UpdateTexture)                                                                                                   \
     X(UpdateWindowSurfaceRects)                                                                                        \
     X(WaitEventTimeout)                                                                                                \
     X(free)

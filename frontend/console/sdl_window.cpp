@@ -36,6 +36,7 @@ SdlWindow::SdlWindow(const Sdl& sdl, machine::Machine& machine, std::vector<Cons
 
 SdlWindow::~SdlWindow() {
     if (display()) display()->stop_updates();
+    target_.reset();
     if (window_) sdl_.DestroyWindow(window_);
 }
 
@@ -45,6 +46,9 @@ Result<void> SdlWindow::create() {
     window_ = sdl_.CreateWindow("Calque", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, width, height,
                                 SDL_WINDOW_RESIZABLE | SDL_WINDOW_ALLOW_HIGHDPI);
     if (!window_) return error("the display gives no window ({}); use -nographic", sdl_.GetError());
+    auto target = WindowTarget::make(sdl_, window_);
+    if (!target) return target.error();
+    target_ = std::move(*target);
     set_width_ = width;
     set_height_ = height;
     if (page_ == 0) sdl_.StopTextInput();
@@ -147,13 +151,10 @@ devices::Display::Damage SdlWindow::update_page() {
 
 void SdlWindow::present(devices::Display::Damage damage) {
     if (damage.resized && on_guest()) fit_window();
-    SDL_Surface* const target = sdl_.GetWindowSurface(window_);
-    if (!target || surface_.width == 0) return;
-    const bool ours = target->format->format == SDL_PIXELFORMAT_RGB888 && !SDL_MUSTLOCK(target);
-    const u32 width = static_cast<u32>(target->w), height = static_cast<u32>(target->h);
-    if (!ours) converted_.resize(std::size_t{width} * height);
-    Canvas canvas{ours ? static_cast<u32*>(target->pixels) : converted_.data(),
-                  ours ? static_cast<std::size_t>(target->pitch) / sizeof(u32) : width, width, height};
+    const Canvas canvas = target_->canvas();
+    if (!canvas.pixels || surface_.width == 0) return;
+    const u32 width = canvas.width, height = canvas.height;
+    const int wide = static_cast<int>(width), high = static_cast<int>(height);
     const u32 bar = status_line_ && height > 2 * status_height ? status_height : 0;
     Canvas page = canvas;
     page.height -= bar;
@@ -168,18 +169,13 @@ void SdlWindow::present(devices::Display::Damage damage) {
         draw_scaled(surface_, 0, surface_.height, page, where);
         drawn_status_.clear();
         draw_status_line(canvas);
-        changed.push_back({0, 0, target->w, target->h});
+        changed.push_back({0, 0, wide, high});
     } else {
         const Rect rect = draw_scaled(surface_, damage.first, damage.end, page, where);
         if (rect.width > 0 && rect.height > 0) changed.push_back({rect.x, rect.y, rect.width, rect.height});
-        if (draw_status_line(canvas))
-            changed.push_back({0, target->h - static_cast<int>(bar), target->w, static_cast<int>(bar)});
+        if (draw_status_line(canvas)) changed.push_back({0, high - static_cast<int>(bar), wide, static_cast<int>(bar)});
     }
-    if (changed.empty()) return;
-    if (!ours)
-        sdl_.ConvertPixels(target->w, target->h, SDL_PIXELFORMAT_RGB888, converted_.data(), target->w * 4,
-                           target->format->format, target->pixels, target->pitch);
-    sdl_.UpdateWindowSurfaceRects(window_, changed.data(), static_cast<int>(changed.size()));
+    if (!changed.empty()) target_->show(changed);
 }
 
 // As large as the guest's screen, where there is so much room, unless somebody has given the window another size.
@@ -187,9 +183,9 @@ void SdlWindow::fit_window() {
     if (!own_size_ || (sdl_.GetWindowFlags(window_) & (SDL_WINDOW_FULLSCREEN | SDL_WINDOW_MAXIMIZED))) return;
     int width = 0, height = 0;
     sdl_.GetWindowSize(window_, &width, &height);
-    const SDL_Surface* const target = sdl_.GetWindowSurface(window_);
-    if (!target || width <= 0 || target->w <= 0 || surface_.width == 0) return;
-    const double density = static_cast<double>(target->w) / width; // Of high-DPI displays: dots to a unit.
+    const u32 dots = target_->canvas().width;
+    if (dots == 0 || width <= 0 || surface_.width == 0) return;
+    const double density = static_cast<double>(dots) / width; // Of high-DPI displays: dots to a unit.
     double wanted_width = surface_.width / density;
     double wanted_height = (surface_.height + (status_line_ ? status_height : 0)) / density;
     SDL_Rect room{};

@@ -9,6 +9,7 @@
 #include "frontend/console/terminal.h"
 #include "frontend/console/terminal_picture.h"
 #include "frontend/console/window.h"
+#include "frontend/console/window_target.h"
 #include "frontend/machine/activity.h"
 
 #include <atomic>
@@ -75,6 +76,7 @@ class SdlWindow final : public Window {
     GuestInput input_;
     std::vector<std::unique_ptr<Console>> consoles_;
     SDL_Window* window_ = nullptr;
+    std::unique_ptr<WindowTarget> target_; // Of the window.
     std::atomic<bool> ended_{false};
     u32 wake_event_ = 0;
 
@@ -85,10 +87,10 @@ class SdlWindow final : public Window {
     bool places_ = false, pointer_inside_ = false; // The pointer is a tablet's; it is on the guest's screen.
     bool own_size_ = true;                         // The window has the guest's size: nobody has given it another.
     i32 set_width_ = 0, set_height_ = 0;
+    i32 full_width_ = 0, full_height_ = 0; // That it had on the whole screen; 0: never.
     Scaling scaling_ = Scaling::smooth;
     Rect where_;
     u32 canvas_width_ = 0, canvas_height_ = 0;
-    std::vector<u32> converted_;            // The canvas, for displays of other pixels than ours.
     u64 next_frame_ = 0, active_until_ = 0; // In SDL's milliseconds.
 
     // Of the guest's screen: pictures with something new, what was drawn for them, and this thread's CPU time.

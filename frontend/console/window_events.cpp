@@ -39,8 +39,14 @@ void SdlWindow::window_event(const SDL_WindowEvent& event) {
     case SDL_WINDOWEVENT_SIZE_CHANGED: {
         int width = 0, height = 0; // As it is by now.
         sdl_.GetWindowSize(window_, &width, &height);
-        if (width != set_width_ || height != set_height_) own_size_ = false;
         drawn_anew_ = true;
+        if (sdl_.GetWindowFlags(window_) & SDL_WINDOW_FULLSCREEN) {
+            full_width_ = width;
+            full_height_ = height;
+        } else if ((width != full_width_ || height != full_height_) // What was on its way when full screen ended.
+                   && (width != set_width_ || height != set_height_)) {
+            own_size_ = false;
+        }
         break;
     }
     case SDL_WINDOWEVENT_EXPOSED: drawn_anew_ = true; break;
@@ -160,9 +166,8 @@ void SdlWindow::act(Action action) {
     case Action::full_screen: {
         const bool full = sdl_.GetWindowFlags(window_) & SDL_WINDOW_FULLSCREEN;
         sdl_.SetWindowFullscreen(window_, full ? 0 : SDL_WINDOW_FULLSCREEN_DESKTOP);
-        if (!full) set_grab(true);
         drawn_anew_ = true;
-        return;
+        return full ? fit_window() : set_grab(true);
     }
     case Action::own_size: own_size_ = true; return fit_window();
     case Action::scaling:

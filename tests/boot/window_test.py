@@ -66,8 +66,55 @@ class Xvfb:
         self.process.wait()
 
 
+class WindowManager:
+    """Full screen is a window manager's to give."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["openbox", "--sm-disable"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
+        deadline = time.monotonic() + PATIENCE
+        while subprocess.run(["xdotool", "get_num_desktops"], capture_output=True).returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failure("openbox does not start")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Weston:
+    """A Wayland display of two dots to a unit, in a window of the X server; all that it shows is the one window."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder / "run"
+
+    def __enter__(self):
+        self.folder.mkdir(mode=0o700)
+        self.before = {name: os.environ.get(name) for name in ("XDG_RUNTIME_DIR", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
+        os.environ["XDG_RUNTIME_DIR"] = str(self.folder)
+        self.process = subprocess.Popen(["weston", "--backend=x11-backend.so", "--use-pixman", "--scale=2", "--width=790", "--height=550", "--socket=calque",
+                                         "--no-config", "--shell=kiosk-shell.so"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        preexec_fn=end_with_parent)
+        deadline = time.monotonic() + PATIENCE
+        while not (self.folder / "calque").exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Failure("weston does not start")
+            time.sleep(0.1)
+        os.environ.update(WAYLAND_DISPLAY="calque", SDL_VIDEODRIVER="wayland")
+        return self
+
+    def __exit__(self, *_):
+        for name, value in self.before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        self.process.terminate()
+        self.process.wait()
+
+
 class WindowScreen(Screen):
     """The guest's screen in a window, its serial port on a console there, the monitor on our terminal."""
+
+    SEARCHED = ["--name", "^Calque"]
 
     def __init__(self, args, *options):
         Session.__init__(self, shlex.split(args.emulator) + ["-display", "sdl,gl=off", "-serial", "vc", "-monitor", "stdio", "-name", "framed", "-no-reboot"]
@@ -79,7 +126,7 @@ class WindowScreen(Screen):
 
     def find(self) -> bool:
         # Status 1: there is none yet.
-        found = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", "^Calque"], capture_output=True, text=True).stdout.split()
+        found = subprocess.run(["xdotool", "search", "--onlyvisible", *self.SEARCHED], capture_output=True, text=True).stdout.split()
         self.window = found[0] if found else ""
         return bool(found)
 
@@ -133,12 +180,12 @@ class WindowScreen(Screen):
         width, height = map(int, size.split())
         return width, height, data
 
-    def wait_for_same_pixels(self, folder: Path, factor: int = 1):
+    def wait_for_same_pixels(self, folder: Path, factor: int = 1, status_line: int = STATUS_LINE):
         """The window shows what the guest's screen is, `factor` times as large, in the middle above the status line."""
         def same() -> bool:
             width, height, shot = self.pixels()
             guest_width, guest_height, guest = self.guest_pixels(folder)
-            left, top = (width - guest_width * factor) // 2, (height - STATUS_LINE - guest_height * factor) // 2
+            left, top = (width - guest_width * factor) // 2, (height - status_line - guest_height * factor) // 2
             if left < 0 or top < 0 or len(shot) != width * height * 3:
                 return False
             for y in range(guest_height):
@@ -152,6 +199,37 @@ class WindowScreen(Screen):
             return True
 
         self.wait_until(f"the window shows the guest's pixels {factor} times as large", same)
+
+    def wait_for_smooth_pixels(self, folder: Path):
+        """The guest's screen is as large as fits, each dot between the guest's that are next to it; black beside it."""
+        def smooth() -> bool:
+            width, height, shot = self.pixels()
+            guest_width, guest_height, guest = self.guest_pixels(folder)
+            room = height - STATUS_LINE
+            if len(shot) != width * height * 3:
+                return False
+            wide, high = (room * guest_width // guest_height, room) if width * guest_height > room * guest_width else (width, width * guest_height // guest_width)
+            left, top = (width - wide) // 2, (room - high) // 2
+            lit = 0
+            for y in range(0, room, 3):
+                for x in range(0, width, 3):
+                    dot = shot[(y * width + x) * 3:][:3]
+                    if not (left <= x < left + wide and top <= y < top + high):
+                        if any(dot):
+                            return False
+                        continue
+                    across, down = (x - left + 0.5) * guest_width / wide - 0.5, (y - top + 0.5) * guest_height / high - 0.5
+                    columns = {min(max(int(across // 1) + i, 0), guest_width - 1) for i in (0, 1)}
+                    rows = {min(max(int(down // 1) + i, 0), guest_height - 1) for i in (0, 1)}
+                    near = [guest[(row * guest_width + column) * 3:][:3] for row in rows for column in columns]
+                    for part in range(3):
+                        parts = [each[part] for each in near]
+                        if not min(parts) - 2 <= dot[part] <= max(parts) + 2:  # Rounding.
+                            return False
+                    lit += any(dot)
+            return lit > 10
+
+        self.wait_until("the window shows the guest's screen scaled smoothly", smooth)
 
     def close(self):
         delete_window(int(self.window))
@@ -272,6 +350,92 @@ def paste(args, folder: Path):
         screen.end()
 
 
+WHOLE = (1600, 1200)  # Xvfb's screen.
+OWN = (720, 400 + STATUS_LINE)
+
+
+def full_screen(args, folder: Path):
+    """-full-screen, and Ctrl-Alt-F out and in again, with both ways of scaling."""
+    with WindowManager(), started(args, folder, "-full-screen") as screen:
+        shell(screen)
+        screen.enter("clear; printf '\\033[?25l\\033[44m%s\\033[m-%d' Full $((6*7)); cat")
+        screen.wait_for_screen("^Full-42")
+        screen.wait_until("the window has the whole screen", lambda: screen.size() == WHOLE)
+        screen.wait_for_smooth_pixels(folder)
+        screen.press("ctrl+alt+i")
+        screen.wait_for_same_pixels(folder, 2)
+        screen.press("ctrl+alt+f")
+        screen.wait_until("it is a window again", lambda: screen.size() == OWN)
+        screen.wait_for_same_pixels(folder)
+        screen.press("ctrl+alt+f")
+        screen.wait_until("the window has the whole screen again", lambda: screen.size() == WHOLE)
+        screen.wait_for_same_pixels(folder, 2)
+        screen.press("ctrl+alt+b")
+        screen.wait_for_same_pixels(folder, 2, status_line=0)
+        screen.end()
+
+
+def resize(args, folder: Path):
+    """A window of any size: smooth and whole scaling, also of one that is smaller than the guest's screen; no status line."""
+    with started(args, folder) as screen:
+        shell(screen)
+        screen.enter("clear; printf '\\033[?25l\\033[44m%s\\033[m-%d' Sized $((6*7)); cat")
+        screen.wait_for_screen("^Sized-42")
+        screen.x("windowmove", "--sync", screen.window, "0", "0")  # What is off the screen has no pixels.
+        for size in ((1500, 816), (1001, 1111), (500, 300)):
+            screen.x("windowsize", "--sync", screen.window, *map(str, size))
+            screen.wait_for_smooth_pixels(folder)
+        screen.press("ctrl+alt+i")  # Where once is too large, still smooth.
+        screen.wait_for_smooth_pixels(folder)
+        screen.x("windowsize", "--sync", screen.window, "1443", str(801 + STATUS_LINE))
+        screen.wait_for_same_pixels(folder, 2)
+        screen.press("ctrl+alt+u")
+        screen.wait_until("the window has the guest's size", lambda: screen.size() == OWN)
+        screen.wait_for_same_pixels(folder)
+        screen.press("ctrl+alt+b")
+        screen.wait_until("the status line's room is gone", lambda: screen.size() == (720, 400))
+        screen.wait_for_same_pixels(folder, status_line=0)
+        screen.press("ctrl+alt+b")
+        screen.wait_until("the status line is back", lambda: screen.size() == OWN)
+        screen.wait_for_same_pixels(folder)
+        screen.end()
+
+
+class WestonScreen(WindowScreen):
+    SEARCHED = ["--class", "Weston"]
+
+
+def high_dpi(args, folder: Path):
+    """Where two dots are a unit, each dot is drawn, and the pointer is where it is seen."""
+    iso = folder / "disc.iso"
+    disk_image.make_isolinux(iso, folder, guest_file("vmlinuz"), guest_file("screen.cpio.gz"), "console=tty0 nomodeset quiet")
+    with Weston(folder), WestonScreen(args, "-m", "512M", "-cdrom", iso, "-device", "virtio-tablet-pci") as screen:
+        screen.x("windowmove", "--sync", screen.window, "0", "0")
+        shell(screen)
+        screen.wait_until("the guest uses its tablet", lambda: "* Mouse #1: virtio tablet" in screen.ask("info mice"))
+        screen.enter("cd /sys/class/input; d=$(grep -l tablet event*/device/name)")
+        screen.enter("clear; printf '\\033[?25l'; od -An -v -tu2 -w24 /dev/input/${d%%/*}")
+        width, height = screen.size()
+        if (width, height) != (1580, 1100):
+            screen.fail(f"weston's window has {width} x {height} dots")
+        wide, high = width, width * 400 // 720
+        top = (height - STATUS_LINE - high) // 2
+        for x, y in ((width // 4, height // 2), (width // 2, height // 4), (width - 40, top + high - 20)):
+            places = [(2 * at + 1) * 0x8000 // (2 * size) for at, size in ((x & ~1, wide), ((y & ~1) - top, high))]
+
+            def pointed() -> bool:
+                for away in (20, 0):  # The guest's reader may not have been there before.
+                    screen.x("mousemove", "--window", screen.window, str(x - away), str(y - away))
+                text = screen.ask("screentext")
+                return all(re.search(rf" 3 +{axis} +{place} +0 *$", text, re.M) for axis, place in enumerate(places))
+
+            screen.wait_until(f"the guest's pointer is at {x}, {y}", pointed)
+        screen.wait_for_smooth_pixels(folder)
+        screen.press("ctrl+alt+i")
+        screen.wait_for_same_pixels(folder, 2)
+        screen.end()
+
+
 def close(args, folder: Path):
     """Closing the window asks the guest to power down."""
     with started(args, folder) as screen:
@@ -326,7 +490,7 @@ def nowhere(args, _folder: Path):
         os.environ["DISPLAY"] = display
 
 
-TESTS = {"nowhere": nowhere, "use": use, "mouse": mouse, "tablet": tablet, "paste": paste, "close": close, "close_twice": close_twice, "without": without}
+TESTS = {"nowhere": nowhere, "use": use, "mouse": mouse, "tablet": tablet, "paste": paste, "full_screen": full_screen, "resize": resize, "high_dpi": high_dpi, "close": close, "close_twice": close_twice, "without": without}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
