@@ -137,18 +137,23 @@ void Mmu::drop_page(LinearAddress address, u64 space) {
     ++counters_.page_flushes;
     Impl& impl = *impl_;
     const u64 linear = long_addresses(context_) ? address.value : address.value & 0xFFFF'FFFF;
-    const bool large = impl.cached.maybe_large(linear), huge = impl.cached.maybe_huge(linear);
+    const u64 global_space = impl.spaces.global_space();
+    const bool own = impl.cached.maybe_large(linear, space), shared = impl.cached.maybe_large(linear, global_space);
+    const bool large = own || shared, huge = impl.cached.maybe_huge(linear);
     const auto drop = [&](TlbTable& table) {
         table.drop_page(linear);
         if (large) table.drop_region(linear & ~(CachedPages::large - 1), CachedPages::large);
         if (huge) table.drop_region(linear & ~(CachedPages::huge - 1), CachedPages::huge);
     };
-    if (impl.cached.maybe_global(linear))
+    if (impl.cached.maybe_global(linear)) {
         impl.pool.for_each(drop);
-    else
+        if (shared) impl.cached.dropped_large(linear, global_space);
+    } else {
         impl.pool.for_each_of(space, drop);
+    }
+    if (own) impl.cached.dropped_large(linear, space);
     impl.leaves.drop_page(linear, space);
-    impl.leaves.drop_page(linear, impl.spaces.global_space());
+    impl.leaves.drop_page(linear, global_space);
     if (huge) impl.leaves.drop_region(linear & ~(CachedPages::huge - 1), CachedPages::huge);
 }
 

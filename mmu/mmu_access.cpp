@@ -92,7 +92,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
         rights = rights_of(leaf, context_, privilege);
         if (denied) drop_small_page(linear, impl.selected.space); // The tables allow more than what was cached.
         impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
-        impl.cached.note(linear, leaf);
+        impl.cached.note(linear, leaf, leaf.global ? global_space : impl.selected.space);
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);
     }
     const PhysicalAddress address = map_.on_bus(PhysicalAddress(leaf.address)).page();

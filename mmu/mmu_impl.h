@@ -13,6 +13,37 @@
 
 namespace calque::mmu {
 
+// Regions of address spaces. Exact, but for those that share a slot: then they cannot be removed any more.
+class RegionSet {
+  public:
+    void add(u64 region, u64 space) {
+        Slot& slot = slots_[index(region)];
+        if (slot.region == none)
+            slot = {region, space};
+        else if (slot.region != region)
+            slot.region = several;
+        else if (slot.space != space)
+            slot.space = several;
+    }
+    void remove(u64 region, u64 space) {
+        Slot& slot = slots_[index(region)];
+        if (slot.region == region && slot.space == space) slot.region = none;
+    }
+    bool maybe(u64 region, u64 space) const {
+        const Slot& slot = slots_[index(region)];
+        return slot.region == several || (slot.region == region && (slot.space == space || slot.space == several));
+    }
+
+  private:
+    static constexpr unsigned index_bits = 12;
+    static constexpr u64 none = ~u64{0}, several = none - 1;
+    struct Slot {
+        u64 region = none, space = 0;
+    };
+    static std::size_t index(u64 region) { return region * 0x9E37'79B9'7F4A'7C15 >> (64 - index_bits); }
+    std::array<Slot, 1 << index_bits> slots_{};
+};
+
 // What was cached since the last flush of everything, so that INVLPG knows when it has more to do than to drop one slot
 // of one space. Answers may be yes without need, never no in error.
 class CachedPages {
@@ -20,11 +51,12 @@ class CachedPages {
     static constexpr u64 large = u64{4} << 20; // 2 and 4 MiB pages are kept by 4 MiB.
     static constexpr u64 huge = u64{1} << 30;
 
-    void note(u64 linear, const Leaf& leaf) {
+    // Whatever a walk found: of `space`, the one of global pages if it is global.
+    void note(u64 linear, const Leaf& leaf, u64 space) {
         if (leaf.size == huge)
             huge_.set(index(linear / huge));
         else if (leaf.size != page_size)
-            large_.set(index(linear / large));
+            large_.add(linear / large, space);
         if (!leaf.global) return;
         if (leaf.size == huge)
             global_huge_.set(index(linear / huge));
@@ -33,7 +65,9 @@ class CachedPages {
         else
             global_.set(index(linear / page_size));
     }
-    bool maybe_large(u64 linear) const { return large_.test(index(linear / large)); }
+    bool maybe_large(u64 linear, u64 space) const { return large_.maybe(linear / large, space); }
+    // No table, nor the second level, has anything of the space's large pages there any more.
+    void dropped_large(u64 linear, u64 space) { large_.remove(linear / large, space); }
     bool maybe_huge(u64 linear) const { return huge_.test(index(linear / huge)); }
     bool maybe_global(u64 linear) const {
         return global_.test(index(linear / page_size)) || global_large_.test(index(linear / large))
@@ -45,7 +79,8 @@ class CachedPages {
     static constexpr unsigned index_bits = 12;
     using Set = std::bitset<1 << index_bits>;
     static std::size_t index(u64 number) { return number * 0x9E37'79B9'7F4A'7C15 >> (64 - index_bits); }
-    Set large_, huge_;
+    RegionSet large_;
+    Set huge_;
     Set global_, global_large_, global_huge_;
 };
 
