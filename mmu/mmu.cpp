@@ -138,20 +138,26 @@ void Mmu::drop_page(LinearAddress address, u64 space) {
     Impl& impl = *impl_;
     const u64 linear = long_addresses(context_) ? address.value : address.value & 0xFFFF'FFFF;
     const u64 global_space = impl.spaces.global_space();
-    const bool own = impl.cached.maybe_large(linear, space), shared = impl.cached.maybe_large(linear, global_space);
-    const bool large = own || shared, huge = impl.cached.maybe_huge(linear);
+    const bool global = impl.cached.maybe_global(linear), huge = impl.cached.maybe_huge(linear);
+    std::array<u64, 3> regions{}; // Sizes of larger pages there.
+    std::size_t count = 0;
+    for (const u64 size : CachedPages::large) {
+        const bool shared = global && impl.cached.maybe_large(linear, size, global_space);
+        if (!shared && !impl.cached.maybe_large(linear, size, space)) continue;
+        regions[count++] = size;
+        impl.cached.dropped_large(linear, size, space);
+        if (shared) impl.cached.dropped_large(linear, size, global_space);
+    }
+    if (huge) regions[count++] = CachedPages::huge;
     const auto drop = [&](TlbTable& table) {
         table.drop_page(linear);
-        if (large) table.drop_region(linear & ~(CachedPages::large - 1), CachedPages::large);
-        if (huge) table.drop_region(linear & ~(CachedPages::huge - 1), CachedPages::huge);
+        for (std::size_t n = 0; n < count; ++n)
+            table.drop_region(linear & ~(regions[n] - 1), regions[n]);
     };
-    if (impl.cached.maybe_global(linear)) {
+    if (global)
         impl.pool.for_each(drop);
-        if (shared) impl.cached.dropped_large(linear, global_space);
-    } else {
+    else
         impl.pool.for_each_of(space, drop);
-    }
-    if (own) impl.cached.dropped_large(linear, space);
     impl.leaves.drop_page(linear, space);
     impl.leaves.drop_page(linear, global_space);
     if (huge) impl.leaves.drop_region(linear & ~(CachedPages::huge - 1), CachedPages::huge);

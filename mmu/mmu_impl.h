@@ -48,7 +48,7 @@ class RegionSet {
 // of one space. Answers may be yes without need, never no in error.
 class CachedPages {
   public:
-    static constexpr u64 large = u64{4} << 20; // 2 and 4 MiB pages are kept by 4 MiB.
+    static constexpr std::array<u64, 2> large{u64{2} << 20, u64{4} << 20}; // 4 MiB: of 32-bit tables.
     static constexpr u64 huge = u64{1} << 30;
 
     // Whatever a walk found: of `space`, the one of global pages if it is global.
@@ -56,26 +56,28 @@ class CachedPages {
         if (leaf.size == huge)
             huge_.set(index(linear / huge));
         else if (leaf.size != page_size)
-            large_.add(linear / large, space);
+            large_.add(region_of(linear, leaf.size), space);
         if (!leaf.global) return;
         if (leaf.size == huge)
             global_huge_.set(index(linear / huge));
         else if (leaf.size != page_size)
-            global_large_.set(index(linear / large));
+            global_large_.set(index(linear / large[1]));
         else
             global_.set(index(linear / page_size));
     }
-    bool maybe_large(u64 linear, u64 space) const { return large_.maybe(linear / large, space); }
-    // No table, nor the second level, has anything of the space's large pages there any more.
-    void dropped_large(u64 linear, u64 space) { large_.remove(linear / large, space); }
+    // A page of this size, one of `large`.
+    bool maybe_large(u64 linear, u64 size, u64 space) const { return large_.maybe(region_of(linear, size), space); }
+    // No table, nor the second level, has anything of the space's page of this size any more.
+    void dropped_large(u64 linear, u64 size, u64 space) { large_.remove(region_of(linear, size), space); }
     bool maybe_huge(u64 linear) const { return huge_.test(index(linear / huge)); }
     bool maybe_global(u64 linear) const {
-        return global_.test(index(linear / page_size)) || global_large_.test(index(linear / large))
+        return global_.test(index(linear / page_size)) || global_large_.test(index(linear / large[1]))
                || global_huge_.test(index(linear / huge));
     }
     void clear() { *this = {}; }
 
   private:
+    static u64 region_of(u64 linear, u64 size) { return linear / size | (size == large[1] ? u64{1} << 63 : 0); }
     static constexpr unsigned index_bits = 12;
     using Set = std::bitset<1 << index_bits>;
     static std::size_t index(u64 number) { return number * 0x9E37'79B9'7F4A'7C15 >> (64 - index_bits); }

@@ -70,8 +70,8 @@ class TlbTable {
     void set_execute_id(u64 linear, const u8* host_page, ExecuteId id);
     void remember_target(u64 linear, const void* code);
 
-    // The entry, the execute id and the targets of a page; of a region aligned to its length, at least
-    // tlb_smallest pages. Targets whose code may have begun on the page before go, too, and so does the return stack
+    // The entry, the execute id and the targets of a page; of a region aligned to its length, a power of two of at
+    // least 512 pages. Targets whose code may have begun on the page before go, too, and so does the return stack
     // whenever targets do.
     void drop_page(u64 linear);
     void drop_region(u64 linear, u64 length);
