@@ -32,10 +32,13 @@ PciDescriptor Vga::descriptor() {
     d.class_code = 0x030000;
     d.subsystem_vendor_id = 0x1AF4;
     d.subsystem_id = 0x1100;
-    d.bars[0] = {PciBar::Kind::memory32, memory_.size(), true, &framebuffer_};
-    d.bars[2] = {PciBar::Kind::memory32, registers_size, false, &registers_};
+    d.bars[0] = framebuffer_bar();
+    d.bars[2] = registers_bar();
     return d;
 }
+
+PciBar Vga::framebuffer_bar() { return {PciBar::Kind::memory32, memory_.size(), true, &framebuffer_}; }
+PciBar Vga::registers_bar() { return {PciBar::Kind::memory32, registers_size, false, &registers_}; }
 
 void Vga::map_legacy(Bus& ports, Bus& memory) {
     ports.map(0x3B0, 12, ports_3b0_, name_ + " mono"); // Behind it lies a printer port.

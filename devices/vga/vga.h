@@ -30,6 +30,9 @@ class Vga final : public Device, public Display {
     Vga(Log& log, Clock& clock, const Options& options, std::function<void()> memory_changed, std::string name);
 
     PciFunction& function() { return pci_; }
+    // What is behind its BARs 0 and 2, for one that has them in a function of its own.
+    PciBar framebuffer_bar();
+    PciBar registers_bar();
     // The ports and the window at A0000 that every VGA decodes, whatever its BARs.
     void map_legacy(Bus& ports, Bus& memory);
     u64 memory_size() const { return memory_.size(); }

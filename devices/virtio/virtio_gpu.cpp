@@ -213,6 +213,7 @@ Response VirtioGpu::set_scanout(std::span<const u8> request) {
     }
     state_.screen = id;
     state_.where = where;
+    state_.driven |= id != 0;
     damage(0, ~u64{0});
     return RESP_OK_NODATA;
 }
@@ -310,6 +311,21 @@ Display::Damage VirtioGpu::update(Surface& surface) {
     first_ = ~0u;
     end_ = 0;
     return damage;
+}
+
+void VirtioGpu::stop_updates() {
+    std::lock_guard lock(mutex());
+    damage(0, ~u64{0});
+}
+
+bool VirtioGpu::driven() const {
+    std::lock_guard lock(mutex());
+    return state_.driven;
+}
+
+void VirtioGpu::serialize_driven(Archive& archive) {
+    std::lock_guard lock(mutex());
+    archive.field("driven", state_.driven);
 }
 
 // --- The rest

@@ -24,8 +24,12 @@ class VirtioGpu final : public VirtioDevice, public Display {
 
     void take_picture(Surface& surface) override;
     Damage update(Surface& surface) override;
-    void stop_updates() override {}
+    void stop_updates() override; // The next update() draws everything.
     std::optional<std::vector<std::string>> text() override { return std::nullopt; }
+
+    // Whether its driver has shown something since the last reset: a VGA that shares the screen is not seen then.
+    bool driven() const;
+    void serialize_driven(Archive& archive); // Apart from the rest, for one that has such a VGA.
 
   private:
     struct Part { // Of the guest's memory behind a resource.
@@ -41,6 +45,7 @@ class VirtioGpu final : public VirtioDevice, public Display {
         std::map<u32, Resource> resources;
         u32 screen = 0; // The resource on show; 0: none.
         gpu::Rect where;
+        bool driven = false;
         Surface cursor; // AARRGGBB; empty: hidden.
         u32 cursor_x = 0, cursor_y = 0, hot_x = 0, hot_y = 0;
     };

@@ -87,6 +87,8 @@ PciDescriptor VirtioPci::describe(const VirtioPciOptions& options, Id id, std::s
         d.capabilities.push_back(structure(NOTIFY_CFG, notify_offset, structure_size, 4, notify_multiplier));
         d.capabilities.push_back(access_structure());
     }
+    for (const auto& [number, bar] : options.more_bars)
+        d.bars[number] = bar;
     d.msix.vectors = std::min(options.vectors, queues + 1);
     d.msix.bar = 1;
     d.msix.pba_offset = std::max<u32>(0x800, static_cast<u32>(align_up(d.msix.vectors * MsixTable::entry_size, 0x800)));

@@ -18,6 +18,7 @@ struct VirtioPciOptions {
     bool modern = true;        // At least one of the two.
     unsigned vectors = ~0u;    // MSI-X vectors; 0: none; the default: one for each queue and one more.
     u32 class_code = 0xFF0000; // Base class, subclass, interface.
+    std::vector<std::pair<unsigned, PciBar>> more_bars{}; // Of a kind that has some besides virtio's, by number.
 };
 
 // BAR 0: legacy registers (ports). BAR 1: MSI-X. BAR 4: the modern structures.

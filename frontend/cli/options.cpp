@@ -115,18 +115,21 @@ Result<void> only_none(std::string_view option, const std::string& text) {
 }
 
 Result<void> vga_option(Options& o, const std::string& text) {
-    if (text != "std" && text != "none")
-        return error("-vga {} does not exist here; there are: std, none (and what -device help lists)", text);
+    if (text != "std" && text != "virtio" && text != "none")
+        return error("-vga {} does not exist here; there are: std, virtio, none (and what -device help lists)", text);
     o.vga = text;
     return {};
 }
 
 // A machine has a VGA unless it was asked for without, or with another; it has the first slot, as in QEMU.
 void settle_display(Options& o) {
-    const bool own = std::any_of(o.machine.devices.begin(), o.machine.devices.end(),
-                                 [](const auto& device) { return device.driver == "VGA"; });
+    const bool own = std::any_of(o.machine.devices.begin(), o.machine.devices.end(), [](const auto& device) {
+        return device.driver == "VGA" || device.driver == "virtio-vga";
+    });
     if (o.vga.empty()) o.vga = o.no_defaults || own ? "none" : "std";
-    if (o.vga == "std") o.machine.devices.insert(o.machine.devices.begin(), machine::DeviceRequest{"VGA", "", {}});
+    if (o.vga != "none")
+        o.machine.devices.insert(o.machine.devices.begin(),
+                                 machine::DeviceRequest{o.vga == "virtio" ? "virtio-vga" : "VGA", "", {}});
     o.machine.serial_console = o.no_graphic;
 }
 
@@ -198,7 +201,7 @@ const std::array options_table{
     Option{"k", "LAYOUT", "the guest's keyboard, for text that is pasted (-k help lists them)", keyboard_option},
     Option{"vnc", "[ADDRESS]:N[,..]",
            "show the screen to VNC viewers, at port 5900 + N (password-secret=, password=on)", vnc_option},
-    Option{"vga", "std|none", "the display adapter (std)", vga_option},
+    Option{"vga", "std|virtio|none", "the display adapter (std)", vga_option},
     Option{"parallel", "none", "parallel port: none", SET(return only_none("-parallel", v))},
     Option{"nic", "user|socket|tap|none,..", "a network card with its network (user; -nic user,model=help)",
            nic_option},

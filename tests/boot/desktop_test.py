@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The desktop of ./run desktop in the window under Xvfb: the pointer and the keyboard by X events, a terminal that answers, a window that is moved.
 
-    desktop_test.py --emulator "PATH [options]" [--image desktop.img] [--seconds N] [--device virtio-tablet-pci]
+    desktop_test.py --emulator "PATH [options]" [--image desktop.img] [--seconds N] [--device virtio-tablet-pci] [--vga std|virtio]
 
 How many pictures a moving window makes and what they cost is printed, and no test of its own: machines differ.
 """
@@ -29,7 +29,7 @@ class Desktop(WindowScreen):
     def __init__(self, args, folder: Path):
         image = args.image or subprocess.run([ROOT / "scripts/debian.sh", "desktop"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         devices = [word for device in args.device.split() for word in ("-device", device)]
-        super().__init__(args, "--stats", "-m", "1G", "-smp", "2", "-snapshot", "-drive", f"file={image},format=raw,if=virtio", "-nic", "none", *devices)
+        super().__init__(args, "--stats", "-m", "1G", "-smp", "2", "-snapshot", "-drive", f"file={image},format=raw,if=virtio", "-nic", "none", "-vga", args.vga, *devices)
         self.folder = folder
 
     def color(self, x: int, y: int) -> tuple:
@@ -111,6 +111,7 @@ if __name__ == "__main__":
     parser.add_argument("--image")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--device", default="virtio-tablet-pci")
+    parser.add_argument("--vga", default="std")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="calque-desktop-") as place, Xvfb():
         sys.exit(run_test(lambda: test(arguments, Path(place))))

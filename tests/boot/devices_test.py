@@ -482,13 +482,13 @@ def hands(args, family: str, devices: list):
             session.expect_end(0)
 
 
-def gpu(args):
+def gpu(args, device: str = "virtio-gpu-pci"):
     """Linux's console by its driver of virtio-gpu, as large as the monitor says; nothing else has a screen."""
     args.kernel = "vmlinuz"  # The cloud kernel has no driver for it.
     with tempfile.TemporaryDirectory() as folder:
         monitor = Place(folder, "monitor")
         picture = Path(folder) / "picture.ppm"
-        options = ["-nic", "none", "-vga", "none", "-device", "virtio-gpu-pci,xres=1024,yres=768", "-monitor", f"unix:{monitor.path},server=on,wait=off"]
+        options = ["-nic", "none", "-vga", "none", "-device", f"{device},xres=1024,yres=768", "-monitor", f"unix:{monitor.path},server=on,wait=off"]
         with boot(args, *options, initrd="screen.cpio.gz") as session:
             monitor.connect()
             monitor.read_until(b"(calque) ")
@@ -512,6 +512,7 @@ def gpu(args):
 TESTS = {
     "rng": rng,
     "gpu": gpu,
+    "vga": lambda args: gpu(args, "virtio-vga"),
     "input": input_devices,
     "usb": usb,
     "balloon": balloon,

@@ -112,6 +112,33 @@ def isolinux(args, folder: Path):
         screen.end()
 
 
+def picture(screen: Screen, folder: Path) -> tuple:
+    """Its size and RGB bytes."""
+    screen.ask(f"screendump {folder / 'picture.ppm'}")
+    _, size, _, data = (folder / "picture.ppm").read_bytes().split(b"\n", 3)
+    return size, data
+
+
+def virtio_vga(args, folder: Path):
+    """-vga virtio: firmware and isolinux by the VGA, then Linux's driver of virtio-gpu, and the VGA again after a reset."""
+    iso = folder / "disc.iso"
+    disk_image.make_isolinux(iso, folder, guest_file("vmlinuz"), guest_file("screen.cpio.gz"), "console=tty0 quiet")
+    with Screen(args, "-m", "512M", "-vga", "virtio", "-cdrom", iso) as screen:
+        for _ in range(2):
+            screen.wait_for_screen(r"CALQUE-ISOLINUX(.*\n)+boot:")
+            screen.line("linux")
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                size, data = picture(screen, folder)
+                if size == b"1280 800" and any(data):  # The driver's, with the shell's prompt.
+                    break
+                if time.monotonic() > deadline:
+                    screen.fail(f"the screen of {size.decode()} is not that of the guest's driver")
+                time.sleep(0.25)
+            screen.ask("system_reset")
+        screen.end()
+
+
 # Of what tests/guest/vga_modes.asm draws in each mode: the sha256 of the picture, taken when it was that of another
 # emulator, but for how few bits become eight. Modes 3 and 7 differ from that one in the ninth dot of B0-BF, which is
 # background (IBM PS/2 Hardware Interface Technical Reference, attribute mode control register).
@@ -161,7 +188,7 @@ def modes(args, folder: Path):
         raise Failure("these modes show something else: " + ", ".join(wrong))
 
 
-TESTS = {"memtest": memtest, "rescue_cd": rescue_cd, "floppy": floppy, "isolinux": isolinux, "modes": modes}
+TESTS = {"memtest": memtest, "rescue_cd": rescue_cd, "floppy": floppy, "isolinux": isolinux, "modes": modes, "virtio_vga": virtio_vga}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

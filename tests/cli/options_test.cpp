@@ -325,16 +325,20 @@ TEST(Options, AVgaInTheFirstSlotUnlessThereIsAWord) {
         EXPECT_TRUE(options.ok());
         std::vector<std::string> found;
         for (const auto& device : options->machine.devices)
-            if (device.driver == "VGA") found.push_back(&device == &options->machine.devices[0] ? "first" : "later");
+            if (device.driver == "VGA" || device.driver == "virtio-vga")
+                found.push_back(device.driver + (&device == &options->machine.devices[0] ? " first" : " later"));
         return found;
     };
     using Adapters = std::vector<std::string>;
-    EXPECT_EQ(adapters({"-device", "virtio-rng-pci"}), Adapters{"first"});
+    EXPECT_EQ(adapters({"-device", "virtio-rng-pci"}), Adapters{"VGA first"});
     EXPECT_EQ(adapters({"-vga", "none"}), Adapters{});
     EXPECT_EQ(adapters({"-nodefaults"}), Adapters{});
-    EXPECT_EQ(adapters({"-nodefaults", "-vga", "std"}), Adapters{"first"});
+    EXPECT_EQ(adapters({"-nodefaults", "-vga", "std"}), Adapters{"VGA first"});
+    EXPECT_EQ(adapters({"-vga", "virtio"}), Adapters{"virtio-vga first"});
+    EXPECT_EQ(adapters({"-nic", "none", "-device", "virtio-rng-pci", "-device", "virtio-vga"}),
+              Adapters{"virtio-vga later"});
     EXPECT_EQ(adapters({"-nic", "none", "-device", "virtio-rng-pci", "-device", "VGA,vgamem_mb=32"}),
-              Adapters{"later"});
+              Adapters{"VGA later"});
 }
 
 } // namespace
