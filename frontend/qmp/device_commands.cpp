@@ -109,31 +109,52 @@ Answer qom_list_properties(Control& control, const Arguments& arguments) {
 
 // --- The tree of devices: /machine/peripheral/ID for those of -device, /machine/unattached/device[N] for processors.
 
+struct NodeProperty {
+    std::string name;
+    Json value;
+    std::string_view type = "string";
+};
 struct Node {
     std::vector<std::pair<std::string, std::string>> children; // Name and type.
-    std::vector<std::pair<std::string, std::string>> properties;
+    std::vector<NodeProperty> properties;
 };
+
+// As its kind says the property is: libvirt takes no number that is a string.
+NodeProperty property_of(const machine::DeviceRequest& device, const machine::Property& given) {
+    using Type = machine::PropertyKind::Type;
+    const machine::DeviceKind* const kind = machine::find_device_kind(device.driver);
+    if (!kind) return {given.key, Json(given.value)};
+    for (const machine::PropertyKind& property : kind->properties) {
+        if (property.name != given.key) continue;
+        const std::string_view type = type_of(property.type);
+        if (property.type == Type::boolean) return {given.key, Json(device.get_bool(given.key, false)), type};
+        if (property.type == Type::number || property.type == Type::size)
+            return {given.key, Json(static_cast<i64>(device.get_number(given.key, 0))), type};
+    }
+    return {given.key, Json(given.value)};
+}
 
 std::optional<Node> node_at(Control& control, std::string path) {
     while (path.size() > 1 && path.ends_with('/'))
         path.pop_back();
-    if (path == "/") return Node{{{"machine", "child<pc-machine>"}}, {{"type", "container"}}};
+    const auto of_type = [](std::string type) { return NodeProperty{"type", Json(std::move(type))}; };
+    if (path == "/") return Node{{{"machine", "child<pc-machine>"}}, {of_type("container")}};
     if (path == "/machine")
-        return Node{{{"peripheral", "child<container>"}, {"unattached", "child<container>"}}, {{"type", "pc-machine"}}};
-    Node peripheral{{}, {{"type", "container"}}}, unattached = peripheral;
+        return Node{{{"peripheral", "child<container>"}, {"unattached", "child<container>"}}, {of_type("pc-machine")}};
+    Node peripheral{{}, {of_type("container")}}, unattached = peripheral;
     for (const auto& device : control.machine.config().devices) {
         if (device.id.empty()) continue;
         peripheral.children.emplace_back(device.id, fmt::format("child<{}>", device.driver));
         if (path != "/machine/peripheral/" + device.id) continue;
-        Node node{{}, {{"type", device.driver}}};
+        Node node{{}, {of_type(device.driver)}};
         for (const auto& property : device.properties)
-            node.properties.emplace_back(property.key, property.value);
+            node.properties.push_back(property_of(device, property));
         return node;
     }
     for (std::size_t i = 0; i < control.machine.vcpus().size(); ++i) {
         const std::string name = fmt::format("device[{}]", i), type = control.machine.config().cpu.name + "-x86_64-cpu";
         unattached.children.emplace_back(name, fmt::format("child<{}>", type));
-        if (path == "/machine/unattached/" + name) return Node{{}, {{"type", type}}};
+        if (path == "/machine/unattached/" + name) return Node{{}, {of_type(type)}};
     }
     if (path == "/machine/peripheral") return peripheral;
     if (path == "/machine/unattached") return unattached;
@@ -148,8 +169,8 @@ Answer qom_list(Control& control, const Arguments& arguments) {
     const auto node = node_at(control, arguments.text("path"));
     if (!node) return no_node(arguments.text("path"));
     Json::Array all;
-    for (const auto& [name, value] : node->properties)
-        all.push_back(Object{{"name", name}, {"type", "string"}});
+    for (const NodeProperty& property : node->properties)
+        all.push_back(Object{{"name", property.name}, {"type", property.type}});
     for (const auto& [name, type] : node->children)
         all.push_back(Object{{"name", name}, {"type", type}});
     return all;
@@ -158,8 +179,8 @@ Answer qom_list(Control& control, const Arguments& arguments) {
 Answer qom_get(Control& control, const Arguments& arguments) {
     const auto node = node_at(control, arguments.text("path"));
     if (!node) return no_node(arguments.text("path"));
-    for (const auto& [name, value] : node->properties)
-        if (name == arguments.text("property")) return Json(value);
+    for (const NodeProperty& property : node->properties)
+        if (property.name == arguments.text("property")) return property.value;
     return error("'{}' has no property '{}'", arguments.text("path"), arguments.text("property"));
 }
 

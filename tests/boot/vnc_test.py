@@ -432,8 +432,13 @@ def refused(display: int, password: str) -> bool:
 def control(args, folder: Path):
     """Passwords set and changed by the machine protocol and the monitor, who watches, and who came and went."""
     display = free_display()
-    with RemoteScreen(args, f"127.0.0.1:{display},password=on", "-cdrom", disc(folder), "-qmp", f"unix:{folder / 'q'},server=on,wait=off") as screen:
+    with RemoteScreen(args, f"127.0.0.1:{display},password=on", "-cdrom", disc(folder), "-qmp", f"unix:{folder / 'q'},server=on,wait=off",
+                      "-device", "virtio-vga,id=video0,vgamem_mb=16,edid=off") as screen:
         qmp = Qmp(folder / "q")
+        # libvirt looks whether its adapter has the memory that it was to have, and takes no string for a number.
+        found = {name: qmp.ask("qom-get", path="/machine/peripheral/video0", property=name) for name in ("type", "vgamem_mb", "edid")}
+        if found != {"type": "virtio-vga", "vgamem_mb": 16, "edid": False}:
+            screen.fail(f"the adapter's properties are {found}")
         schema = SchemaCheck(qmp.ask("query-qmp-schema"))
 
         def ask(command: str):
