@@ -94,6 +94,10 @@ struct Platform {
     u16 smi_command = 0xB2;
     u8 acpi_enable = 0xF1;
     u8 acpi_disable = 0xF0;
+    // The ports by which PCI devices come and go while the machine runs (devices/pci_hotplug), and the general-purpose
+    // event that says that they have something. 0: slots are what they are.
+    u16 pci_hotplug_base = 0;
+    unsigned pci_hotplug_event = 1;
     u16 reset_port = 0xCF9;
     u8 reset_value = 0x06;
     u8 s5_sleep_type = 0;            // SLP_TYP that PM1_CNT takes for soft-off.

@@ -10,7 +10,8 @@ namespace {
 constexpr u8 op_zero = 0x00, op_one = 0x01, op_name = 0x08, op_byte = 0x0A, op_word = 0x0B, op_dword = 0x0C,
              op_string = 0x0D, op_qword = 0x0E, op_scope = 0x10, op_buffer = 0x11, op_package = 0x12, op_method = 0x14,
              op_dual_name = 0x2E, op_multi_name = 0x2F, op_ext = 0x5B, op_local0 = 0x60, op_arg0 = 0x68,
-             op_store = 0x70, op_and = 0x7B, op_or = 0x7D, op_create_dword_field = 0x8A, op_if = 0xA0, op_return = 0xA4;
+             op_store = 0x70, op_and = 0x7B, op_or = 0x7D, op_notify = 0x86, op_create_dword_field = 0x8A, op_if = 0xA0,
+             op_return = 0xA4;
 constexpr u8 ext_region = 0x80, ext_field = 0x81, ext_device = 0x82;
 
 Term join(std::initializer_list<Term> parts) {
@@ -155,15 +156,26 @@ Term operation_region(std::string_view path, Space space, u64 offset, u64 length
     return ext_op(ext_region, join({name(path), {static_cast<u8>(space)}, integer(offset), integer(length)}));
 }
 
-Term byte_fields(std::string_view region, const std::vector<FieldUnit>& units) {
-    constexpr u8 byte_access_preserve = 0x01;
+namespace {
+Term fields(std::string_view region, u8 flags, const std::vector<FieldUnit>& units) {
     Term body = name(region);
-    body.push_back(byte_access_preserve);
+    body.push_back(flags);
     for (const FieldUnit& unit : units) {
         append_fixed(body, unit.name, 4, '_');
         append(body, unit.bits, 1); // A PkgLength below 64.
     }
     return ext_op(ext_field, with_length(body));
+}
+} // namespace
+
+Term byte_fields(std::string_view region, const std::vector<FieldUnit>& units) {
+    constexpr u8 byte_access_preserve = 0x01;
+    return fields(region, byte_access_preserve, units);
+}
+
+Term dword_fields(std::string_view region, const std::vector<FieldUnit>& units) {
+    constexpr u8 dword_access_preserve = 0x03;
+    return fields(region, dword_access_preserve, units);
 }
 
 Term create_dword_field(const Term& source, u64 byte_offset, std::string_view path) {
@@ -184,6 +196,8 @@ Term if_then(const Term& condition, const Terms& terms) {
 }
 
 Term return_value(const Term& value) { return op(op_return, value); }
+Term notify(const Term& object, u64 value) { return join({{op_notify}, object, integer(value)}); }
+Term call(std::string_view path) { return name(path); }
 
 Term io(u16 base, u8 length) {
     Term out{0x47, 0x01}; // I/O port descriptor, 16-bit decode.

@@ -35,7 +35,8 @@ struct FieldUnit {
     std::string_view name;
     unsigned bits;
 };
-Term byte_fields(std::string_view region, const std::vector<FieldUnit>& units); // ByteAcc, NoLock, Preserve
+Term byte_fields(std::string_view region, const std::vector<FieldUnit>& units);  // ByteAcc, NoLock, Preserve
+Term dword_fields(std::string_view region, const std::vector<FieldUnit>& units); // DWordAcc, NoLock, Preserve
 Term create_dword_field(const Term& source, u64 byte_offset, std::string_view path);
 
 // Statements and expressions
@@ -47,6 +48,8 @@ Term assign_and(const Term& a, const Term& b, const Term& target); // target = a
 Term set_bits(const Term& target, const Term& mask);               // target |= mask
 Term if_then(const Term& condition, const Terms& terms);
 Term return_value(const Term& value);
+Term notify(const Term& object, u64 value);
+Term call(std::string_view path); // Of a method without arguments.
 
 // Resource descriptors (6.4), and the buffer that collects them
 Term io(u16 base, u8 length);

@@ -1,6 +1,7 @@
 #include "firmware/acpi/dsdt.h"
 
 #include "firmware/acpi/aml.h"
+#include "firmware/acpi/pci_slots.h"
 #include "firmware/bytes.h"
 
 #include <array>
@@ -15,8 +16,7 @@ using namespace aml;
 constexpr u8 sta_present = 0x0F;  // Present, enabled, shown, working (6.3.7).
 constexpr u8 sta_link_on = 0x0B;  // Present, enabled, working.
 constexpr u8 sta_link_off = 0x09; // Present, working.
-constexpr unsigned pci_slots = 32;
-constexpr unsigned pm_slot = 1; // The PIIX's slot, whose function 3 raises the SCI on INTA.
+constexpr unsigned pm_slot = 1;   // The PIIX's slot, whose function 3 raises the SCI on INTA.
 
 constexpr std::array<std::string_view, 4> link_names{"\\_SB.LNKA", "\\_SB.LNKB", "\\_SB.LNKC", "\\_SB.LNKD"};
 constexpr std::string_view sci_link = "\\_SB.LNKS";
@@ -29,12 +29,16 @@ constexpr std::array<std::string_view, 4> route_fields{"\\_SB.PCI0.ISA.PRQA", "\
 Term host_bridge_resources(const Platform& platform) {
     const AddressRange low = platform.pci_window_32();
     const AddressRange high = platform.pci_window_64;
-    Terms windows{word_bus_number(0, 0xFF),
-                  io(0xCF8, 8),
-                  word_io(0, 0xCF7),
-                  word_io(0xD00, 0xFFFF),
-                  dword_memory(0xA0000, 0xBFFFF, true),
-                  dword_memory(static_cast<u32>(low.base), static_cast<u32>(low.end() - 1), false)};
+    Terms windows{word_bus_number(0, 0xFF), io(0xCF8, 8), word_io(0, 0xCF7)};
+    // No BAR may be put over the registers of hot-plugging.
+    if (const u16 hotplug = platform.pci_hotplug_base) {
+        windows.push_back(word_io(0xD00, static_cast<u16>(hotplug - 1)));
+        windows.push_back(word_io(static_cast<u16>(hotplug + pci_hotplug_ports), 0xFFFF));
+    } else {
+        windows.push_back(word_io(0xD00, 0xFFFF));
+    }
+    windows.push_back(dword_memory(0xA0000, 0xBFFFF, true));
+    windows.push_back(dword_memory(static_cast<u32>(low.base), static_cast<u32>(low.end() - 1), false));
     if (high.size != 0) windows.push_back(qword_memory(high.base, high.end() - 1, true));
     return resources(windows);
 }
@@ -138,6 +142,8 @@ Term host_bridge(const Platform& platform) {
     for (Term& term : interrupt_routing(platform))
         terms.push_back(std::move(term));
     terms.push_back(isa_bridge(platform));
+    for (Term& term : removable_slots(platform))
+        terms.push_back(std::move(term));
     return device("PCI0", terms);
 }
 
@@ -173,6 +179,7 @@ std::vector<u8> dsdt_aml(const Platform& platform) {
     for (unsigned index = 0; index < platform.apic_ids.size(); ++index)
         system_bus.push_back(processor(index));
     append(out, scope("\\_SB", system_bus));
+    if (platform.pci_hotplug_base) append(out, slot_event(platform));
     if (platform.s3_sleep_type) append(out, sleep_state("\\_S3", *platform.s3_sleep_type));
     append(out, sleep_state("\\_S5", platform.s5_sleep_type));
     return out;

@@ -18,6 +18,7 @@ Platform full_platform() {
     platform.pirq_gsi = 16;
     platform.s3_sleep_type = 1;
     platform.pci_window_64 = {8 * GiB, 32 * GiB};
+    platform.pci_hotplug_base = 0xAE00;
     return platform;
 }
 
