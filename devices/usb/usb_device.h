@@ -43,7 +43,7 @@ class UsbDevice {
     virtual UsbAnswer control(const UsbSetup& setup, std::vector<u8>& data) = 0;
     // A transfer from an endpoint to the host.
     virtual UsbAnswer in(unsigned endpoint, std::vector<u8>& data) = 0;
-    // Before the machine runs, or after it: null. Not owned.
+    // Null: it is in none. Not owned.
     virtual void set_socket(UsbSocket* socket) = 0;
 };
 

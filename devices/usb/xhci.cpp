@@ -35,21 +35,41 @@ Xhci::~Xhci() {
         if (device) device->set_socket(nullptr);
 }
 
+// What is in a slot for it ends with transaction errors, until the driver has heard.
 void Xhci::pull(UsbDevice& device) {
     std::lock_guard lock(mutex_);
-    std::replace(devices_.begin(), devices_.end(), &device, static_cast<UsbDevice*>(nullptr));
+    const auto found = std::find(devices_.begin(), devices_.end(), &device);
+    if (found == devices_.end()) return;
+    *found = nullptr;
+    change_port(static_cast<unsigned>(found - devices_.begin()));
 }
 
 bool Xhci::plug(UsbDevice& device, std::optional<unsigned> port) {
+    std::lock_guard lock(mutex_);
     for (unsigned i = 0; i < options_.usb2; ++i) {
         if (devices_[i] || (port && *port != i + 1)) continue;
         devices_[i] = &device;
         device.set_socket(this);
-        std::lock_guard lock(mutex_);
-        reset_controller();
+        device.bus_reset();
+        change_port(i);
         return true;
     }
     return false;
+}
+
+// 4.19.3: a device has come or gone.
+void Xhci::change_port(unsigned number) {
+    constexpr u32 kept = PORT_POWER | PORT_INDICATOR | PORT_WAKE | PORT_CHANGES;
+    Port& port = state_.ports[number];
+    port.status = (port.status & kept) | PORT_CONNECT_CHANGE | port_status(number);
+    port.news = running();
+    task_->schedule();
+}
+
+u32 Xhci::port_status(unsigned number) const {
+    const UsbDevice* const device = number < options_.usb2 ? devices_[number] : nullptr;
+    if (!device) return LINK_NO_DEVICE << 5;
+    return PORT_CONNECTED | LINK_POLLING << 5 | static_cast<u32>(device->speed()) << 10;
 }
 
 void Xhci::reset() {
@@ -66,8 +86,7 @@ void Xhci::reset_controller() {
         UsbDevice* const device = devices_[i];
         if (!device) continue;
         device->bus_reset();
-        state_.ports[i].status = PORT_POWER | PORT_CONNECTED | PORT_CONNECT_CHANGE | LINK_POLLING << 5
-                                 | static_cast<u32>(device->speed()) << 10;
+        state_.ports[i].status = PORT_POWER | PORT_CONNECT_CHANGE | port_status(i);
     }
     update_pin();
 }

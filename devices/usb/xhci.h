@@ -30,8 +30,8 @@ class Xhci final : public Device, private UsbSocket {
     Xhci(Log& log, DmaPort& memory, Clock& clock, Worker& worker, const Options& options, std::string name);
     ~Xhci() override;
 
-    // Before the machine runs: into a USB 2 port, numbered from 1; the first free one where none is named. Not owned.
-    // False: there is no such port that is free.
+    // Into a USB 2 port, numbered from 1; the first free one where none is named. Not owned. False: there is no such
+    // port that is free.
     bool plug(UsbDevice& device, std::optional<unsigned> port);
 
     PciFunction& function() { return pci_; }
@@ -110,6 +110,8 @@ class Xhci final : public Device, private UsbSocket {
     void write_command(u32 value);
     void write_command_ring(u64 offset, u32 value);
     void write_port(unsigned number, u32 value);
+    void change_port(unsigned number);
+    u32 port_status(unsigned number) const;
     void ring_doorbell(unsigned slot, u32 value);
     void reset_controller();
     bool running() const { return (state_.command & xhci::CMD_RUN) && !(state_.status & xhci::STS_HSE); }

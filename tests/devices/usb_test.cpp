@@ -243,8 +243,33 @@ TEST_F(XhciTest, ADeviceThatIsGoneIsNotAsked) {
     bring_up();
     block(report_at, buffer, 8, 1u << 10 | ioc);
     keyboard.reset();
+    EXPECT_EQ(next().type(), 34u) << "the port has changed";
     set(bells + 4, 3);
     EXPECT_EQ(next().code(), 4u) << "a transaction error";
+}
+
+TEST_F(XhciTest, ADriverHearsOfWhatComesAndGoes) {
+    bring_up();
+    const u64 second = op + 0x400 + 16, third = second + 16;
+    constexpr u32 connected = 1, enabled = 2, power = 1 << 9, speed = 15 << 10, changed = 1 << 17;
+    const u32 all = connected | enabled | power | speed | changed;
+    keyboard.reset();
+    Event event = next();
+    EXPECT_EQ(event.type(), 34u);
+    EXPECT_EQ(event.parameter, 2u << 24);
+    EXPECT_EQ(get(second) & all, power | changed);
+    set(second, power | changed);
+    EXPECT_EQ(get(second) & all, power);
+    UsbHid mouse(board.log, Kind::mouse, "", "mouse0");
+    EXPECT_TRUE(device->plug(mouse, 3));
+    event = next();
+    EXPECT_EQ(event.type(), 34u);
+    EXPECT_EQ(event.parameter, 3u << 24);
+    EXPECT_EQ(get(third) & all, connected | power | 1u << 10 | changed);
+    keyboard = std::make_unique<UsbHid>(board.log, Kind::keyboard, "", "kbd1");
+    EXPECT_TRUE(device->plug(*keyboard, std::nullopt)) << "the first that is free";
+    EXPECT_EQ(next().parameter, 1u << 24);
+    EXPECT_EQ(next().type(), 0u);
 }
 
 TEST_F(XhciTest, AStallHaltsUntilItIsReset) {
