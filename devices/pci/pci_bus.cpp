@@ -40,6 +40,7 @@ Result<void> PciBus::attach(PciFunction& function, unsigned device, unsigned num
         return error("PCI slot {:x}.{} does not exist; give a device from 0 to 1f and a function from 0 to 7", device,
                      number);
     const unsigned devfn = device * 8 + number;
+    std::lock_guard lock(config_mutex_);
     if (const auto taken = functions_.find(devfn); taken != functions_.end())
         return error("PCI slot {:x}.{} is taken by {}; give {} another addr=", device, number,
                      taken->second->descriptor().name, function.descriptor().name);
@@ -49,6 +50,7 @@ Result<void> PciBus::attach(PciFunction& function, unsigned device, unsigned num
 }
 
 void PciBus::detach(PciFunction& function) {
+    std::lock_guard lock(config_mutex_);
     functions_.erase(function.devfn_);
     function.detached();
 }

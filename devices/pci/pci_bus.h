@@ -28,7 +28,8 @@ class PciBus final : public Device {
     void set_bridge(PciFunction& bridge);
     // Maps CF8-CFB and CFC-CFF on the port bus.
     void map_config_ports();
-    // Puts a function (not owned; it leaves the bus when it is destroyed) into a slot. An error when it is taken.
+    // Puts a function (not owned; it leaves the bus when it is destroyed) into a slot. An error when it is taken. While
+    // the machine runs both happen with its processors parked, and a function lets its pin fall before it goes.
     Result<void> attach(PciFunction& function, unsigned device, unsigned number);
     // Who gets PIRQA#-PIRQD# as inputs 0-3 (the ISA bridge). Set before the machine runs.
     void set_interrupt_sink(IrqSink* pirq) { pirq_ = pirq; }
@@ -93,7 +94,7 @@ class PciBus final : public Device {
     PciFunction* bridge_ = nullptr; // Null: bus 0.
     AddressPort address_port_{*this};
     DataPort data_port_{*this};
-    std::map<unsigned, PciFunction*> functions_; // By devfn; fixed once the machine runs.
+    std::map<unsigned, PciFunction*> functions_; // By devfn; changes only while nothing else looks (see attach()).
 
     std::mutex config_mutex_; // Orders configuration accesses, BAR moves and hooks.
     struct State {

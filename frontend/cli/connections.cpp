@@ -167,19 +167,15 @@ qmp::Surroundings Connections::surroundings(const Options& options) const {
 }
 
 Result<void> Connections::open_drives(const Options& options) {
-    for (backends::DriveOptions drive : options.drives) {
-        drive.inactive = !options.machine.incoming.empty();
-        auto disk = backends::open_drive(disk_pool_, log_, drive);
-        if (!disk) return disk.error();
-        disks_.push_back(std::move(*disk));
-        chipset_.disks.push_back(disks_.back().get());
-        if (drive.interface == backends::DriveOptions::Interface::pflash)
-            chipset_.flash[*drive.index] = disks_.back().get();
+    if (auto opened = drives_.open(options); !opened) return opened;
+    for (const backends::DriveOptions& drive : options.drives) {
+        backends::Disk* const disk = drives_.find(drive.id);
+        if (drive.interface == backends::DriveOptions::Interface::pflash) chipset_.flash[*drive.index] = disk;
         if (drive.interface == backends::DriveOptions::Interface::ide)
-            chipset_.ide[*drive.index] = {disks_.back().get(), drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
-        if (drive.interface == backends::DriveOptions::Interface::floppy)
-            chipset_.floppies[*drive.index] = disks_.back().get();
+            chipset_.ide[*drive.index] = {disk, drive.cdrom, fmt::format("CQ{:05}", *drive.index + 1)};
+        if (drive.interface == backends::DriveOptions::Interface::floppy) chipset_.floppies[*drive.index] = disk;
     }
+    chipset_.disks = drives_.open_disks();
     return {};
 }
 
@@ -225,6 +221,7 @@ machine::ChipsetBackends Connections::chipset_backends() {
         chipset_.nets[id] = port.get();
     chipset_.default_entropy = &host_entropy_;
     chipset_.worker = &device_worker_;
+    chipset_.host = this;
     chipset_.hold_input = [this]() -> std::shared_ptr<void> {
         auto held = std::make_shared<std::vector<std::unique_lock<std::mutex>>>();
         held->push_back(loop_.hold());

@@ -9,6 +9,7 @@
 #include "frontend/backends/multiplexer.h"
 #include "frontend/backends/net/open.h"
 #include "frontend/backends/vc_chardev.h"
+#include "frontend/cli/drives.h"
 #include "frontend/cli/options.h"
 #include "frontend/machine/chipset.h"
 #include "frontend/qmp/commands.h"
@@ -22,9 +23,9 @@
 
 namespace calque::cli {
 
-class Connections {
+class Connections final : private machine::HostSide {
   public:
-    explicit Connections(Log& log) : log_(log) {}
+    explicit Connections(Log& log) : log_(log), drives_(log) {}
 
     // Who answers a multiplexer's keys. Called on the I/O thread.
     struct Listener {
@@ -74,8 +75,22 @@ class Connections {
     Result<void> open_objects(const Options& options);
     Result<void> open_for_devices(const Options& options);
 
-    backends::IoPool disk_pool_;
-    std::vector<std::unique_ptr<backends::Disk>> disks_;
+    // --- For the machine while it runs (host_side.cpp).
+    std::vector<backends::Disk*> disks() override { return drives_.open_disks(); }
+    Result<backends::Disk*> add_node(const Json& node, const InUse& in_use) override {
+        return drives_.add_node(node, in_use);
+    }
+    Result<void> remove_node(const std::string& name) override { return drives_.remove_node(name); }
+    Result<backends::Disk*> add_drive(const std::string& text) override { return drives_.add_drive(text); }
+    Result<void> remove_drive(const std::string& id) override { return drives_.remove_drive(id); }
+    Result<Opened> drive_for(machine::DeviceRequest& request) override { return drives_.drive_for(request); }
+    bool goes_with_device(const std::string& drive) override { return drives_.goes_with_device(drive); }
+    Result<backends::NetPort*> add_network(const backends::NetOptions& options) override;
+    void remove_network(const std::string& id) override;
+    Result<machine::DeviceRequest> read_device(const std::string& text) override;
+    Result<backends::NetOptions> read_network(const std::string& text) override;
+
+    Drives drives_;
     backends::IoLoop loop_;
     backends::IoLoop device_loop_; // Of devices' own work, so that none waits for a terminal.
     backends::LoopWorker device_worker_{device_loop_};

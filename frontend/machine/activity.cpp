@@ -14,6 +14,7 @@ ActivityMeter::Counts ActivityMeter::count() const {
         now.instructions += vcpu->instructions().value_or(0);
         if (jit::Engine* const engine = vcpu->translator()) now.units += engine->cache_counters().units;
     }
+    const auto held = machine_.hold_backends();
     for (const backends::Disk* disk : machine_.disks()) {
         now.reads += disk->counters().reads;
         now.writes += disk->counters().writes + disk->counters().discards;

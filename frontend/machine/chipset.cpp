@@ -36,6 +36,14 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
       hpet_(config.hpet ? std::make_unique<devices::Hpet>(log, clock, hpet_lines(router_), apics_) : nullptr),
       pm_(log, clock, {}, IrqLine(router_, PcRouter::isa + 9),
           {[this] { events_.power_off(); }, [this] { events_.smi(); }}),
+      pci_hotplug_(log, {[this] {
+                             // An edge each time.
+                             pm_.set_gpe(pci_hotplug_event, true);
+                             pm_.set_gpe(pci_hotplug_event, false);
+                         },
+                         [this](u32 slots) {
+                             if (events_.slots_let_go) events_.slots_let_go(slots);
+                         }}),
       fw_cfg_(log, memory), pci_(log, ports_, memory_bus_), host_bridge_(log, memory), isa_bridge_(log, router_),
       ide_(log, ports_, memory, IrqLine(router_, PcRouter::isa + 14), IrqLine(router_, PcRouter::isa + 15),
            backends.ide),
@@ -91,8 +99,8 @@ Chipset::Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& me
     fill_cmos(config, memory);
     describe_drives(backends.ide);
     describe_floppies(backends.floppies);
-    all_ = {&pit_, &rtc_,         &pm_,  &fw_cfg_,   &pci_,    &host_bridge_,   &isa_bridge_,
-            &ide_, &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_};
+    all_ = {&pit_,         &rtc_, &pm_,       &fw_cfg_, &pci_,           &host_bridge_, &isa_bridge_, &ide_,
+            &pm_function_, &dma_, &keyboard_, &port92_, &reset_control_, &post_,        &pci_hotplug_};
     if (floppy_) all_.push_back(floppy_.get());
     if (debugcon_) all_.push_back(debugcon_.get());
     if (debug_exit_) all_.push_back(debug_exit_.get());
@@ -132,6 +140,7 @@ void Chipset::map_ports(const MachineConfig& config) {
     ports_.map(0x92, 1, port92_, "port92");
     pci_.map_config_ports();
     ports_.map(0xCF9, 1, reset_control_, "reset-control");
+    ports_.map(devices::PciHotplug::default_base, devices::PciHotplug::size, pci_hotplug_, "pci-hotplug");
     if (floppy_) {
         ports_.map(0x3F0, 6, floppy_->ports(), "floppy");
         ports_.map(0x3F7, 1, floppy_->port_7(), "floppy-dir");

@@ -25,6 +25,7 @@
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
+#include "devices/pci_hotplug/pci_hotplug.h"
 #include "devices/pflash/pflash.h"
 #include "devices/port92/port92.h"
 #include "devices/post/post.h"
@@ -34,6 +35,7 @@
 #include "frontend/backends/block/disk.h"
 #include "frontend/backends/net/net_port.h"
 #include "frontend/machine/config.h"
+#include "frontend/machine/host_side.h"
 #include "frontend/machine/inputs.h"
 #include "frontend/machine/kinds/kinds.h"
 #include "frontend/machine/memory.h"
@@ -54,6 +56,7 @@ struct ChipsetEvents {
     std::function<void()> smi;           // To the processor that wrote the port.
     std::function<void()> init;          // INIT to the processors: keyboard controller, port 92h, CF9's soft reset.
     std::function<void(bool)> set_a20;
+    std::function<void(u32 slots)> slots_let_go; // The guest gives up the devices in these PCI slots.
 };
 
 // The character backends that devices use; null: not connected. Not owned.
@@ -74,11 +77,13 @@ struct ChipsetBackends {
     // While the result lives, no backend calls a device and no device's task runs: input waits on the host. To be let
     // go of on the thread that asked. May be empty.
     std::function<std::shared_ptr<void>()> hold_input;
+    HostSide* host = nullptr; // Opens what comes while the machine runs; null: nothing does.
 };
 
 class Chipset {
   public:
     static constexpr unsigned serial_port_count = 4;
+    static constexpr unsigned pci_hotplug_event = 1; // GPE0's bit.
 
     Chipset(const MachineConfig& config, Log& log, Clock& clock, Memory& memory, const ChipsetBackends& backends,
             ChipsetEvents events);
@@ -103,6 +108,30 @@ class Chipset {
     // Adds a device of -device. What it asks for was not looked at before.
     Result<void> plug(const DeviceRequest& request, Log& log, Clock& clock, Memory& memory,
                       const ChipsetBackends& backends);
+    // The same while the machine runs, from Machine::request_stopped(): a PCI device into a free slot of the root bus,
+    // or a USB device. When it fails everything is as before.
+    Result<void> hot_plug(const DeviceRequest& request, Log& log, Clock& clock, Memory& memory,
+                          const ChipsetBackends& backends);
+    // What was plugged in, in that order.
+    struct Plugged {
+        DeviceRequest request;
+        std::string name;
+        std::string parent;                        // The device that it is on or in; empty: a bus of the board.
+        devices::Device* device = nullptr;         // Null: it is part of its parent.
+        devices::PciFunction* function = nullptr;  // Of the device.
+        devices::InputDevice* input = nullptr;     // Likewise.
+        std::unique_ptr<devices::OptionRom> rom{}; // Of the function.
+        std::optional<unsigned> root_slot{};       // Where it is on the root bus.
+        std::string place{};                       // "pci.0:04.0"; empty for what is no PCI device.
+    };
+    const std::vector<std::unique_ptr<Plugged>>& inventory() const { return inventory_; }
+    // By what -device calls it (id=); null: there is none.
+    const Plugged* find(std::string_view id) const;
+    // Whether it can go while the machine runs, by itself or when the guest gives it up.
+    Result<void> can_unplug(const Plugged& what) const;
+    // Takes it out with all that is on it, from Machine::request_stopped(). Gives what went: the outermost first.
+    std::vector<DeviceRequest> unplug(const std::string& name);
+    devices::PciHotplug& pci_hotplug() { return pci_hotplug_; }
     // Puts something before or behind the others in the order in which firmware boots: the least index first. Firmware
     // finds it by its Open Firmware device path. An error when the index is taken.
     Result<void> add_boot_entry(u64 index, std::string path);
@@ -119,6 +148,8 @@ class Chipset {
     // The last bytes below 4 GiB, when they are a flash chip's: the firmware.
     std::span<u8> flash_firmware() { return flash_.empty() ? std::span<u8>() : flash_[0]->contents(); }
 
+    // Puts devices that were plugged in into the order of these names, in which a saved state has them.
+    void order_as(const std::vector<std::string>& names);
     void set_ferr(bool level) { router_.set_irq(devices::PcRouter::ferr, level); }
     void reset();
     void serialize(Archive& archive);
@@ -152,10 +183,16 @@ class Chipset {
     };
     Result<NamedBus*> bus_for(const DeviceRequest& request);
     Result<std::string> attach(devices::PciFunction& function, const DeviceRequest& request, const NamedBus& bus,
-                               std::string_view boot_node);
+                               std::string_view boot_node, Plugged& entry);
     void add_bridge(devices::PciBridge& bridge, std::string boot_path);
     void reset_behind(const devices::PciBus& bus);
-    Result<void> add_option_rom(devices::PciFunction& function, const DeviceRequest& request, std::string_view own);
+    Result<std::string> plug_as(const DeviceRequest& request, std::string name, Log& log, Clock& clock, Memory& memory,
+                                const ChipsetBackends& backends);
+    Result<std::string> name_for(const DeviceRequest& request) const;
+    void forget(const Plugged& what);
+    void watch_slot(unsigned slot, bool tell);
+    Result<std::unique_ptr<devices::OptionRom>> option_rom(devices::PciFunction& function, const DeviceRequest& request,
+                                                           std::string_view own);
     void update_a20();
     void fill_cmos(const MachineConfig& config, const Memory& memory);
     void describe_drives(const devices::Piix3Ide::Drives& drives);
@@ -172,6 +209,7 @@ class Chipset {
     devices::Mc146818 rtc_;
     std::unique_ptr<devices::Hpet> hpet_; // Null with hpet=off.
     devices::AcpiPm pm_;
+    devices::PciHotplug pci_hotplug_;
     devices::FwCfg fw_cfg_;
     devices::PciBus pci_;
     devices::I440fx host_bridge_;
@@ -194,7 +232,7 @@ class Chipset {
     const unsigned cpus_;
     const std::vector<std::string> firmware_folders_; // Where option ROMs are looked for first.
     const bool network_boot_;
-    std::vector<std::unique_ptr<devices::OptionRom>> roms_; // Before the devices whose functions have them.
+    std::vector<std::unique_ptr<Plugged>> inventory_; // Before the devices whose functions have its ROMs.
     std::vector<std::unique_ptr<NamedBus>> buses_;
     std::map<u64, std::string> boot_order_;
     std::vector<std::unique_ptr<devices::Device>> plugged_; // A bridge comes before what is behind it.

@@ -43,7 +43,19 @@ Inputs::Inputs(devices::I8042& i8042)
 
 Inputs::~Inputs() = default;
 
-void Inputs::add(InputDevice& device) { (device.kind() == Kind::keyboard ? keyboards_ : pointers_).push_back(&device); }
+void Inputs::add(InputDevice& device) {
+    std::lock_guard lock(mutex_);
+    (device.kind() == Kind::keyboard ? keyboards_ : pointers_).push_back(&device);
+}
+
+void Inputs::remove(InputDevice& device) {
+    std::lock_guard lock(mutex_);
+    std::erase(keyboards_, &device);
+    std::erase(pointers_, &device);
+    if (selected_ == &device) selected_ = nullptr;
+    std::erase_if(held_keys_, [&](const auto& held) { return held.second == &device; });
+    std::erase_if(held_buttons_, [&](const auto& held) { return held.second == &device; });
+}
 
 InputDevice& Inputs::keyboard() {
     const auto last =

@@ -19,8 +19,9 @@ class Inputs {
   public:
     explicit Inputs(devices::I8042& i8042);
     ~Inputs();
-    // Before the machine runs. Not owned.
+    // Not owned.
     void add(devices::InputDevice& device);
+    void remove(devices::InputDevice& device); // What is held down on it is let go of.
 
     void key(devices::Key key, bool pressed);
     void button(devices::MouseButton button, bool pressed);

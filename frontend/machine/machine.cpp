@@ -12,7 +12,7 @@ Machine::~Machine() {
     background_.end();
     if (!vcpus_.empty()) pause();
     drain_disks();
-    for (backends::Disk* disk : disks_) {
+    for (backends::Disk* disk : backends_.disks) {
         disk->set_stop_request({});
         disk->set_watcher({});
     }
@@ -30,8 +30,7 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
     // What is typed now is for the machine as it will be, not for serial ports that are about to be loaded over.
     const auto held = backends.hold_input ? backends.hold_input() : nullptr;
     if (auto read = read_images(); !read) return read.error();
-    disks_ = backends.disks;
-    flash_ = {backends.flash[0], backends.flash[1]};
+    backends_ = backends;
     auto memory = Memory::create(config_.ram_bytes, log_);
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
@@ -45,13 +44,8 @@ Result<void> Machine::build(const ChipsetBackends& backends) {
         if (auto set = memory_->set_rom(std::move(*image), config_.bios); !set) return set.error();
     }
     serial_present_ = backends.serial_present;
-    hold_input_ = backends.hold_input;
-    networks_ = backends.nets;
-    for (backends::Disk* disk : disks_)
-        disk->set_stop_request([this](const std::string& why) {
-            fmt::print(stderr, "calque: {}; the machine is stopped, the monitor's 'cont' tries again\n", why);
-            post([this] { stop(RunState::io_error); });
-        });
+    for (backends::Disk* disk : backends_.disks)
+        watch_disk(*disk);
     chipset_ = std::make_unique<Chipset>(config_, log_, time_, *memory_, backends, chipset_events());
     for (const DeviceRequest& device : config_.devices)
         if (auto plugged = chipset_->plug(device, log_, time_, *memory_, backends); !plugged) return plugged.error();
@@ -113,6 +107,11 @@ ChipsetEvents Machine::chipset_events() {
         if (!memory_->has_firmware()) return reset();
         for (auto& vcpu : vcpus_)
             vcpu->init();
+    };
+    // Nothing is done after it with what is no longer there.
+    events.slots_let_go = [this](u32 slots) {
+        stop_vcpus_soon();
+        request_stopped([this, slots] { hotplug_.let_go(slots); });
     };
     events.set_a20 = [this](bool on) { memory_->map().set_a20(on); };
     return events;
@@ -182,7 +181,7 @@ void Machine::stop_vcpus_soon() {
 void Machine::stopped(const std::function<void()>& task) {
     pause();
     {
-        const auto held = hold_input_ ? hold_input_() : nullptr;
+        const auto held = backends_.hold_input ? backends_.hold_input() : nullptr;
         drain_disks(); // What tasks began before they were held back.
         task();
     }
@@ -200,19 +199,19 @@ void Machine::pause() {
 
 // Nothing that a guest began is under way any more, but what waits for the machine to go on.
 void Machine::drain_disks() {
-    for (backends::Disk* disk : disks_)
+    for (backends::Disk* disk : backends_.disks)
         disk->drain();
 }
 
 void Machine::flush_disks() {
-    for (backends::Disk* disk : disks_)
+    for (backends::Disk* disk : backends_.disks)
         if (const int problem = disk->flush_now())
             fmt::print(stderr, "calque: the last flush of {} failed: {}\n", disk->options().id, std::strerror(problem));
 }
 
 void Machine::resume() {
     clock_.start();
-    for (backends::Disk* disk : disks_)
+    for (backends::Disk* disk : backends_.disks)
         disk->resume();
     for (auto& vcpu : vcpus_)
         vcpu->resume();
@@ -250,6 +249,7 @@ void Machine::go_on() {
 void Machine::reset(Cause cause) {
     if (state_ == RunState::in_migrate || state_ == RunState::finish_migrate) return; // It is not here.
     if (state_ == RunState::shutdown) state_ = RunState::prelaunch;
+    if (cause != Cause::host_error) hotplug_.finish_before_reset();
     if (auto on = power_on(); !on) return end(1, on.error().message);
     notify(event::Reset{cause});
 }

@@ -10,6 +10,7 @@
 #include "frontend/machine/config.h"
 #include "frontend/machine/debug_listener.h"
 #include "frontend/machine/host_clock.h"
+#include "frontend/machine/hotplug.h"
 #include "frontend/machine/jobs.h"
 #include "frontend/machine/memory.h"
 #include "frontend/machine/migration.h"
@@ -108,6 +109,7 @@ class Machine {
     Snapshots& snapshots() { return snapshots_; }
     Migration& migration() { return migration_; }
     Jobs& jobs() { return jobs_; }
+    Hotplug& hotplug() { return hotplug_; }
 
     const MachineConfig& config() const { return config_; }
     Chipset& chipset() { return *chipset_; }
@@ -116,11 +118,19 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>>& vcpus() { return vcpus_; }
     std::string registers(unsigned vcpu); // As `info registers` shows them. Only while stopped.
     // The networks that devices may use, by id. Not owned.
-    const std::map<std::string, backends::NetPort*>& networks() const { return networks_; }
+    const std::map<std::string, backends::NetPort*>& networks() const { return backends_.nets; }
     std::string stats(); // As --stats prints them.
-    const std::vector<backends::Disk*>& disks() const { return disks_; }
+    const std::vector<backends::Disk*>& disks() const { return backends_.disks; }
+    // For other threads than that of requests: disks and networks stay while it is held.
+    std::unique_lock<std::mutex> hold_backends() { return std::unique_lock(backends_mutex_); }
     // A flash chip's: its contents are part of the devices' state.
-    bool is_flash(const backends::Disk& disk) const { return &disk == flash_[0] || &disk == flash_[1]; }
+    bool is_flash(const backends::Disk& disk) const {
+        return &disk == backends_.flash[0] || &disk == backends_.flash[1];
+    }
+    // --- For hot-plugging.
+    ChipsetBackends& backends() { return backends_; }
+    void watch_device(devices::Device& device); // For what observers are told of it.
+    void watch_disk(backends::Disk& disk);
     std::string dumped_units(); // As --dump prints them at the end.
     Log& log() { return log_; }
 
@@ -169,7 +179,8 @@ class Machine {
     void watch_devices(); // For what notify() tells of them.
     void stop_vcpus_soon();
     void serialize(Archive& archive);
-    void serialize_identity(Archive& archive);
+    void serialize_identity(Archive& archive, u32 version);
+    Result<void> serialize_devices_identity(Archive& archive, u32 version);
     void serialize_networks(Archive& archive);
     Result<void> activate_disks();
     Result<std::vector<u8>> read_records(backends::StateSource& source,
@@ -188,11 +199,9 @@ class Machine {
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<u8> kernel_, initrd_;
     std::vector<bool> serial_present_;
-    std::vector<backends::Disk*> disks_;
-    std::array<const backends::Disk*, 2> flash_{};
+    ChipsetBackends backends_;
+    std::mutex backends_mutex_; // Held while disks and networks come or go.
     bool booted_once_ = false;
-    std::function<std::shared_ptr<void>()> hold_input_;
-    std::map<std::string, backends::NetPort*> networks_;
     DebugListener* debug_listener_ = nullptr;
     std::atomic<RemoteScreen*> remote_screen_{nullptr};
 
@@ -210,7 +219,9 @@ class Machine {
     Snapshots snapshots_{*this, background_};
     Migration migration_{*this, background_,
                          [this](Migration::Status status) { notify(event::MigrationChanged{name_of(status)}); }};
-    bool ran_ = true; // Whether the machine whose state this is was running.
+    Hotplug hotplug_{*this, background_, [this](const Event& event) { notify(event); }};
+    std::vector<std::string> saved_order_; // Of the devices in the state that was read last.
+    bool ran_ = true;                      // Whether the machine whose state this is was running.
 };
 
 } // namespace calque::machine

@@ -42,7 +42,8 @@ bool MachineConfig::boots_network() const {
 // A machine with disks and without a kernel or a -bios gets Debian's SeaBIOS; a name without a folder is looked for
 // where firmware lies.
 Result<void> Machine::find_firmware() {
-    if (config_.bios.empty() && (!config_.kernel.empty() || (disks_.empty() && !config_.boots_network()))) return {};
+    if (config_.bios.empty() && (!config_.kernel.empty() || (backends_.disks.empty() && !config_.boots_network())))
+        return {};
     const std::string name = config_.bios.empty() ? "bios-256k.bin" : config_.bios;
     const std::string path = machine::find_firmware(name, config_.firmware_folders);
     if (!path.empty() || !config_.bios.empty()) {
@@ -161,6 +162,8 @@ firmware::Platform Machine::platform() const {
     platform.hpet = config_.hpet;
     platform.hpet_id = devices::Hpet::block_id;
     platform.gpe0_base = static_cast<u16>(platform.pm_base + devices::AcpiPm::gpe0);
+    platform.pci_hotplug_base = devices::PciHotplug::default_base;
+    platform.pci_hotplug_event = Chipset::pci_hotplug_event;
     platform.s5_sleep_type = devices::AcpiPm::sleep_type_s5;
     platform.com1 = !serial_present_.empty() && serial_present_[0];
     platform.com2 = serial_present_.size() > 1 && serial_present_[1];

@@ -5,7 +5,7 @@
 namespace calque::machine {
 
 Result<void> Machine::can_hand_over() const {
-    for (const backends::Disk* disk : disks_) {
+    for (const backends::Disk* disk : backends_.disks) {
         const auto image = disk->image();
         if (dynamic_cast<const backends::OverlayImage*>(image.get()))
             return error("what was written to {} is in a temporary file of this process (-snapshot); leave that out to "
@@ -20,7 +20,7 @@ Result<void> Machine::hand_over() {
     const bool ran = state_ == RunState::running;
     state_ = RunState::finish_migrate;
     if (ran) notify(event::Stopped{});
-    for (backends::Disk* disk : disks_)
+    for (backends::Disk* disk : backends_.disks)
         if (auto released = disk->set_active(false); !released) return released;
     return {};
 }
@@ -38,7 +38,7 @@ void Machine::take_back(RunState before) {
 }
 
 Result<void> Machine::activate_disks() {
-    for (backends::Disk* disk : disks_)
+    for (backends::Disk* disk : backends_.disks)
         if (auto taken = disk->set_active(true); !taken) return taken;
     return {};
 }
@@ -54,7 +54,8 @@ Result<void> Machine::become(std::vector<u8> devices) {
     // Flash chips write to their images when they are loaded.
     if (auto taken = activate_disks(); !taken) return taken;
     {
-        const auto held = hold_input_ ? hold_input_() : nullptr;
+        const auto held = backends_.hold_input ? backends_.hold_input() : nullptr;
+        chipset_->order_as(saved_order_);
         if (auto loaded = load_devices(std::move(devices)); !loaded) return loaded;
     }
     state_ = RunState::paused;

@@ -2,9 +2,13 @@
 #include "frontend/backends/state/descriptor.h"
 #include "frontend/machine/machine.h"
 
+#include <algorithm>
+
 namespace calque::machine {
 
 namespace {
+constexpr u32 identity_version = 2; // 2: which device is in which slot.
+
 // FNV-1a: tells firmware images apart, not forgeries.
 u64 fingerprint(std::span<const u8> bytes) {
     u64 hash = 0xcbf29ce484222325;
@@ -14,8 +18,55 @@ u64 fingerprint(std::span<const u8> bytes) {
 }
 } // namespace
 
+namespace {
+std::vector<std::string> words_of(const std::string& text) {
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find(' ', at), text.size());
+        if (end != at) words.push_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return words;
+}
+
+// What is in the one and not in the other.
+std::string missing(const std::vector<std::string>& all, const std::vector<std::string>& from) {
+    std::string text;
+    for (const std::string& word : all)
+        if (std::find(from.begin(), from.end(), word) == from.end()) text += (text.empty() ? "" : ", ") + word;
+    return text.empty() ? "nothing" : text;
+}
+
+Result<void> compare(std::string_view what, const std::string& saved, const std::string& ours) {
+    std::vector<std::string> theirs = words_of(saved), here = words_of(ours);
+    std::sort(theirs.begin(), theirs.end());
+    std::sort(here.begin(), here.end());
+    if (theirs == here) return {};
+    return error("the saved machine has other devices{}; start with the same -device, -serial and -machine, or plug in "
+                 "what is missing (there alone: {}; here alone: {})",
+                 what, missing(theirs, here), missing(here, theirs));
+}
+} // namespace
+
+// Devices that were plugged in come in another order than those of a command line.
+Result<void> Machine::serialize_devices_identity(Archive& archive, u32 version) {
+    std::string devices, places;
+    for (const devices::Device* device : chipset_->devices())
+        devices += fmt::format("{}{}", devices.empty() ? "" : " ", device->name());
+    for (const auto& entry : chipset_->inventory())
+        if (!entry->place.empty()) places += fmt::format("{}@{} ", entry->name, entry->place);
+    std::string saved_devices = devices, saved_places = places;
+    archive.field("devices", saved_devices);
+    if (version >= 2) archive.field("places", saved_places);
+    if (!archive.ok() || !archive.loading()) return {};
+    if (auto same = compare("", saved_devices, devices); !same) return same;
+    if (auto same = compare(" in its slots", saved_places, places); !same) return same;
+    saved_order_ = words_of(saved_devices);
+    return {};
+}
+
 // A state fits only the machine that it was saved from. What differs is named before anything is touched.
-void Machine::serialize_identity(Archive& archive) {
+void Machine::serialize_identity(Archive& archive, u32 version) {
     u32 cpus = config_.cpus;
     archive.field("cpus", cpus);
     if (cpus != config_.cpus)
@@ -34,13 +85,7 @@ void Machine::serialize_identity(Archive& archive) {
     archive.field("processor", saved_processor);
     if (saved_processor != processor)
         return archive.fail("the saved machine has another CPU; start with the same -cpu");
-    std::string devices;
-    for (const devices::Device* device : chipset_->devices())
-        devices += fmt::format("{}{}", devices.empty() ? "" : " ", device->name());
-    std::string saved_devices = devices;
-    archive.field("devices", saved_devices);
-    if (saved_devices != devices)
-        return archive.fail("the saved machine has other devices; start with the same -device, -serial and -machine");
+    if (auto same = serialize_devices_identity(archive, version); !same) return archive.fail(same.error().message);
     u64 rom = fingerprint(memory_->rom());
     u64 saved_rom = rom;
     archive.field("firmware", saved_rom);
@@ -49,9 +94,9 @@ void Machine::serialize_identity(Archive& archive) {
 
 // What user networks remember, by id: a network that is not there any more, or is of another kind now, goes without.
 void Machine::serialize_networks(Archive& archive) {
-    u64 count = networks_.size();
+    u64 count = backends_.nets.size();
     archive.field("count", count);
-    auto next = networks_.begin();
+    auto next = backends_.nets.begin();
     for (u64 i = 0; i < count && archive.ok(); ++i) {
         std::string id;
         std::vector<u8> state;
@@ -62,8 +107,8 @@ void Machine::serialize_networks(Archive& archive) {
         archive.field("id", id);
         archive.field("state", state);
         if (!archive.loading() || !archive.ok() || state.empty()) continue;
-        const auto found = networks_.find(id);
-        if (found == networks_.end()) continue;
+        const auto found = backends_.nets.find(id);
+        if (found == backends_.nets.end()) continue;
         if (auto loaded = found->second->load_state(state); !loaded) archive.fail(loaded.error().message);
     }
 }
@@ -94,12 +139,12 @@ void Machine::serialize(Archive& archive) {
 
 std::vector<u8> Machine::state_identity() {
     Archive archive = Archive::saver();
-    archive.section("machine", 1, [&](u32) { serialize_identity(archive); });
+    archive.section("machine", identity_version, [&](u32 version) { serialize_identity(archive, version); });
     return archive.take();
 }
 
 Result<std::vector<u8>> Machine::state_of_devices() {
-    for (const backends::Disk* disk : disks_)
+    for (const backends::Disk* disk : backends_.disks)
         if (disk->holds_requests())
             return error("requests to {} wait for the host; let the machine go on ('cont') before it is saved",
                          disk->options().id);
@@ -159,7 +204,7 @@ Result<std::vector<u8>> Machine::read_records(backends::StateSource& source,
         switch (record->kind) {
         case backends::RecordKind::machine: {
             Archive archive = Archive::loader({record->payload.begin(), record->payload.end()});
-            archive.section("machine", 1, [&](u32) { serialize_identity(archive); });
+            archive.section("machine", identity_version, [&](u32 version) { serialize_identity(archive, version); });
             if (!archive.ok()) return archive.result().error();
             identified = true;
             break;
@@ -197,6 +242,7 @@ Result<void> Machine::restore(const OpenState& open, const std::function<Result<
     if (!source) return source.error();
     auto devices = read_records(**source, [this](std::span<const u8> record) { return memory_->check_packed(record); });
     if (!devices) return devices.error();
+    chipset_->order_as(saved_order_);
     // then what can still turn out not to fit is done, with a way back,
     Archive way_back = Archive::saver();
     serialize(way_back);

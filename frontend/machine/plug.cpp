@@ -14,21 +14,44 @@ namespace {
 constexpr unsigned slots = 32;
 } // namespace
 
+// The id, or what tells it from others of its kind.
+Result<std::string> Chipset::name_for(const DeviceRequest& request) const {
+    const auto taken = [&](const std::string& name) {
+        return std::any_of(all_.begin(), all_.end(), [&](const auto* other) { return other->name() == name; })
+               || std::any_of(inventory_.begin(), inventory_.end(),
+                              [&](const auto& other) { return other->name == name; });
+    };
+    if (!request.id.empty()) {
+        if (taken(request.id))
+            return error("-device {}: there is another device called '{}'", request.driver, request.id);
+        return request.id;
+    }
+    for (std::size_t number = plugged_.size();; ++number)
+        if (auto name = fmt::format("{}.{}", request.driver, number); !taken(name)) return name;
+}
+
 Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock, Memory& memory,
                            const ChipsetBackends& backends) {
-    if (auto good = check_device(request); !good) return good;
+    auto name = name_for(request);
+    if (!name) return name.error();
+    auto plugged = plug_as(request, std::move(*name), log, clock, memory, backends);
+    if (!plugged) return plugged.error();
+    return {};
+}
+
+// Gives its name.
+Result<std::string> Chipset::plug_as(const DeviceRequest& request, std::string name, Log& log, Clock& clock,
+                                     Memory& memory, const ChipsetBackends& backends) {
+    if (auto good = check_device(request); !good) return good.error();
     const DeviceKind* kind = find_device_kind(request.driver);
-    if (!kind->make) return {};
-    std::string name = request.id.empty() ? fmt::format("{}.{}", request.driver, plugged_.size()) : request.id;
-    for (const devices::Device* other : all_)
-        if (other->name() == name)
-            return error("-device {}: there is another device called '{}'", request.driver, name);
+    if (!kind->make) return name;
     NamedBus* bus = buses_[0].get();
     if (kind->bus == "PCI") {
         const auto wanted = bus_for(request);
         if (!wanted) return wanted.error();
         bus = *wanted;
     }
+    auto entry = std::make_unique<Plugged>(Plugged{request, name, {}});
     auto made = kind->make({log, clock, memory, backends, name, cpus_, memory, memory.ram().size(), plugged_,
                             bus->bus->ports(), bus->bus->memory(), controller_names_},
                            request);
@@ -38,11 +61,11 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
             "-device {}: there is a display adapter already; with -vga none there is none but those of -device",
             request.driver);
     if (made->function) {
-        if (auto added = add_option_rom(*made->function, request,
-                                        !kind->rom_boots_network || network_boot_ ? kind->rom : std::string_view());
-            !added)
-            return added;
-        auto attached = attach(*made->function, request, *bus, made->bridge ? "pci-bridge" : kind->boot_node);
+        auto rom = option_rom(*made->function, request,
+                              !kind->rom_boots_network || network_boot_ ? kind->rom : std::string_view());
+        if (!rom) return rom.error();
+        entry->rom = std::move(*rom);
+        auto attached = attach(*made->function, request, *bus, made->bridge ? "pci-bridge" : kind->boot_node, *entry);
         if (!attached) return attached.error();
         bus->devices.push_back(made->device.get());
         if (made->drives) made->drives->boot_path = *attached;
@@ -56,14 +79,22 @@ Result<void> Chipset::plug(const DeviceRequest& request, Log& log, Clock& clock,
         controller_names_.emplace_back(name, made->drives.get());
         controllers_.push_back(std::move(made->drives));
     }
-    if (!made->device) return {};
-    // Before who samples its lines.
-    const auto samplers = std::find(all_.begin(), all_.end(), static_cast<devices::Device*>(&router_));
-    all_.insert(samplers, made->device.get());
-    plugged_.push_back(std::move(made->device));
+    entry->parent = std::move(made->parent);
+    entry->device = made->device.get();
+    entry->function = made->function;
+    entry->input = made->input;
+    if (made->function && bus != buses_[0].get() && entry->parent.empty()) entry->parent = bus->name;
+    inventory_.push_back(std::move(entry));
+    if (made->device) {
+        // Before who samples its lines.
+        const auto samplers = std::find(all_.begin(), all_.end(), static_cast<devices::Device*>(&router_));
+        all_.insert(samplers, made->device.get());
+        plugged_.push_back(std::move(made->device));
+    }
     if (made->display) displays_.push_back(made->display);
     if (made->input) inputs_.add(*made->input);
-    return {};
+    if (inventory_.back()->root_slot) watch_slot(*inventory_.back()->root_slot, false);
+    return name;
 }
 
 Result<void> Chipset::add_flash(const ChipsetBackends& backends, Log& log) {
@@ -102,22 +133,23 @@ void name_device(std::vector<u8>& rom, const devices::PciDescriptor& device) {
 }
 } // namespace
 
-// The device's own ROM may be missing: then it has none. One that was asked for may not.
-Result<void> Chipset::add_option_rom(devices::PciFunction& function, const DeviceRequest& request,
-                                     std::string_view own) {
+// The device's own ROM may be missing: then it has none (null). One that was asked for may not.
+Result<std::unique_ptr<devices::OptionRom>> Chipset::option_rom(devices::PciFunction& function,
+                                                                const DeviceRequest& request, std::string_view own) {
+    std::unique_ptr<devices::OptionRom> rom;
     const bool asked = request.has("romfile");
     const std::string name = asked ? request.get("romfile") : std::string(own);
-    if (name.empty()) return {};
+    if (name.empty()) return rom;
     const std::string path = find_firmware(name, firmware_folders_);
-    if (path.empty() && !asked) return {};
+    if (path.empty() && !asked) return rom;
     if (path.empty())
         return error("-device {}: romfile={} is not in {}", request.driver, name, firmware_places(firmware_folders_));
     auto image = read_host_file(path, "romfile=", devices::OptionRom::largest);
     if (!image) return error("-device {}: {}", request.driver, image.error().message);
     if (!asked) name_device(*image, function.descriptor());
-    roms_.push_back(std::make_unique<devices::OptionRom>(std::move(*image)));
-    function.set_option_rom(*roms_.back(), roms_.back()->size());
-    return {};
+    rom = std::make_unique<devices::OptionRom>(std::move(*image));
+    function.set_option_rom(*rom, rom->size());
+    return rom;
 }
 
 Result<Chipset::NamedBus*> Chipset::bus_for(const DeviceRequest& request) {
@@ -133,7 +165,7 @@ Result<Chipset::NamedBus*> Chipset::bus_for(const DeviceRequest& request) {
 
 // Gives what firmware calls the device.
 Result<std::string> Chipset::attach(devices::PciFunction& function, const DeviceRequest& request, const NamedBus& bus,
-                                    std::string_view boot_node) {
+                                    std::string_view boot_node, Plugged& entry) {
     unsigned device = bus.first_slot, number = 0;
     if (request.has("addr")) {
         const auto slot = parse_slot(request.get("addr"));
@@ -149,6 +181,8 @@ Result<std::string> Chipset::attach(devices::PciFunction& function, const Device
     }
     if (auto attached = bus.bus->attach(function, device, number); !attached)
         return error("-device {}: {}", request.driver, attached.error().message);
+    entry.place = fmt::format("{}:{:02x}.{}", bus.name, device, number);
+    if (&bus == buses_[0].get()) entry.root_slot = device;
     return fmt::format("{}/{}@{:x}{}", bus.boot_path, boot_node, device,
                        number == 0 ? std::string() : fmt::format(",{:x}", number));
 }

@@ -70,11 +70,15 @@ struct Viewer {
     NetworkPlace server, viewer;
     bool wants_password;
 };
+struct DeviceDeleted {
+    std::string id; // Empty: it had none.
+    std::string path;
+};
 } // namespace event
 
 using Event = std::variant<event::Stopped, event::Resumed, event::PowerButton, event::Shutdown, event::Reset,
                            event::ClockSet, event::DiskError, event::TrayMoved, event::BalloonChanged,
-                           event::JobChanged, event::MigrationChanged, event::Viewer>;
+                           event::JobChanged, event::MigrationChanged, event::Viewer, event::DeviceDeleted>;
 // Called on any thread, perhaps with a device's lock held: it must not call the machine back, and not block.
 using EventObserver = std::function<void(const Event&)>;
 

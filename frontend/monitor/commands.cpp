@@ -44,6 +44,13 @@ constexpr std::string_view help_text =
     "set_link NAME on|off                 a network's cable: the name of the network or of the card\n"
     "balloon N            leave the guest N megabytes of memory (virtio-balloon-pci)\n"
     "info balloon         how much it has\n"
+    "device_add DRIVER,PROPERTY=VALUE,...  plug a PCI or USB device in, as -device has it\n"
+    "device_del [-f] ID   ask the guest for it, and take it out when it has let go (-f: at once, whatever it does with "
+    "it)\n"
+    "drive_add 0 if=none,id=ID,file=FILE,...   open a drive for device_add\n"
+    "drive_del ID         close one that no device has\n"
+    "netdev_add KIND,id=ID,...   open a network for device_add\n"
+    "netdev_del ID        close one that no device has\n"
     "info block           disks and CD drives\n"
     "eject [-f] DRIVE     take the medium out (-f: although the guest has locked it)\n"
     "change DRIVE FILE    put another medium in\n"
@@ -104,7 +111,7 @@ void Commands::execute(const std::string& line) {
     while (!argument.empty() && argument.back() == ' ')
         argument.pop_back();
     if (command == "info") return info(argument);
-    if (snapshot(command, argument) || migration(command, argument)) return;
+    if (snapshot(command, argument) || migration(command, argument) || hotplug(command, argument)) return;
     if (command == "help" || command == "?") {
         output_.print(help_text);
     } else if (command == "quit" || command == "q") {
@@ -213,6 +220,7 @@ void Commands::info(const std::string& what) {
         return output_.done();
     }
     if (what == "network" || what == "usernet") {
+        const auto held = machine_.hold_backends();
         for (const auto& [id, port] : machine_.networks())
             output_.print(fmt::format("{}: {}  {}\n", id, port->describe(), port->counters()));
         return output_.done();
@@ -257,6 +265,7 @@ void Commands::info(const std::string& what) {
 
 std::string Commands::describe_disks() const {
     std::string text;
+    const auto held = machine_.hold_backends();
     for (const backends::Disk* disk : machine_.disks()) {
         const auto image = disk->image();
         text += fmt::format("{}: {}{}\n", disk->options().id, image ? image->name() : "[not inserted]",
@@ -280,6 +289,7 @@ std::string Commands::change_medium(const std::string& command, std::string argu
     if (id.empty() || (command == "change") == file.empty())
         return command == "change" ? "change takes a drive and a file: change ide1-cd0 FILE\n"
                                    : "eject takes a drive: eject ide1-cd0\n";
+    const auto held = machine_.hold_backends();
     for (backends::Disk* disk : machine_.disks()) {
         if (disk->options().id != id) continue;
         backends::Disk::Image image;
@@ -305,6 +315,7 @@ std::string Commands::forward(const std::string& argument, bool add) {
         backends::parse_host_forward(space == std::string::npos ? argument : argument.substr(space + 1), add);
     if (!parsed) return fmt::format("'{}': {}\n", argument, parsed.error().message);
     Result<void> done = error("there is no {}user network", id.empty() ? "" : "network " + id + " that is a ");
+    const auto held = machine_.hold_backends();
     for (const auto& [name, port] : machine_.networks()) {
         if (!id.empty() && name != id) continue;
         done = add ? backends::add_host_forward(*port, *parsed) : backends::remove_host_forward(*port, *parsed);

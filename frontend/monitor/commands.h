@@ -36,6 +36,7 @@ class Commands {
     void while_stopped(std::function<std::string(const cpu::Cpu&)> say);     // Of the processor that `cpu` chose.
     bool snapshot(const std::string& command, const std::string& argument);  // False: it is another command.
     bool migration(const std::string& command, const std::string& argument); // Likewise.
+    bool hotplug(const std::string& command, const std::string& argument);
     void say(const Result<void>& result);
     void look(const std::string& argument, machine::AddressSpace space);
     std::string memory_map() const;

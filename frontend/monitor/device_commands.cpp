@@ -33,6 +33,7 @@ std::string set_link(machine::Machine& machine, const std::string& argument) {
     const std::string name = argument.substr(0, space);
     const std::string word = space == argument.npos ? "" : argument.substr(argument.find_first_not_of(' ', space));
     if (word != "on" && word != "off") return "set_link takes a network or a card, and on or off\n";
+    const auto held = machine.hold_backends();
     const auto network = machine.networks().find(name);
     if (network != machine.networks().end()) {
         network->second->set_link(word == "on");

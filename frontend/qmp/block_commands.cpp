@@ -12,8 +12,8 @@ using backends::Disk;
 
 // The -device that a drive is part of; null for those on the PC's own cables.
 const machine::DeviceRequest* device_of(Control& control, const Disk& disk) {
-    for (const auto& device : control.machine.config().devices)
-        if (device.get("drive") == disk.options().id) return &device;
+    for (const auto& entry : control.machine.chipset().inventory())
+        if (entry->request.get("drive") == disk.options().id) return &entry->request;
     return nullptr;
 }
 
@@ -118,11 +118,6 @@ Answer blockdev_change_medium(Control& control, const Arguments& arguments) {
     return change(control, arguments, std::move(*image), arguments.flag("force"));
 }
 
-Answer no_nodes(Control&, const Arguments&) {
-    return error("block nodes are made by -blockdev and -drive when the machine starts; blockdev-change-medium puts "
-                 "another image into a removable drive");
-}
-
 constexpr std::array commands{
     Command{"query-block", "", "[BlockInfo]", query_block},
     Command{"query-blockstats", "query-nodes?: bool", "[BlockStats]", query_blockstats},
@@ -132,8 +127,6 @@ constexpr std::array commands{
             "device?: str, id?: str, filename: str, format?: str, force?: bool, read-only-mode?: "
             "BlockdevChangeReadOnlyMode",
             "", blockdev_change_medium},
-    Command{"blockdev-add", "driver: str, node-name: str, ...", "", no_nodes},
-    Command{"blockdev-del", "node-name: str", "", no_nodes},
 };
 
 } // namespace

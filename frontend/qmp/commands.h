@@ -66,6 +66,7 @@ std::span<const Command> input_commands();
 std::span<const Command> memory_commands();
 std::span<const Command> device_commands();
 std::span<const Command> block_commands();
+std::span<const Command> hotplug_commands();
 std::span<const Command> snapshot_commands();
 std::span<const Command> migration_commands();
 std::span<const Command> vnc_commands();

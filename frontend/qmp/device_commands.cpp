@@ -142,7 +142,8 @@ std::optional<Node> node_at(Control& control, std::string path) {
     if (path == "/machine")
         return Node{{{"peripheral", "child<container>"}, {"unattached", "child<container>"}}, {of_type("pc-machine")}};
     Node peripheral{{}, {of_type("container")}}, unattached = peripheral;
-    for (const auto& device : control.machine.config().devices) {
+    for (const auto& entry : control.machine.chipset().inventory()) {
+        const machine::DeviceRequest& device = entry->request;
         if (device.id.empty()) continue;
         peripheral.children.emplace_back(device.id, fmt::format("child<{}>", device.driver));
         if (path != "/machine/peripheral/" + device.id) continue;
@@ -184,26 +185,7 @@ Answer qom_get(Control& control, const Arguments& arguments) {
     return error("'{}' has no property '{}'", arguments.text("path"), arguments.text("property"));
 }
 
-// --- Plugging
-
-// What cannot be done yet is said with what is missing for it.
-Answer device_add(Control&, const Arguments& arguments) {
-    const machine::DeviceKind* kind = machine::find_device_kind(arguments.text("driver"));
-    if (!kind) return error("there is no kind of device '{}'; qom-list-types lists them", arguments.text("driver"));
-    return error("{} cannot be plugged in while the machine runs: {}", kind->name,
-                 kind->bus == "PCI" ? "this machine's PCI slots have no hot-plug controller"
-                                    : "its bus here is put together when the machine starts");
-}
-
-Answer device_del(Control& control, const Arguments& arguments) {
-    const std::string id = arguments.text("id");
-    const auto& devices = control.machine.config().devices;
-    if (std::none_of(devices.begin(), devices.end(), [&](const auto& device) { return device.id == id; }))
-        return Failure{ErrorClass::device_not_found, fmt::format("there is no device '{}'", id)};
-    return error("{} cannot be unplugged while the machine runs: there is no hot-plug controller to ask the "
-                 "guest for it",
-                 id);
-}
+// --- What can be changed
 
 // What the monitor's command has to say is what went wrong.
 Answer outcome(std::string said, ErrorClass error_class) {
@@ -251,8 +233,6 @@ constexpr std::array commands{
     Command{"qom-list-properties", "typename: str", "[ObjectPropertyInfo]", qom_list_properties},
     Command{"qom-list", "path: str", "[ObjectPropertyInfo]", qom_list},
     Command{"qom-get", "path: str, property: str", "any", qom_get},
-    Command{"device_add", "driver: str, bus?: str, id?: str, ...", "", device_add},
-    Command{"device_del", "id: str", "", device_del},
     Command{"set_link", "name: str, up: bool", "", set_link},
     Command{"balloon", "value: uint", "", balloon},
     Command{"query-balloon", "", "BalloonInfo", query_balloon},

@@ -25,6 +25,7 @@ constexpr std::array events{
     MessageText{"DEVICE_TRAY_MOVED", "device: str, id: str, tray-open: bool", ""},
     MessageText{"BALLOON_CHANGE", "actual: int", ""},
     MessageText{"MIGRATION", "status: MigrationStatus", ""},
+    MessageText{"DEVICE_DELETED", "device?: str, path: str", ""},
     MessageText{"JOB_STATUS_CHANGE", "id: str, status: JobStatus", ""},
     MessageText{"VNC_CONNECTED", "server: VncServerInfo, client: VncBasicInfo", ""},
     MessageText{"VNC_INITIALIZED", "server: VncServerInfo, client: VncClientInfo", ""},
@@ -60,6 +61,11 @@ struct Describe {
     }
     EventMessage operator()(const event::MigrationChanged& e) const {
         return {"MIGRATION", Object{{"status", e.status}}};
+    }
+    EventMessage operator()(const event::DeviceDeleted& e) const {
+        Object data{{"path", e.path}};
+        if (!e.id.empty()) data.add("device", e.id);
+        return {"DEVICE_DELETED", std::move(data)};
     }
     EventMessage operator()(const event::JobChanged& e) const {
         return {"JOB_STATUS_CHANGE", Object{{"id", e.id}, {"status", e.status}}};

@@ -7,7 +7,7 @@ namespace calque::qmp {
 Protocol::Protocol() {
     for (const auto& group :
          {protocol_commands(), run_commands(), guest_commands(), input_commands(), memory_commands(), device_commands(),
-          block_commands(), snapshot_commands(), migration_commands(), vnc_commands()})
+          block_commands(), hotplug_commands(), snapshot_commands(), migration_commands(), vnc_commands()})
         for (const Command& command : group)
             commands_.push_back(&command);
     std::sort(commands_.begin(), commands_.end(), [](const auto* a, const auto* b) { return a->name < b->name; });

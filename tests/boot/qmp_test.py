@@ -257,7 +257,7 @@ def life(args, folder: Path):
             raise Failure("the disc is not in the drive")
         client.ask("eject", id="cd", force=True)
         client.refused("eject", "DeviceNotFound", "no drive 'none'", id="none")
-        client.refused("device_add", "GenericError", "hot-plug", driver="virtio-net-pci", id="net9", mac="52:54:00:12:34:56")
+        client.refused("device_add", "GenericError", "needs netdev=", driver="virtio-net-pci", id="net9", mac="52:54:00:12:34:56")
         client.refused("device_del", "DeviceNotFound", "no device 'net9'", id="net9")
 
         shell(session, "date -s 2031-02-03; hwclock -u -w; echo s''et", "^set")

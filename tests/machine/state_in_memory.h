@@ -34,10 +34,12 @@ class MemorySource final : public backends::StateSource {
 
 // One that stands still, with firmware that is not there: its memory and devices are what there is.
 struct SmallMachine {
-    explicit SmallMachine(u64 megabytes = 4) {
+    explicit SmallMachine(u64 megabytes = 4, std::vector<DeviceRequest> devices = {},
+                          const ChipsetBackends& backends = {}) {
         MachineConfig config;
         config.ram_bytes = megabytes << 20;
-        auto made = Machine::create(config, log, {}, &clock);
+        config.devices = std::move(devices);
+        auto made = Machine::create(config, log, backends, &clock);
         if (!made) std::abort();
         machine = std::move(*made);
     }

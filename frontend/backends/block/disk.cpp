@@ -253,6 +253,12 @@ void Disk::resume() {
         submit(std::move(request));
 }
 
+void Disk::give_up_held() {
+    std::vector<BlockRequest> forgotten;
+    std::lock_guard lock(mutex_);
+    forgotten.swap(held_);
+}
+
 int Disk::flush_now() {
     const Image image = this->image();
     return image ? image->flush() : 0;

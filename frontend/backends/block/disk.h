@@ -82,6 +82,7 @@ class Disk final : public devices::BlockBackend {
     void drain();
     bool holds_requests() const; // Some wait for the machine to go on.
     void resume();               // Tries these again.
+    void give_up_held();         // Forgets them, without a word to whoever asked: it is gone.
     int flush_now();             // Waits for it. 0 or an errno value.
     const DiskCounters& counters() const { return counters_; }
     bool medium_locked() const { return locked_; }

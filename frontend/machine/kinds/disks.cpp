@@ -72,6 +72,7 @@ Result<PluggedDevice> make_drive(const DeviceContext& context, const DeviceReque
         if (!attached) return attached.error();
         PluggedDevice drive;
         drive.boot_path = controller->boot_path + *attached;
+        drive.parent = name;
         return drive;
     }
     if (bus.empty())

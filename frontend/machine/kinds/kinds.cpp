@@ -46,6 +46,14 @@ const DeviceKind* find_device_kind(std::string_view name) {
     return found == kinds.end() ? nullptr : *found;
 }
 
+// Windows look at screens for as long as the machine runs, and a bridge's windows are sized by firmware.
+bool hot_pluggable(const DeviceKind& kind) {
+    const auto in = [&](std::span<const DeviceKind> family) {
+        return std::any_of(family.begin(), family.end(), [&](const DeviceKind& other) { return &other == &kind; });
+    };
+    return kind.make && (kind.bus == "PCI" || kind.bus == "USB") && !in(display_kinds()) && !in(bridge_kinds());
+}
+
 Result<void> check_device(const DeviceRequest& request) {
     const DeviceKind* kind = find_device_kind(request.driver);
     if (!kind) return unknown_device(request.driver);

@@ -63,6 +63,7 @@ struct PluggedDevice {
     devices::InputDevice* input = nullptr;     // Part of the device; null for one that nobody types or points at.
     devices::PciBridge* bridge = nullptr;      // The device; null for one that is no bridge.
     std::string boot_path{};                   // Of a drive on a controller: what firmware calls it.
+    std::string parent{};                      // The device that it is on or in; empty: none.
 };
 
 struct DeviceKind {
@@ -108,6 +109,8 @@ std::vector<const DeviceKind*> device_kinds();
 std::span<const PropertyKind> common_properties(const DeviceKind& kind);
 // Null when there is none of that name.
 const DeviceKind* find_device_kind(std::string_view name);
+// Whether devices of the kind can come and go while the machine runs.
+bool hot_pluggable(const DeviceKind& kind);
 // Driver and properties, before anything is built.
 Result<void> check_device(const DeviceRequest& request);
 std::string device_help();                              // -device help

@@ -72,6 +72,7 @@ Result<PluggedDevice> make_hid(const DeviceContext& context, const DeviceRequest
     UsbHid& hid = *device;
     PluggedDevice plugged{std::move(device)};
     plugged.input = &hid;
+    plugged.parent = controller->name();
     return plugged;
 }
 

@@ -66,7 +66,9 @@ Result<PluggedDevice> make_port(const DeviceContext& context, const DeviceReques
         return error("-device {}: number 0 is a console's; take another nr=", request.driver);
     if (!serial->add_port(static_cast<unsigned>(std::min<u64>(number, ~0u)), std::move(port)))
         return error("-device {}: there is no port {} that is free", request.driver, number);
-    return PluggedDevice{};
+    PluggedDevice plugged;
+    plugged.parent = serial->name();
+    return plugged;
 }
 
 constexpr std::array kinds{
