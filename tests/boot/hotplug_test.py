@@ -24,12 +24,12 @@ DRIVERS = "virtio_pci virtio_blk virtio_net e1000 nvme xhci_pci usbhid hid_gener
 class Guest:
     """Linux at its shell, and a client of its machine protocol."""
 
-    def __init__(self, args, folder: Path, *options: str, kernel: bool = True, memory: str = "256M"):
+    def __init__(self, args, folder: Path, *options: str):
         self.folder = folder
         self.socket = folder / "qmp"
-        boot = ["-kernel", guest_file("vmlinuz"), "-initrd", guest_file("devices.cpio.gz"), "-append", "console=ttyS0 quiet"] if kernel else []
+        boot = ["-kernel", guest_file("vmlinuz"), "-initrd", guest_file("devices.cpio.gz"), "-append", "console=ttyS0 quiet"]
         self.session = Session(
-            [*shlex.split(args.emulator), "-nographic", "-m", memory, "-nic", "none", "-no-reboot", *boot]
+            [*shlex.split(args.emulator), "-nographic", "-m", "256M", "-nic", "none", "-no-reboot", *boot]
             + ["-qmp", f"unix:{self.socket},server=on,wait=off", *options]
         )
 
@@ -234,12 +234,13 @@ def state(args):
                 raise Failure(said)
             guest.qmp.ask("quit")
             guest.session.expect_end(0)
-        drive = ["-drive", f"if=none,id=one,format=raw,file={path}", "-device", "virtio-rng-pci,id=other"]
-        for device, alone in (("virtio-blk-pci,drive=one,id=vd,addr=9", "here alone: other"), ("virtio-blk-pci,drive=one,id=vd,addr=8", "other")):
+        drive = ["-kernel", guest_file("vmlinuz"), "-drive", f"if=none,id=one,format=raw,file={path}"]
+        for device, alone in (("virtio-blk-pci,drive=one,id=dv,addr=9", "there alone: vd; here alone: dv"),
+                              ("virtio-blk-pci,drive=one,id=vd,addr=8", "there alone: vd@pci.0:09.0; here alone: vd@pci.0:08.0")):
             with Session([*shlex.split(args.emulator), "-nographic", "-m", "256M", "-nic", "none", *drive, "-device", device, "--load", saved]) as session:
                 session.wait_for(f"other devices.*{alone}")
                 session.expect_end(1)
-        with Guest(args, folder, *drive[:2], "-device", "virtio-blk-pci,drive=one,id=vd,addr=9", "--load", str(saved), kernel=False) as guest:
+        with Guest(args, folder, *drive[2:], "-device", "virtio-blk-pci,drive=one,id=vd,addr=9", "--load", str(saved)) as guest:
             guest.session.type("\r")
             guest.run("head -c 6 /dev/vda; echo", r"^before$")
             guest.unplug("vd")
