@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Devices come and go while Linux runs: disks, network cards, USB keyboards, by the machine protocol and the monitor.
 
-    hotplug_test.py --emulator "PATH [options]" --test use|loop|state
+    hotplug_test.py --emulator "PATH [options]" --test use|loop|state [--bios FILE]
 """
 
 import argparse
@@ -30,7 +30,7 @@ class Guest:
         boot = ["-kernel", guest_file("vmlinuz"), "-initrd", guest_file("devices.cpio.gz"), "-append", "console=ttyS0 quiet"]
         self.session = Session(
             [*shlex.split(args.emulator), "-nographic", "-m", "256M", "-nic", "none", "-no-reboot", *boot]
-            + ["-qmp", f"unix:{self.socket},server=on,wait=off", *options]
+            + [*(["-bios", args.bios] if args.bios else []), "-qmp", f"unix:{self.socket},server=on,wait=off", *options]
         )
 
     def __enter__(self):
@@ -252,6 +252,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--emulator", required=True)
     parser.add_argument("--test", choices=("use", "loop", "state"), default="use")
+    parser.add_argument("--bios", help="firmware that boots the kernel; without it, it is booted directly")
     args = parser.parse_args()
     {"use": use, "loop": loop, "state": state}[args.test](args)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """virsh drives a guest whose emulator is calque: libvirt's own daemon, in session mode, as a user without rights.
 
-    libvirt_test.py --emulator PATH [--test life|saves]
+    libvirt_test.py --emulator PATH [--test life|saves|hotplug]
 """
 
 import argparse
@@ -30,7 +30,7 @@ DOMAIN = """<domain type='qemu'>
   <on_poweroff>destroy</on_poweroff>
   <devices>
     <emulator>{folder}/calque</emulator>
-    <controller type='usb' model='none'/>{disk}
+    <controller type='usb' model='{usb}'/>{disk}
     <serial type='pty'/>
     <console type='pty'/>
     <memballoon model='none'/>
@@ -125,7 +125,7 @@ def life(args):
         shutil.copy(args.emulator, folder / "calque")
         for image in ("vmlinuz", "screen.cpio.gz"):
             shutil.copy(guest_file(image), folder)
-        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, disk=""))
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb="none", disk=""))
         with Libvirt(folder) as libvirt:
             libvirt.virsh("define", str(folder / "domain.xml"))
             libvirt.virsh("start", "calque")
@@ -156,7 +156,7 @@ def saves(args):
         for image in ("vmlinuz", "screen.cpio.gz"):
             shutil.copy(guest_file(image), folder)
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder / "disk.qcow2", "64M"], check=True)
-        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, disk=DISK.format(folder=folder)))
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb="none", disk=DISK.format(folder=folder)))
 
         def says(word: str):
             console = Console(libvirt)
@@ -195,14 +195,73 @@ def saves(args):
         subprocess.run(["qemu-img", "check", "-q", folder / "disk.qcow2"], check=True)
 
 
+CARD = "<interface type='user'><mac address='52:54:00:11:22:33'/><model type='{model}'/></interface>"
+KEYBOARD = "<input type='keyboard' bus='usb'/>"
+
+
+def hotplug(args):
+    """attach-disk, attach-device and their opposites: a disk, cards, a USB keyboard."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(args.emulator, folder / "calque")
+        for image in ("vmlinuz", "screen.cpio.gz"):
+            shutil.copy(guest_file(image), folder)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder / "plugged.qcow2", "64M"], check=True)
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb="qemu-xhci", disk=""))
+        devices = {"e1000": CARD.format(model="e1000"), "virtio": CARD.format(model="virtio"), "keyboard": KEYBOARD}
+        for device, text in devices.items():
+            (folder / f"{device}.xml").write_text(text)
+
+        def guest(line: str):
+            """What it prints in the end is not what was typed. A device comes and goes some time after it was asked to."""
+            console = Console(libvirt)
+            console.ask(f"({line}) && echo do''ne", r"^done$")
+            console.leave()
+
+        def detached(words: tuple, listed: str):
+            libvirt.virsh(*words, "--live")
+            deadline = time.monotonic() + PATIENCE
+            while listed in libvirt.virsh("dumpxml", "calque").stdout:
+                if time.monotonic() > deadline:
+                    raise Failure(f"{' '.join(words)}: {listed} stays")
+                time.sleep(0.5)
+
+        with Libvirt(folder) as libvirt:
+            libvirt.virsh("define", str(folder / "domain.xml"))
+            libvirt.virsh("start", "calque")
+            guest("modprobe virtio_pci && modprobe virtio_blk && modprobe virtio_net && modprobe e1000")
+            for _ in range(2):
+                libvirt.virsh("attach-disk", "calque", str(folder / "plugged.qcow2"), "vdb", "--subdriver", "qcow2", "--live")
+                guest("until test -b /dev/vda; do sleep 0.2; done; echo plugged | dd of=/dev/vda && sync")
+                detached(("detach-disk", "calque", "vdb"), "plugged.qcow2")
+                guest("while test -b /dev/vda; do sleep 0.2; done")
+            for model in ("e1000", "virtio"):
+                libvirt.virsh("attach-device", "calque", str(folder / f"{model}.xml"), "--live")
+                guest("until test -e /sys/class/net/eth0; do sleep 0.2; done")
+                detached(("detach-device", "calque", str(folder / f"{model}.xml")), "52:54:00:11:22:33")
+                guest("while test -e /sys/class/net/eth0; do sleep 0.2; done")
+            libvirt.virsh("attach-device", "calque", str(folder / "keyboard.xml"), "--live")
+            guest("until grep -qi usb.*keyboard /proc/bus/input/devices; do sleep 0.2; done")
+            detached(("detach-device", "calque", str(folder / "keyboard.xml")), "bus='usb'")
+            guest("while grep -qi usb.*keyboard /proc/bus/input/devices; do sleep 0.2; done")
+            libvirt.virsh("destroy", "calque")
+            libvirt.virsh("undefine", "calque")
+        subprocess.run(["qemu-img", "check", "-q", folder / "plugged.qcow2"], check=True)
+        raw = folder / "raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", folder / "plugged.qcow2", raw], check=True)
+        if not raw.read_bytes().startswith(b"plugged\n"):
+            raise Failure("what the guest wrote is not on the disk")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--emulator", required=True)
-    parser.add_argument("--test", choices=("life", "saves"), default="life")
+    parser.add_argument("--test", choices=("life", "saves", "hotplug"), default="life")
     args = parser.parse_args()
     if not shutil.which("libvirtd") or not shutil.which("virsh"):
         raise Failure("there is no libvirt; scripts/setup.sh test installs it")
-    (life if args.test == "life" else saves)(args)
+    {"life": life, "saves": saves, "hotplug": hotplug}[args.test](args)
 
 
 if __name__ == "__main__":
