@@ -12,9 +12,9 @@ using namespace calque;
 namespace {
 
 // These write or open files of the host, start programs or end the machine.
-constexpr std::array<std::string_view, 15> left_out{"screendump", "memsave",   "pmemsave", "logfile",    "migrate",
-                                                    "migrate_",   "change",    "savevm",   "loadvm",     "delvm",
-                                                    "drive_add",  "drive_del", "commit",   "netdev_add", "quit"};
+constexpr std::array<std::string_view, 16> left_out{
+    "screendump", "memsave", "pmemsave",  "logfile",   "migrate", "migrate_",   "change",    "savevm",
+    "loadvm",     "delvm",   "drive_add", "drive_del", "commit",  "netdev_add", "savestate", "quit"};
 
 class Terminal final : public devices::CharBackend {
   public:
@@ -38,6 +38,8 @@ struct Fixture {
         if (!made) std::abort();
         return std::move(*made);
     }();
+    // Some commands are done only later: what they left is done with the next input.
+    monitor::Commands commands{*machine, {[](std::string_view) {}, [] {}}};
 };
 
 bool harmless(std::string_view line) {
@@ -59,18 +61,14 @@ void keys(Fixture& fixture, std::vector<u8> bytes) {
 }
 
 void lines(Fixture& fixture, std::string_view text) {
-    unsigned asked = 0, done = 0;
-    monitor::Commands commands(*fixture.machine, {[](std::string_view) {}, [&] { ++done; }});
     while (!text.empty()) {
         const std::size_t end = std::min(text.find('\n'), text.size());
         const std::string line(text.substr(0, end));
         text.remove_prefix(std::min(end + 1, text.size()));
         if (!harmless(line)) continue;
-        ++asked;
-        commands.execute(line);
+        fixture.commands.execute(line);
         fixture.machine->serve_requests();
     }
-    if (done != asked) std::abort(); // A prompt for each.
 }
 
 } // namespace
