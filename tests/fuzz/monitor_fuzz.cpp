@@ -60,25 +60,27 @@ void keys(Fixture& fixture, std::vector<u8> bytes) {
     if (terminal.said == 0) std::abort();
 }
 
-void lines(Fixture& fixture, std::string_view text) {
+// False: the machine has ended.
+bool lines(Fixture& fixture, std::string_view text) {
     while (!text.empty()) {
         const std::size_t end = std::min(text.find('\n'), text.size());
         const std::string line(text.substr(0, end));
         text.remove_prefix(std::min(end + 1, text.size()));
         if (!harmless(line)) continue;
         fixture.commands.execute(line);
-        fixture.machine->serve_requests();
+        if (fixture.machine->serve_requests()) return false;
     }
+    return true;
 }
 
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
-    static Fixture fixture;
+    static auto fixture = std::make_unique<Fixture>();
     if (size == 0) return 0;
     if (data[0] % 2 == 0)
-        keys(fixture, {data + 1, data + size});
-    else
-        lines(fixture, {reinterpret_cast<const char*>(data + 1), size - 1});
+        keys(*fixture, {data + 1, data + size});
+    else if (!lines(*fixture, {reinterpret_cast<const char*>(data + 1), size - 1}))
+        fixture = std::make_unique<Fixture>();
     return 0;
 }
