@@ -5,6 +5,7 @@
 """
 
 import argparse
+import contextlib
 import os
 import pty
 import re
@@ -118,14 +119,25 @@ class Console:
         os.close(self.terminal)
 
 
-def life(args):
-    with tempfile.TemporaryDirectory() as name:
+@contextlib.contextmanager
+def domain_folder(args, usb: str = "none", disk: str = ""):
+    """With what the domain needs, and its description."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
         shutil.copy(args.emulator, folder / "calque")
         for image in ("vmlinuz", "screen.cpio.gz"):
             shutil.copy(guest_file(image), folder)
-        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb="none", disk=""))
+        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb=usb, disk=disk.format(folder=folder)))
+        yield folder
+
+
+def make_disk(image: Path):
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
+
+
+def life(args):
+    with domain_folder(args) as folder:
         with Libvirt(folder) as libvirt:
             libvirt.virsh("define", str(folder / "domain.xml"))
             libvirt.virsh("start", "calque")
@@ -149,14 +161,8 @@ def life(args):
 
 def saves(args):
     """Snapshots in the disk, a domain saved to a file and restored, managedsave: the guest goes on where it was."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copy(args.emulator, folder / "calque")
-        for image in ("vmlinuz", "screen.cpio.gz"):
-            shutil.copy(guest_file(image), folder)
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder / "disk.qcow2", "64M"], check=True)
-        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb="none", disk=DISK.format(folder=folder)))
+    with domain_folder(args, disk=DISK) as folder:
+        make_disk(folder / "disk.qcow2")
 
         def says(word: str):
             console = Console(libvirt)
@@ -201,14 +207,8 @@ KEYBOARD = "<input type='keyboard' bus='usb'/>"
 
 def hotplug(args):
     """attach-disk, attach-device and their opposites: a disk, cards, a USB keyboard."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        shutil.copy(args.emulator, folder / "calque")
-        for image in ("vmlinuz", "screen.cpio.gz"):
-            shutil.copy(guest_file(image), folder)
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", folder / "plugged.qcow2", "64M"], check=True)
-        (folder / "domain.xml").write_text(DOMAIN.format(folder=folder, usb="qemu-xhci", disk=""))
+    with domain_folder(args, usb="qemu-xhci") as folder:
+        make_disk(folder / "plugged.qcow2")
         devices = {"e1000": CARD.format(model="e1000"), "virtio": CARD.format(model="virtio"), "keyboard": KEYBOARD}
         for device, text in devices.items():
             (folder / f"{device}.xml").write_text(text)

@@ -1,7 +1,7 @@
 // Somebody at the human monitor, over a machine that stands still. The first byte chooses: keys, which edit a line and
 // complete it; or lines, which are executed.
-#include "base/manual_clock.h"
 #include "frontend/monitor/human_monitor.h"
+#include "tests/machine/state_in_memory.h"
 
 #include <algorithm>
 #include <array>
@@ -28,16 +28,7 @@ class Terminal final : public devices::CharBackend {
     Receiver receiver_;
 };
 
-struct Fixture {
-    Log log;
-    ManualClock clock;
-    std::unique_ptr<machine::Machine> machine = [this] {
-        machine::MachineConfig config;
-        config.ram_bytes = u64{4} << 20;
-        auto made = machine::Machine::create(config, log, {}, &clock);
-        if (!made) std::abort();
-        return std::move(*made);
-    }();
+struct Fixture : machine::testing::SmallMachine {
     // Some commands are done only later: what they left is done with the next input.
     monitor::Commands commands{*machine, {[](std::string_view) {}, [] {}}};
 };

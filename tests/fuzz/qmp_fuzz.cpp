@@ -1,7 +1,7 @@
 // A client of the machine protocol, over a machine that stands still. What comes out is JSON whatever goes in, and an
 // answer is what the schema says.
-#include "base/manual_clock.h"
 #include "frontend/qmp/session.h"
+#include "tests/machine/state_in_memory.h"
 
 #include <array>
 #include <cstdlib>
@@ -15,16 +15,7 @@ constexpr std::array left_out{
     "screendump", "memsave",          "pmemsave", "human-monitor-command", "blockdev-change-medium",
     "migrate",    "migrate-incoming", "quit"};
 
-struct Fixture {
-    Log log;
-    ManualClock clock;
-    std::unique_ptr<machine::Machine> machine = [this] {
-        machine::MachineConfig config;
-        config.ram_bytes = u64{4} << 20;
-        auto made = machine::Machine::create(config, log, {}, &clock);
-        if (!made) std::abort();
-        return std::move(*made);
-    }();
+struct Fixture : machine::testing::SmallMachine {
     qmp::Protocol protocol;
     qmp::Surroundings surroundings;
     qmp::Control control{*machine, protocol, surroundings};

@@ -34,11 +34,10 @@ template <typename Key> Key key_of(std::span<const u8> frame, const devices::Tcp
     return key;
 }
 
-// To whom sent `frame`, as if from the other end.
+// To whom sent a frame with these headers, as if from the other end.
 std::vector<u8> reset_for(std::span<const u8> frame, const devices::TcpFrame& where) {
     const Addresses addresses = addresses_of(where);
-    std::vector<u8> reset(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(where.transport));
-    reset.resize(where.transport + tcp_header);
+    std::vector<u8> reset(frame.begin(), frame.end());
     const auto swap = [&](std::size_t at, std::size_t size) {
         const auto first = reset.begin() + static_cast<std::ptrdiff_t>(at);
         std::swap_ranges(first, first + static_cast<std::ptrdiff_t>(size), first + static_cast<std::ptrdiff_t>(size));
@@ -48,7 +47,6 @@ std::vector<u8> reset_for(std::span<const u8> frame, const devices::TcpFrame& wh
     store_big(reset, where.transport, big16(frame, where.transport + 2), 2);
     store_big(reset, where.transport + 2, big16(frame, where.transport), 2);
     store_big(reset, where.transport + at_sequence, big32(frame, where.transport + at_acknowledged), 4);
-    reset[where.transport + at_length] = tcp_header / 4 << 4;
     reset[where.transport + at_flags] = tcp_rst;
     devices::finish_tcp(reset, {where.network, where.transport, reset.size(), where.version6});
     return reset;
@@ -68,11 +66,12 @@ void TcpConnections::from_guest(std::span<const u8> frame) {
     const u8 flags = frame[where->transport + at_flags];
     const Key key = key_of<Key>(frame, *where, true);
     if (flags & (tcp_rst | tcp_syn)) open_.erase(key);
-    std::vector<u8> reset = reset_for(frame, *where);
     // An acknowledgement says where the guest stands. IP options are not worth the trouble.
-    if ((flags & (tcp_rst | tcp_ack)) != tcp_ack || reset.size() != size_of_reset(reset)) return;
+    const std::size_t size = size_of_reset(frame);
+    if ((flags & (tcp_rst | tcp_ack)) != tcp_ack || where->transport + tcp_header != size) return;
     Connection& connection = open_[key];
-    connection.reset = std::move(reset);
+    connection.headers.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(size));
+    connection.headers[where->transport + at_length] = tcp_header / 4 << 4;
     connection.used = ++frames_;
     connection.guest_ended |= flags & tcp_fin;
     if (open_.size() <= most) return;
@@ -97,7 +96,8 @@ std::vector<u8> TcpConnections::save() const {
     std::vector<u8> saved;
     for (const auto& [key, connection] : open_) {
         if (connection.guest_ended && connection.other_ended) continue;
-        saved.insert(saved.end(), connection.reset.begin(), connection.reset.end());
+        const std::vector<u8> reset = reset_for(connection.headers, *devices::find_tcp(connection.headers));
+        saved.insert(saved.end(), reset.begin(), reset.end());
     }
     return saved;
 }

@@ -30,7 +30,7 @@ class TcpConnections {
     // Addresses (IPv4: four bytes each, then zeros) and ports, the guest's first.
     using Key = std::array<u8, 36>;
     struct Connection {
-        std::vector<u8> reset;
+        std::vector<u8> headers; // Of the guest's latest frame, without options of TCP.
         u64 used = 0;
         bool guest_ended = false, other_ended = false;
     };
