@@ -49,7 +49,8 @@ struct JitContext {
     u8 unsynced = 0;         // SyncBits: what the processor has not been told.
     // Of the TLB tables of the current address space, by RightsMode (mmu::TlbView).
     u32 index_masks[mmu::rights_modes] = {};
-    u32 mirror_masks[mmu::rights_modes] = {}; // The same for their TlbMirrored.
+    // Which bits of an address are the number of its entry (host::fast_pext), or what that is masked with.
+    u64 mirror_masks[mmu::rights_modes] = {};
     u32 exit_site = 0;            // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.
     // Host addresses, counted from `mirror` where code uses that (ir::Window). What is addressed with one byte is

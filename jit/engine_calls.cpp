@@ -2,6 +2,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
 #include "jit/engine.h"
+#include "jit/host.h"
 #include "jit/x87.h"
 #include "mmu/guest_copy.h"
 #include "mmu/tlb_table.h"
@@ -30,10 +31,10 @@ u64 Engine::refill(u64 address) {
 
 // After anything that may have put a page into the table.
 void Engine::note_table_sizes() {
-    static_assert(sizeof(mmu::TlbEntry) == 2 * sizeof(mmu::TlbMirrored));
     for (unsigned mode = 0; mode < mmu::rights_modes; ++mode) {
-        context_.index_masks[mode] = static_cast<u32>(cpu_->mmu.table(mode).index_mask());
-        context_.mirror_masks[mode] = context_.index_masks[mode] / 2;
+        const mmu::TlbTable& table = cpu_->mmu.table(mode);
+        context_.index_masks[mode] = static_cast<u32>(table.index_mask());
+        context_.mirror_masks[mode] = (table.size() - 1) << (host::fast_pext() ? page_shift : 0);
     }
 }
 

@@ -3,6 +3,9 @@
 #include "jit/engine.h"
 
 #include <csignal>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <mutex>
 #include <sys/auxv.h>
 #include <ucontext.h>
@@ -37,6 +40,18 @@ bool can_run_translated_code() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && (getauxval(AT_HWCAP2) & hwcap2_fsgsbase);
 }
 
+bool fast_pext() {
+    static const bool fast = [] {
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        __cpuid(0, a, b, c, d);
+        const bool amd = b == 0x68747541 || b == 0x6F677948; // "Auth"enticAMD, "Hygo"nGenuine.
+        __cpuid(1, a, b, c, d);
+        const unsigned family = (a >> 8 & 15) + (a >> 20 & 255);
+        return !amd || family >= 0x19;
+    }();
+    return fast;
+}
+
 void set_gs_base(const void* base) { asm volatile("wrgsbase %0" : : "r"(base)); }
 
 void install_trap_handler() {
@@ -53,6 +68,7 @@ void install_trap_handler() {
 #else
 
 bool can_run_translated_code() { return false; }
+bool fast_pext() { return false; }
 void set_gs_base(const void*) {}
 void install_trap_handler() {}
 

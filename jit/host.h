@@ -9,6 +9,8 @@ namespace host {
 
 // AVX2, BMI2, LAHF, and FSGSBASE enabled for user code.
 bool can_run_translated_code();
+// PEXT is not microcode, as it is in AMD's processors before family 19h.
+bool fast_pext();
 void set_gs_base(const void* base);
 // SIGFPE raised by translated code goes to the running engine's stub; any other goes on as before. Once per process.
 void install_trap_handler();

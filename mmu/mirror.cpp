@@ -4,13 +4,13 @@
 
 namespace calque::mmu {
 
-std::optional<int> Mirror::add(u64 linear, const u8* page, u64 pages) {
+std::optional<int> Mirror::add(u64 linear, const u8* page, u64 pages, bool all_used) {
     const u32 number = number_of(page);
     const u64 first = place(linear);
     if (number == 0 || first + pages > places || (u64{number} - 1 + pages) << page_shift > file_.size)
         return std::nullopt;
     if (!map_file(window_ + (first << page_shift), pages << page_shift, file_.descriptor,
-                  (u64{number} - 1) << page_shift))
+                  (u64{number} - 1) << page_shift, all_used))
         return std::nullopt;
     const bool continues = first != 0 && number != 1 && index_[first - 1] == number - 1;
     const bool continued = first + pages < places && index_[first + pages] == number + pages;

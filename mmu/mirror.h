@@ -38,8 +38,9 @@ class Mirror {
         return number != 0 && index_[place(linear)] == number;
     }
     // Mirrors `pages` pages that follow each other in both. By how many the host's mappings have become more (one,
-    // unless they continue others); nothing when the pages are not RAM, or the host refuses.
-    std::optional<int> add(u64 linear, const u8* page, u64 pages);
+    // unless they continue others); nothing when the pages are not RAM, or the host refuses. `all_used`: the guest uses
+    // them all, so that the host may do all of the work at once.
+    std::optional<int> add(u64 linear, const u8* page, u64 pages, bool all_used);
     // Forgets all.
     void clear();
 

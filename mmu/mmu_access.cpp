@@ -106,6 +106,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
         out.has_code = !out.writer_admitted && marks.page_marked(memory.write_host);
     }
     out.global = leaf.global && !context_.smm;
+    out.large = !paging || leaf.size > page_size;
     if (memory.read_host) fill(linear, rights, privilege, out);
     return true;
 }
@@ -129,7 +130,8 @@ void Mmu::fill(u64 linear, const Rights& rights, Privilege privilege, const Page
                                 .host = page.read_host,
                                 .frame = page.address,
                                 .code = page.has_code && one_host,
-                                .global = page.global})) {
+                                .global = page.global,
+                                .large = page.large})) {
     case TlbTable::Filled::free: break;
     case TlbTable::Filled::evicted: ++counters_.evictions; break;
     case TlbTable::Filled::crowded:

@@ -94,6 +94,7 @@ struct Mmu::Page {
     bool writer_admitted = false; // Writes through write_host need not look for code.
     bool global = false;
     bool smm = false;      // Only in system management mode (SmmMemory).
+    bool large = false;    // Part of a large one.
     bool has_code = false; // May be written by the guest's tables; it is only that writer_admitted is not.
 };
 

@@ -35,10 +35,10 @@ void commit(u8* start, u64 bytes) {
 #endif
 }
 
-bool map_file(u8* start, u64 bytes, int descriptor, u64 offset) {
+bool map_file(u8* start, u64 bytes, int descriptor, u64 offset, [[maybe_unused]] bool all_used) {
     int flags = MAP_SHARED | MAP_FIXED;
 #ifdef MAP_POPULATE
-    flags |= MAP_POPULATE; // Most of it is in use.
+    if (all_used) flags |= MAP_POPULATE;
 #endif
     return mmap(start, bytes, PROT_READ | PROT_WRITE, flags, descriptor, static_cast<off_t>(offset)) != MAP_FAILED;
 }

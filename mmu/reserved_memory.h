@@ -40,8 +40,8 @@ class ReservedSpace {
 // Makes part of reserved space plain memory: zeros, committed as it is touched. Whole pages; throws std::bad_alloc.
 void commit(u8* start, u64 bytes);
 // In reserved space: maps part of a file, for reading and writing; makes a range inaccessible again, if the
-// host lets it. Whole pages. False when the host refuses.
-bool map_file(u8* start, u64 bytes, int descriptor, u64 offset);
+// host lets it. Whole pages. False when the host refuses. `all_used`: it is not worth waiting for each page's use.
+bool map_file(u8* start, u64 bytes, int descriptor, u64 offset, bool all_used);
 void unmap(u8* start, u64 bytes);
 
 // Makes bytes of reserved memory zeros again and gives them back to the host. `start` is aligned to 64 KiB.

@@ -19,7 +19,8 @@
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
 //   tlb_entries_offset      TlbEntry[up to 65536]
 //   tlb_frames_offset       u32[65536]              by entry: the Mmu's own
-//   tlb_mirrored_offset     TlbMirrored[up to 65536]  by entry: its tags again, as far as the page is mirrored
+//   tlb_mirrored_read_offset, tlb_mirrored_write_offset
+//                           u64[65536]              by entry: its tags again, as far as the page is mirrored
 //
 // Memory of zeros is an empty table but for the first entry and the first target: an address that leads to any other
 // slot does not match the zero there. So a fresh table costs nothing until it is used.
@@ -44,14 +45,6 @@ struct TlbEntry {
 };
 static_assert(sizeof(TlbEntry) == 32 && std::is_standard_layout_v<TlbEntry>);
 
-// What translated code looks at first: with a tag that matches, the access goes to the mirror (mmu/mirror.h). The tags
-// are those of the entry when its page is mirrored; else ones that no address of the slot matches.
-struct TlbMirrored {
-    u64 read_tag;
-    u64 write_tag;
-};
-static_assert(sizeof(TlbMirrored) == 16 && std::is_standard_layout_v<TlbMirrored>);
-
 // Where translated code for a linear address is. Empty when the slot is not that of `linear`. Outside 64-bit mode
 // addresses have 32 bits: above them whoever remembers targets may tell kinds of code apart.
 struct TlbTarget {
@@ -75,8 +68,7 @@ inline constexpr u64 tlb_smallest = 1024; // Entries.
 inline constexpr u64 tlb_largest = 65536;
 inline constexpr u64 tlb_execute_id_count = 4096;
 inline constexpr u64 tlb_target_count = 16384;
-inline constexpr unsigned tlb_index_shift = 7;    // From an address to the byte offset of its entry, before masking.
-inline constexpr unsigned tlb_mirrored_shift = 8; // The same for its TlbMirrored.
+inline constexpr unsigned tlb_index_shift = 7; // From an address to the byte offset of its entry, before masking.
 
 // Multiples of 64 KiB where pieces of memory are given back, so that they are whole pages on every host.
 inline constexpr u64 tlb_index_mask_offset = 0;
@@ -93,8 +85,11 @@ inline constexpr u64 tlb_returns_offset = 0x2'A000;
 inline constexpr u64 tlb_targets_offset = 0x3'0000;
 inline constexpr u64 tlb_entries_offset = 0x7'0000;
 inline constexpr u64 tlb_frames_offset = tlb_entries_offset + tlb_largest * sizeof(TlbEntry); // u32[65536].
-inline constexpr u64 tlb_mirrored_offset = tlb_frames_offset + tlb_largest * sizeof(u32);
-inline constexpr u64 tlb_table_size = tlb_mirrored_offset + tlb_largest * sizeof(TlbMirrored);
+// What translated code looks at first: with a tag that matches, the access goes to the mirror (mmu/mirror.h). The tags
+// are those of the entry when its page is mirrored; else ones that no address of the slot matches.
+inline constexpr u64 tlb_mirrored_read_offset = tlb_frames_offset + tlb_largest * sizeof(u32);
+inline constexpr u64 tlb_mirrored_write_offset = tlb_mirrored_read_offset + tlb_largest * sizeof(u64);
+inline constexpr u64 tlb_table_size = tlb_mirrored_write_offset + tlb_largest * sizeof(u64);
 // From the first table of an address space to its mirror, which begins at a multiple of the host's large pages.
 inline constexpr u64 tlb_mirror_alignment = u64{2} << 20;
 inline constexpr u64 tlb_mirror_distance = align_up(rights_modes * tlb_table_size, tlb_mirror_alignment);

@@ -43,7 +43,7 @@ TlbTable& TlbTable::create(u8* memory, Mirror* mirror) {
 void TlbTable::make_empty(u64 n) {
     const u64 tag = tlb_empty_tag(n);
     entries()[n] = {tag, tag, tag, 0};
-    mirrored()[n] = {tag, tag};
+    mirrored_read()[n] = mirrored_write()[n] = tag;
 }
 
 void TlbTable::match_mirror_at(u64 n) {
@@ -51,7 +51,8 @@ void TlbTable::match_mirror_at(u64 n) {
     const u64 none = tlb_empty_tag(n), tag = live_tag(entry, n);
     const bool has = mirror_ && tag != none && mirror_->has(tag, reinterpret_cast<const u8*>(entry.host));
     const auto or_none = [&](u64 of) { return has && of == tag ? tag : none; };
-    mirrored()[n] = {or_none(entry.read_tag), or_none(entry.write_tag)};
+    mirrored_read()[n] = or_none(entry.read_tag);
+    mirrored_write()[n] = or_none(entry.write_tag);
 }
 
 u64 TlbTable::live_tag(const TlbEntry& entry, u64 n) const {
@@ -78,6 +79,15 @@ TlbTable::Run TlbTable::mirror(u64 linear) {
     };
     if (mirrored(page)) return {};
     const u64 host = entry(page).host;
+    const auto add = [&](Run run, bool all_used) -> Run {
+        const u8* const first = reinterpret_cast<const u8*>(host - (page - run.linear));
+        const auto more = mirror_->add(run.linear, first, run.pages, all_used);
+        return more ? Run{run.linear, run.pages, *more} : Run{};
+    };
+    if (const u32 frame = frames()[slot(page)]; frame & large_frame) { // Of the kernel's it need not all be in use.
+        const Run run = add({align_down(page, longest), longest >> page_shift}, !(frame & global_frame));
+        if (run.pages != 0) return run;
+    }
     const auto follows = [&](u64 other) {
         return other / longest == page / longest && holds(other) && entry(other).host - host == other - page
                && !mirrored(other);
@@ -87,10 +97,7 @@ TlbTable::Run TlbTable::mirror(u64 linear) {
         run = {run.linear - page_size, run.pages + 1};
     while (follows(run.linear + run.pages * page_size))
         ++run.pages;
-    const auto more = mirror_->add(run.linear, reinterpret_cast<const u8*>(host - (page - run.linear)), run.pages);
-    if (!more) return {};
-    run.mappings = *more;
-    return run;
+    return add(run, true);
 }
 
 void TlbTable::match_mirror(const Run& run) {
@@ -117,7 +124,7 @@ TlbTable::Filled TlbTable::fill(u64 linear, const Filling& page) {
                                   : none,
          .execute_tag = page.execute ? tag : none,
          .host = reinterpret_cast<std::uintptr_t>(page.host)},
-        static_cast<u32>(page.frame.page_number()) | (page.global ? global_frame : 0));
+        static_cast<u32>(page.frame.page_number()) | (page.global ? global_frame : 0) | (page.large ? large_frame : 0));
     if (page.write) add(writable_frames_, page.frame.page_number());
     if (fills_to_halving_-- == 0) {
         fills_to_halving_ = 16 * size();
@@ -158,13 +165,13 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
         const u32* const held = frames() + first;
         u32 found = 0; // Looked through without branches.
         for (u64 n = 0; n < group; ++n)
-            found |= (held[n] & ~global_frame) == wanted;
+            found |= (held[n] & frame_number) == wanted;
         if (!found) return;
         for (u64 n = first; n < first + group; ++n) {
             u64& tag = entries()[n].write_tag;
-            if ((frames()[n] & ~global_frame) != wanted || !live(tag, n)) continue;
+            if ((frames()[n] & frame_number) != wanted || !live(tag, n)) continue;
             tag = tlb_code_tag(tag);
-            mirrored()[n].write_tag = tlb_empty_tag(n);
+            mirrored_write()[n] = tlb_empty_tag(n);
         }
     });
 }
@@ -172,7 +179,7 @@ void TlbTable::drop_writable(PhysicalAddress frame) {
 void TlbTable::drop_all_writable() {
     for_each_touched([&](u64 first) {
         for (u64 n = first; n < first + group; ++n)
-            entries()[n].write_tag = mirrored()[n].write_tag = tlb_empty_tag(n);
+            entries()[n].write_tag = mirrored_write()[n] = tlb_empty_tag(n);
     });
     writable_frames_.fill(0);
 }
@@ -298,7 +305,7 @@ void TlbTable::take_globals(TlbTable& from) {
             };
             put(to, {renewed(entry.read_tag), renewed(entry.write_tag), renewed(entry.execute_tag), entry.host},
                 from.frames()[n]);
-            if (entry.write_tag == page) add(writable_frames_, from.frames()[n] & ~global_frame);
+            if (entry.write_tag == page) add(writable_frames_, from.frames()[n] & frame_number);
             const ExecuteId id = entry.execute_tag == page ? from.execute_id(page) : 0;
             if (id != 0) set_execute_id(page, reinterpret_cast<const u8*>(entry.host), id);
         }
@@ -309,11 +316,13 @@ void TlbTable::clear_entries() {
     if (size() > most_cleared) {
         discard(reinterpret_cast<u8*>(entries()), size() * sizeof(TlbEntry));
         discard(reinterpret_cast<u8*>(frames()), size() * sizeof(u32));
-        discard(reinterpret_cast<u8*>(mirrored()), size() * sizeof(TlbMirrored));
+        for (u64* const tags : {mirrored_read(), mirrored_write()})
+            discard(reinterpret_cast<u8*>(tags), size() * sizeof(u64));
     } else {
         for_each_touched([&](u64 first) {
             std::fill_n(entries() + first, group, TlbEntry{});
-            std::fill_n(mirrored() + first, group, TlbMirrored{});
+            for (u64* const tags : {mirrored_read(), mirrored_write()})
+                std::fill_n(tags + first, group, u64{0});
         });
     }
     make_empty(0);

@@ -26,6 +26,7 @@ class TlbTable {
         PhysicalAddress frame; // Guest-physical.
         bool code = false;     // May be written, but for the code on it. Not with `write`.
         bool global = false;   // Of every address space.
+        bool large = false;    // Translated by 2 MiB or more at once.
     };
 
     TlbTable(const TlbTable&) = delete;
@@ -41,13 +42,14 @@ class TlbTable {
     u64 size() const { return index_mask_ / sizeof(TlbEntry) + 1; }
     TlbEntry* entries() { return at<TlbEntry>(tlb_entries_offset); }
     TlbEntry& entry(u64 linear) { return entries()[slot(linear)]; }
-    TlbMirrored* mirrored() { return at<TlbMirrored>(tlb_mirrored_offset); }
+    u64* mirrored_read() { return at<u64>(tlb_mirrored_read_offset); }
+    u64* mirrored_write() { return at<u64>(tlb_mirrored_write_offset); }
     ExecuteId* execute_ids() { return at<ExecuteId>(tlb_execute_ids_offset); }
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
     TlbTarget* returns() { return at<TlbTarget>(tlb_returns_offset); }
     // Of use only while a tag of the entry for `linear` matches.
     PhysicalAddress frame(u64 linear) {
-        return PhysicalAddress(static_cast<u64>(frames()[slot(linear)] & ~global_frame) << page_shift);
+        return PhysicalAddress(static_cast<u64>(frames()[slot(linear)] & frame_number) << page_shift);
     }
 
     // What a fill came to: whether a live entry of another page had to go, and whether that has happened so often that
@@ -79,8 +81,8 @@ class TlbTable {
     void drop_all_writable();
     void forget_targets();
     void forget_target(u64 linear);
-    // Puts the page of a live entry into the mirror, if it is not there, with those around it whose entries show that
-    // they follow it in the guest's RAM too. No pages when that cannot be.
+    // Puts the page of a live entry into the mirror, if it is not there: with all that is near it in a large page, or
+    // those around it whose entries show that they follow it in the guest's RAM too. No pages when that cannot be.
     struct Run {
         u64 linear = 0, pages = 0;
         int mappings = 0; // By how many the host's mappings have become more.
@@ -117,7 +119,9 @@ class TlbTable {
     // What was touched is known by groups, so that an address space that lives briefly is cheap to forget.
     static constexpr u64 group = 32;                  // Entries: 1 KiB.
     static constexpr u64 id_group = 64;               // Execute ids.
-    static constexpr u32 global_frame = u32{1} << 31; // In a frame's number: the page is global.
+    static constexpr u32 global_frame = u32{1} << 31; // In a frame's number: the page is global,
+    static constexpr u32 large_frame = u32{1} << 30;  // part of a large one.
+    static constexpr u32 frame_number = large_frame - 1;
     static constexpr u64 page_bits = 4096;
     using PageSet = std::array<u64, page_bits / 64>;
 

@@ -396,13 +396,14 @@ void UnitEmitter::target_to_t0(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
     if (op.literal.host) return load_literal_target(op);
     if (op.access != ir::MemoryAccess::none) {
-        check_operand(op);
-        return load(t0, operand(bytes), bytes);
+        return with_operand(op, &UnitEmitter::load_target);
     }
     read_guest(t0, op.guest.dest);
     if (bytes == 2) a_.movzx(t0d, t0.r16());
     if (bytes == 4) a_.mov(t0d, t0d);
 }
+
+void UnitEmitter::load_target(const ir::Op& op) { load(t0, operand(stack_bytes(op)), stack_bytes(op)); }
 
 void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     flags_to_packed();
@@ -415,8 +416,7 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
     if (code64()) a_.mov(CALQUE_CONTEXT(leave_rip), t0); // The target may be movable code.
     a_.bind(known);
     a_.mov(CALQUE_CONTEXT(scratch), t1);
-    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
-    push_return_address(op);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true, &UnitEmitter::push_return_address);
     advance_stack(pushed(op));
     const Label back = remember_return(op);
     if (code64()) a_.mov(t0, CALQUE_CONTEXT(leave_rip));
@@ -438,8 +438,7 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
     const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss;
     const i32 popped = static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF);
     poll_or(miss);
-    check_stack(op, host_gpq(cpu::rsp), 0, false);
-    load(t0, operand(stack_bytes(op)), stack_bytes(op));
+    check_stack(op, host_gpq(cpu::rsp), 0, false, &UnitEmitter::load_target);
     rip_to_linear();
     const Label other = a_.newLabel();
     if (return_stack()) return_by_stack(other, popped);
@@ -466,12 +465,7 @@ void UnitEmitter::emit_return_near(const ir::Op& op) {
 
 void UnitEmitter::emit_call(const ir::Op& op) {
     before_access(op);
-    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
-    if (return_stack() && flags_ != FlagsIn::packed) {
-        free_t0();
-        flags_to_packed();
-    }
-    push_return_address(op);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true, &UnitEmitter::push_return_address);
     if (flags_ == FlagsIn::recipe && recipe_.uses(cpu::rsp)) flags_to_host();
     advance_stack(pushed(op));
     if (recipe_.uses(cpu::rsp)) recipe_.kind = FlagRecipe::Kind::none;

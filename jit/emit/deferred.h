@@ -30,7 +30,7 @@ class Deferred {
     }
 
   private:
-    static constexpr std::size_t room = 120, chunk_pieces = 32;
+    static constexpr std::size_t room = 136, chunk_pieces = 32;
     struct Piece { // Stays where it is: it is not known how to move one.
         alignas(std::max_align_t) std::byte object[room];
         void (*call)(void*);

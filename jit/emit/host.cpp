@@ -16,6 +16,9 @@ struct Temporary {
     unsigned fields = 1; // That name it.
 };
 
+// With two prefixes more it has no more than 15 bytes.
+bool fits_twice(const ParsedInstruction& p) { return p.vex || p.legacy_count < 2; }
+
 } // namespace
 
 void UnitEmitter::read_guest(const x86::Gpq& to, unsigned guest) {
@@ -88,7 +91,7 @@ void UnitEmitter::host_instruction(const ir::Op& op) {
         read_guest(t.host, t.guest);
         if (t.high) a_.rorx(t.host, t.host, 8);
     }
-    if (access && in_mirror_) a_.gs();
+    if (access) operand_prefixes();
     emit_encoded(p, operands);
     if (t0_kept && count == 0 && !flags) t0_offset_ = a_.offset();
     for (unsigned n = 0; n < count; ++n) {
@@ -102,8 +105,14 @@ void UnitEmitter::emit_host(const ir::Op& op) {
     if (op.access != ir::MemoryAccess::none) before_access(op);
     if (op.vectors) need_vectors();
     if (op.x87 != ir::X87Use::none) need_x87();
-    if (op.access != ir::MemoryAccess::none) check_operand(op);
-    host_instruction(op);
+    if (op.access == ir::MemoryAccess::none)
+        host_instruction(op);
+    else if (op.x87 != ir::X87Use::none || !fits_twice(op.parsed)) {
+        check_operand(op);
+        host_instruction(op);
+    } else {
+        with_operand(op, &UnitEmitter::host_instruction);
+    }
     after_execution(op);
 }
 

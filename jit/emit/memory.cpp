@@ -9,8 +9,6 @@ namespace {
 constexpr u64 read_tag = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, read_tag);
 constexpr u64 write_tag = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, write_tag);
 constexpr u64 host_page = mmu::tlb_entries_offset + offsetof(mmu::TlbEntry, host);
-constexpr u64 mirrored_read_tag = mmu::tlb_mirrored_offset + offsetof(mmu::TlbMirrored, read_tag);
-constexpr u64 mirrored_write_tag = mmu::tlb_mirrored_offset + offsetof(mmu::TlbMirrored, write_tag);
 } // namespace
 
 // The offset of the memory operand in its segment, less `back`, in T0. T1 is used where a register has no host
@@ -95,12 +93,11 @@ void UnitEmitter::address_to_t0(const ir::Op& op, bool write, u32 bytes) {
 
 // T0: the linear address. Falls through with the operand found, or goes to `miss`: then address_again() has the
 // address. In the mirror an access need not wait for what the table says; only whether it may stand does. `sum`: the
-// registers that the address can be had from once more, if there are such.
-void UnitEmitter::find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum) {
+// registers that the address can be had from once more, if there are such; `there`: the operand is left where those
+// say.
+void UnitEmitter::find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum, bool there) {
+    operand_at_t1();
     split_ = !request_.mirror;
-    in_mirror_ = request_.mirror;
-    beside_ = no_register;
-    distance_ = 0;
     const i32 last = static_cast<i32>(page_size - bytes);
     if (!request_.mirror) {
         a_.rorx(t1, t0, mmu::tlb_index_shift);
@@ -111,14 +108,28 @@ void UnitEmitter::find_page(bool write, u32 bytes, Label miss, const std::option
         return a_.mov(t1, table_at(t1, host_page, 8));
     }
     static_assert(mmu::Mirror::window_bytes == u64{1} << 32);
-    const x86::Mem tag = table_at(t1, write ? mirrored_write_tag : mirrored_read_tag, 8);
-    a_.rorx(t1, t0, mmu::tlb_mirrored_shift);
-    a_.and_(t1d, context_at(offsetof(JitContext, mirror_masks) + request_.mode.is.rights * sizeof(u32), 4));
-    if (sum) {
+    const x86::Mem tag = mirrored_tag(write);
+    const std::size_t mask = offsetof(JitContext, mirror_masks) + request_.mode.is.rights * sizeof(u64);
+    if (request_.fast_pext) {
+        a_.pext(t1, t0, context_at(mask, 8));
+    } else {
+        a_.rorx(t1, t0, page_shift);
+        a_.and_(t1d, context_at(mask, 4));
+    }
+    if (const auto address = constant(sum, bytes)) {
+        a_.cmp(tag, static_cast<i32>(*address & ~page_offset_mask));
+        a_.long_().jne(miss);
+        if (there)
+            there_ = sum;
+        else
+            a_.mov(t1d, t0d);
+    } else if (sum) {
         a_.xor_(t0, tag);
         a_.cmp(t0, last);
         a_.long_().ja(miss);
-        if (sum->hasIndex() || sum->offset() != 0)
+        if (there)
+            there_ = sum;
+        else if (sum->hasIndex() || sum->offset() != 0)
             a_.lea(t1d, *sum);
         else
             a_.mov(t1d, x86::gpd(sum->baseId()));
@@ -131,11 +142,32 @@ void UnitEmitter::find_page(bool write, u32 bytes, Label miss, const std::option
     }
 }
 
+// The address, where it is known by now, and in one page with all that is accessed.
+std::optional<u64> UnitEmitter::constant(const std::optional<x86::Mem>& sum, u32 bytes) {
+    if (!sum || sum->hasBase() || sum->hasIndex()) return std::nullopt;
+    const u64 address = static_cast<u64>(sum->offset());
+    if ((address & page_offset_mask) > page_size - bytes) return std::nullopt;
+    return address;
+}
+
 void UnitEmitter::address_again(bool write, bool by_sum) {
     if (!request_.mirror)
         a_.xor_(t0, table_at(t1, write ? write_tag : read_tag, 8));
     else if (by_sum)
-        a_.xor_(t0, table_at(t1, write ? mirrored_write_tag : mirrored_read_tag, 8));
+        a_.xor_(t0, mirrored_tag(write));
+}
+
+// Of the entry whose number is in T1.
+x86::Mem UnitEmitter::mirrored_tag(bool write) const {
+    return table_at_scaled(t1, write ? mmu::tlb_mirrored_write_offset : mmu::tlb_mirrored_read_offset, 8);
+}
+
+void UnitEmitter::operand_at_t1() {
+    split_ = false;
+    in_mirror_ = request_.mirror;
+    beside_ = no_register;
+    distance_ = 0;
+    there_.reset();
 }
 
 // After a miss, with the site set and the address in T0: goes on with the operand where find_page() would have it, or
@@ -155,9 +187,10 @@ void UnitEmitter::fill_page(bool write, u32 bytes, Label none) {
 }
 
 // T0: the linear address. Goes on as find_page() does; what is no plain hit goes to a thunk, which comes back with an
-// address, or to the interpreter.
+// address, or to the interpreter. With `access` that is emitted, too: twice, because what a thunk has found is not
+// where the operand's registers say.
 void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned,
-                               const std::optional<x86::Mem>& sum) {
+                               const std::optional<x86::Mem>& sum, Access access) {
     const Label slow = a_.newLabel(), found = a_.newLabel();
     Site& site = new_site(op);
     site.access_bytes = static_cast<u16>(bytes);
@@ -175,14 +208,18 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
             a_.jmp(thunk(request_.thunks.interpret));
         });
     }
-    find_page(write, bytes, slow, sum);
+    find_page(write, bytes, slow, sum, access != nullptr);
     count_tlb_hit();
+    const FlagsIn flags = flags_;
+    const FlagRecipe recipe = recipe_;
+    if (access) (this->*access)(op);
     a_.bind(found);
     // Where a read is checked for the writes behind it, nothing but a hit will do: a refill would make the page dirty.
     const bool refillable = !write || op.access != ir::MemoryAccess::read;
     const bool range = op.window.used() && !x87_note_;
     const Label alone = range ? leave_alone(op) : Label();
-    later([this, slow, found, write, number, range, alone, bytes, refillable, by_sum = sum.has_value()] {
+    later([this, &op, slow, found, write, number, range, alone, bytes, refillable, access, flags, recipe,
+           by_sum = sum && !constant(sum, bytes)] {
         a_.bind(slow);
         address_again(write, by_sum);
         Label none = refillable ? Label() : alone;
@@ -195,6 +232,13 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
         }
         set_site(number);
         fill_page(write, bytes, none);
+        if (access) {
+            operand_at_t1();
+            flags_ = flags; // As they were there.
+            recipe_ = recipe;
+            t0_guest_ = nobody;
+            (this->*access)(op);
+        }
         a_.jmp(found);
         if (refillable || range) return;
         a_.bind(none);
@@ -247,9 +291,7 @@ void UnitEmitter::use_window(const ir::Op& op) {
         a_.mov(t1, context_at(offsetof(JitContext, windows) + op.window.slot * 8u, 8));
         keep_in_t1(op.window.slot);
     }
-    split_ = false;
-    in_mirror_ = request_.mirror;
-    beside_ = no_register;
+    operand_at_t1();
     distance_ = op.window.distance;
 }
 
@@ -274,11 +316,20 @@ void UnitEmitter::back_to_range(const ir::Op& op) {
 std::optional<x86::Mem> UnitEmitter::low_sum(const ir::Op& op, i32 back) const {
     const cpu::Instruction& i = op.guest;
     const bool has_base = i.base < 16, has_index = i.index < 16;
-    if (op.segment < cpu::Segment::flat || i.address_bytes() == 2 || !has_base) return std::nullopt;
-    if (!pinned(i.base) || (has_index && !pinned(i.index))) return std::nullopt;
+    if (op.segment < cpu::Segment::flat || i.address_bytes() == 2) return std::nullopt;
+    if ((has_base && !pinned(i.base)) || (has_index && !pinned(i.index))) return std::nullopt;
+    if (i.base == cpu::rip_slot && movable()) return std::nullopt;
     const i32 displacement = static_cast<i32>(i64{i.displacement} - back);
-    if (!has_index) return x86::ptr(host_gpq(i.base), displacement);
-    return x86::ptr(host_gpq(i.base), host_gpq(i.index), i.scale(), displacement);
+    if (has_index) {
+        const x86::Gpq index = host_gpq(i.index);
+        if (has_base) return x86::ptr(host_gpq(i.base), index, i.scale(), displacement);
+        return x86::ptr(u64{0}, index, i.scale()).cloneAdjusted(displacement);
+    }
+    if (has_base) return x86::ptr(host_gpq(i.base), displacement);
+    const u64 sum = static_cast<u64>(i64{i.displacement} - back) + (i.base == cpu::rip_slot ? op.next_rip() : 0);
+    const u64 address = sum & cpu::address_mask(i.address_bytes());
+    if (address >> 31 != 0) return std::nullopt; // It would have to be extended with zeros.
+    return x86::ptr(address);
 }
 
 void UnitEmitter::check_operand(const ir::Op& op) {
@@ -319,8 +370,14 @@ void UnitEmitter::check_alignment(const ir::Op& op) {
     });
 }
 
-void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write) {
-    if (op.window.used() && !op.window.first) return use_window(op);
+void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write, Access access) {
+    const auto do_access = [&] {
+        if (access) (this->*access)(op);
+    };
+    if (op.window.used() && !op.window.first) {
+        use_window(op);
+        return do_access();
+    }
     const ir::Surroundings& around = request_.unit.around;
     const bool plain = around.stack_address_bytes == 8 && around.stack_segment >= cpu::Segment::flat;
     const bool range = op.window.used();
@@ -335,15 +392,40 @@ void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 off
     add_segment(op, around.stack_segment, write, stack_bytes(op));
     if (range && !plain) {
         back_to_range(op);
-        return open_window(op, {});
+        open_window(op, {});
+        return do_access();
     }
     std::optional<x86::Mem> sum;
     if (around.stack_address_bytes != 2 && around.stack_segment >= cpu::Segment::flat) sum = x86::ptr(pointer, offset);
-    if (range) return open_window(op, sum);
+    if (range) {
+        open_window(op, sum);
+        return do_access();
+    }
+    if (sum && request_.mirror) return check_memory(op, write, stack_bytes(op), false, sum, access);
     check_memory(op, write, stack_bytes(op), false, sum);
+    do_access();
+}
+
+// An access to the operand is done by `access`, when it is found. That is emitted twice where it may be.
+void UnitEmitter::with_operand(const ir::Op& op, Access access) {
+    const auto sum = op.window.used() || !request_.mirror ? std::nullopt : low_sum(op);
+    if (!sum) {
+        check_operand(op);
+        return (this->*access)(op);
+    }
+    const bool write = op.access != ir::MemoryAccess::read;
+    address_to_t0(op, write, op.access_bytes);
+    check_memory(op, write, op.access_bytes, op.aligned, sum, access);
 }
 
 x86::Mem UnitEmitter::operand(u32 size) const {
+    if (there_) {
+        x86::Mem m = x86::ptr(u64{0}, size).cloneAdjusted(there_->offsetLo32());
+        if (there_->hasBase()) m.setBase(x86::gpd(there_->baseId()));
+        if (there_->hasIndex()) m.setIndex(x86::gpd(there_->indexId()), there_->shift());
+        m.setSegment(x86::gs);
+        return m;
+    }
     if (in_mirror_) {
         x86::Mem m = x86::ptr(t1, distance_, size);
         m.setSegment(x86::gs);
@@ -353,10 +435,20 @@ x86::Mem UnitEmitter::operand(u32 size) const {
     return split_ ? x86::ptr(t1, t0, 0, 0, size) : x86::ptr(t1, distance_, size);
 }
 
-// The same for an instruction that is encoded again (and that then needs the prefix GS, in_mirror_).
+// The same for an instruction that is encoded again, after its prefixes.
 HostOperands::Memory UnitEmitter::encoded_operand() const {
+    if (there_) {
+        const u8 index = there_->hasIndex() ? static_cast<u8>(there_->indexId()) : no_register;
+        const u8 base = there_->hasBase() ? static_cast<u8>(there_->baseId()) : no_register;
+        return {base, index, static_cast<u8>(there_->shift()), there_->offsetLo32()};
+    }
     const u8 index = split_ ? static_cast<u8>(t0.id()) : beside_;
     return {static_cast<u8>(t1.id()), index, 0, split_ ? 0 : distance_};
+}
+
+void UnitEmitter::operand_prefixes() {
+    if (in_mirror_) a_.gs();
+    if (there_) a_.address32();
 }
 
 void UnitEmitter::free_t0() {
@@ -365,6 +457,7 @@ void UnitEmitter::free_t0() {
 
 void UnitEmitter::join_address() {
     if (in_mirror_) {
+        if (there_) a_.lea(t1d, *there_);
         a_.mov(t0, CALQUE_CONTEXT(mirror));
         a_.lea(t1, x86::ptr(t1, t0, 0, distance_));
     } else if (beside_ != no_register)
@@ -373,9 +466,8 @@ void UnitEmitter::join_address() {
         a_.lea(t1, x86::ptr(t1, t0));
     else if (distance_ != 0)
         a_.lea(t1, x86::ptr(t1, distance_));
-    split_ = in_mirror_ = false;
-    beside_ = no_register;
-    distance_ = 0;
+    operand_at_t1();
+    in_mirror_ = false;
 }
 
 } // namespace calque::jit

@@ -99,6 +99,7 @@ void UnitEmitter::use_moving(const ir::Op& op, bool address_in_t0) {
         a_.mov(t1, moving_window(op).distance);
         keep_in_t1(number);
     }
+    operand_at_t1();
     split_ = !in_register;
     in_mirror_ = false;
     beside_ = in_register ? host_of_guest[op.guest.base] : no_register;

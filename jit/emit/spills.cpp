@@ -254,7 +254,7 @@ bool UnitEmitter::spilled_with_memory(const ir::Op& op) {
         HostOperands operands;
         operands.reg = static_cast<u8>(t0.id());
         operands.memory = encoded_operand();
-        if (in_mirror_) a_.gs();
+        operand_prefixes();
         emit_encoded(p, operands);
         store_spilled(p.modrm_reg);
         return true;

@@ -39,6 +39,10 @@ void UnitEmitter::settle_stack() {
 // To the place that check_stack() found.
 void UnitEmitter::push_return_address(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
+    if (return_stack() && flags_ != FlagsIn::packed) { // remember_return() changes them.
+        free_t0();
+        flags_to_packed();
+    }
     const i64 back = static_cast<i64>(request_.unit.around.rip(op.next_rip()));
     if (movable()) {
         free_t0();
@@ -56,9 +60,14 @@ void UnitEmitter::push_return_address(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_push_register(const ir::Op& op) {
-    const u32 bytes = stack_bytes(op);
     before_access(op);
-    check_stack(op, host_gpq(cpu::rsp), pushed(op), true);
+    check_stack(op, host_gpq(cpu::rsp), pushed(op), true, &UnitEmitter::push_from_register);
+    advance_stack_later(op, pushed(op));
+    after_execution(op);
+}
+
+void UnitEmitter::push_from_register(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
     const bool flags = needs_host_flags(op);
     const unsigned guest = op.guest.dest;
     if (flags || !pinned(guest)) free_t0();
@@ -69,8 +78,6 @@ void UnitEmitter::emit_push_register(const ir::Op& op) {
         a_.mov(t0, spilled_slot(guest));
         a_.mov(operand(8), t0);
     }
-    advance_stack_later(op, pushed(op));
-    after_execution(op);
 }
 
 void UnitEmitter::emit_push_immediate(const ir::Op& op) {
@@ -107,12 +114,24 @@ void UnitEmitter::emit_push_memory(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_pop_register(const ir::Op& op) {
-    const u32 bytes = stack_bytes(op);
     before_access(op);
-    check_stack(op, host_gpq(cpu::rsp), 0, false);
+    if (op.guest.dest == cpu::rsp) { // First it goes up: of 2 bytes, what they leave alone counts.
+        check_stack(op, host_gpq(cpu::rsp), 0, false);
+        free_t0();
+        if (needs_host_flags(op)) flags_to_host();
+        advance_stack(static_cast<i32>(stack_bytes(op)));
+        pop_to_register(op);
+    } else {
+        check_stack(op, host_gpq(cpu::rsp), 0, false, &UnitEmitter::pop_to_register);
+        advance_stack_later(op, static_cast<i32>(stack_bytes(op)));
+    }
+    after_execution(op);
+}
+
+void UnitEmitter::pop_to_register(const ir::Op& op) {
+    const u32 bytes = stack_bytes(op);
     free_t0();
     if (needs_host_flags(op)) flags_to_host();
-    advance_stack_later(op, static_cast<i32>(bytes)); // First: POP RSP loads what it popped.
     const unsigned guest = op.guest.dest;
     if (pinned(guest)) {
         a_.mov(sized(host_gpq(guest), bytes), operand(bytes));
@@ -120,7 +139,6 @@ void UnitEmitter::emit_pop_register(const ir::Op& op) {
         a_.mov(t0, operand(8));
         a_.mov(spilled_slot(guest), t0);
     }
-    after_execution(op);
 }
 
 void UnitEmitter::emit_leave_frame(const ir::Op& op) {

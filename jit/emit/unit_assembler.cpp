@@ -162,6 +162,7 @@ void UnitAssembler::encode(u32 code, unsigned reg, const Mem& m) {
     name(reg);
     u8* p = room();
     if (m.hasSegment()) p = put(p, m.segmentId() == x86::SReg::kIdFs ? 0x64 : 0x65);
+    if (m.baseType() == asmjit::RegType::kX86_Gpd || m.indexType() == asmjit::RegType::kX86_Gpd) p = put(p, 0x67);
     const i32 displacement = m.offsetLo32();
     const unsigned field = (reg & 7) << 3;
     const bool has_index = m.hasIndexReg();
@@ -311,6 +312,14 @@ void UnitAssembler::shrd(const Gp& to, const Gp& from, u8 count) {
 void UnitAssembler::rorx(const Gp& to, const Gp& from, u8 count) {
     encode_vex(3, 3, 0xF0, to, x86::rax, from);
     append(count, 1);
+}
+void UnitAssembler::pext(const Gp& to, const Gp& from, const Mem& mask) {
+    complete_ &= mask.hasBaseReg() && mask.baseId() < 8 && !mask.hasIndexReg() && !mask.hasSegment();
+    name(to.id());
+    u8* p = put(room(), 0xC4);
+    p = put(p, (to.id() >= 8 ? 0 : 0x80) | 0x60 | 2);
+    at_ = put(p, (to.size() == 8 ? 0x80 : 0) | (~from.id() & 15) << 3 | 2);
+    encode(0xF5, to.id() & 7, mask);
 }
 void UnitAssembler::sarx(const Gp& to, const Gp& from, const Gp& count) { encode_vex(2, 2, 0xF7, to, count, from); }
 void UnitAssembler::andn(const Gp& to, const Gp& inverted, const Gp& from) {

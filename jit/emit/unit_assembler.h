@@ -128,13 +128,15 @@ class UnitAssembler {
     void btc(const Mem& in, const Gp& bit) { by_size(map_0f | 0xBB, bit, in); }
     void seto(const Gp& to) { encode(map_0f | 0x90 | byte_bits(to), 0, to); }
     void rorx(const Gp& to, const Gp& from, u8 count);
+    void pext(const Gp& to, const Gp& from, const Mem& mask); // Addressed by one of the first eight registers alone.
     void sarx(const Gp& to, const Gp& from, const Gp& count);
     void andn(const Gp& to, const Gp& inverted, const Gp& from);
 
     void lahf() { embed(std::array<u8, 1>{0x9F}); }
     void sahf() { embed(std::array<u8, 1>{0x9E}); }
     void ud2() { embed(std::array<u8, 2>{0x0F, 0x0B}); }
-    void gs() { embed(std::array<u8, 1>{0x65}); } // The prefix.
+    void gs() { embed(std::array<u8, 1>{0x65}); }        // The prefix.
+    void address32() { embed(std::array<u8, 1>{0x67}); } // Likewise.
     void pause() { embed(std::array<u8, 2>{0xF3, 0x90}); }
     void lfence() { embed(std::array<u8, 3>{0x0F, 0xAE, 0xE8}); }
     void mfence() { embed(std::array<u8, 3>{0x0F, 0xAE, 0xF0}); }

@@ -25,7 +25,8 @@ struct EmitRequest {
     const UnitMode& mode;
     mmu::ExecuteId second_page_id = 0; // SecondPage::id, of an instruction that crosses one.
     Counting counting = Counting::none;
-    bool mirror = false; // Accesses go to the mirror.
+    bool mirror = false;    // Accesses go to the mirror.
+    bool fast_pext = false; // The host's PEXT is no slower than two other instructions.
     bool return_stack = false;
 };
 
@@ -60,10 +61,14 @@ class UnitEmitter {
     void add_segment(const ir::Op& op, unsigned segment, bool write, u32 bytes);
     void address_to_t0(const ir::Op& op, bool write, u32 bytes);
     void before_access(const ir::Op& op); // before_clobber(), where the check will change the flags.
-    void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned, const std::optional<x86::Mem>& sum = {});
+    using Access = void (UnitEmitter::*)(const ir::Op&);
+    void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned, const std::optional<x86::Mem>& sum = {},
+                      Access access = nullptr);
+    void with_operand(const ir::Op& op, Access access);
     void check_operand(const ir::Op& op);
     void check_alignment(const ir::Op& op);
-    void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write); // stack_bytes().
+    void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write, // stack_bytes().
+                     Access access = nullptr);
     void open_window(const ir::Op& op, const std::optional<x86::Mem>& sum);
     void keep_in_t1(u8 window);
     static bool can_go_back(const ir::Op& op, i32 back);
@@ -80,12 +85,16 @@ class UnitEmitter {
     void check_moving(const ir::Op& op);
     void use_moving(const ir::Op& op, bool address_in_t0);
     void settle_moving(const ir::Op& op, bool by_register, Label settled);
-    void find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum = {});
+    void find_page(bool write, u32 bytes, Label miss, const std::optional<x86::Mem>& sum = {}, bool there = false);
+    x86::Mem mirrored_tag(bool write) const;
+    static std::optional<u64> constant(const std::optional<x86::Mem>& sum, u32 bytes);
+    void operand_at_t1();
     void address_again(bool write, bool by_sum = false);
     std::optional<x86::Mem> low_sum(const ir::Op& op, i32 back = 0) const;
     void fill_page(bool write, u32 bytes, Label none);
     x86::Mem operand(u32 size) const;
     HostOperands::Memory encoded_operand() const;
+    void operand_prefixes();
     void free_t0();      // The operand stays at operand().
     void join_address(); // The host's address in T1; T0 is free.
 
@@ -186,6 +195,9 @@ class UnitEmitter {
     }
     void load(const x86::Gpq& to, const x86::Mem& from, u32 bytes); // Zero-extended.
     void push_return_address(const ir::Op& op);
+    void push_from_register(const ir::Op& op);
+    void pop_to_register(const ir::Op& op);
+    void load_target(const ir::Op& op);
     // --- Calls under way (returns.cpp)
     bool return_stack() const { return request_.return_stack && code64(); }
     void find_return();
@@ -248,8 +260,9 @@ class UnitEmitter {
     EmittedUnit& out_;
     UnitAssembler& a_;
     Deferred& cold_;
-    bool split_ = false;     // The operand is at T1 + T0, else at T1 + distance_.
-    bool in_mirror_ = false; // The operand is at GS's base + T1 + distance_.
+    bool split_ = false;            // The operand is at T1 + T0, else at T1 + distance_.
+    bool in_mirror_ = false;        // The operand is at GS's base + T1 + distance_, or
+    std::optional<x86::Mem> there_; // at GS's base + the low 32 bits of this sum of guest registers.
     i32 distance_ = 0;
     u8 beside_ = no_register; // A host register: the operand is at T1 plus that plus distance_.
     FlagsIn flags_ = FlagsIn::packed;

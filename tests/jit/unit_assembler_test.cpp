@@ -63,6 +63,13 @@ std::vector<x86::Mem> operands(u32 size) {
         x86::Mem based = x86::ptr(x86::r15, displacement, size);
         based.setSegment(x86::fs);
         out.push_back(based);
+        x86::Mem low = x86::ptr(x86::r14d, x86::esi, 2, displacement, size);
+        low.setSegment(x86::gs);
+        out.push_back(low);
+        x86::Mem low_index = x86::ptr(u64{0}, x86::r13d, 3, size);
+        low_index.setOffset(displacement);
+        low_index.setSegment(x86::gs);
+        out.push_back(low_index);
     }
     return out;
 }
@@ -157,6 +164,7 @@ TEST(UnitAssembler, TestsAndShifts) {
         SAME(a.not_(r));
         SAME(a.sarx(r, r, r));
         SAME(a.rorx(r, r, 11));
+        SAME(a.pext(r, r, x86::ptr(x86::rsp, 0x30, r.size())));
         SAME(a.cmova(r, r));
         SAME(a.cmovb(r, r));
         SAME(a.andn(r, r, r));
@@ -235,6 +243,7 @@ TEST(UnitAssembler, SeesWhenTheWatchedRegisterIsTouched) {
     EXPECT_TRUE(touches([&] { a.add(x86::r15d, 5); }));
     EXPECT_TRUE(touches([&] { a.pop(x86::r15); }));
     EXPECT_TRUE(touches([&] { a.rorx(x86::r15, x86::rax, 3); }));
+    EXPECT_TRUE(touches([&] { a.pext(x86::r15, x86::rax, x86::ptr(x86::rsp, 8)); }));
     EXPECT_TRUE(touches([&] { a.movzx(x86::r15d, x86::al); }));
     EXPECT_TRUE(touches([&] { a.bind(a.newLabel()); }));
     EXPECT_TRUE(touches([&] { a.call(asmjit::Imm(base)); }));

@@ -24,11 +24,11 @@ class MirrorTest : public testing::Test {
                             .host = ram_page(n),
                             .frame = PhysicalAddress(n * page_size)});
     }
-    static TlbMirrored& tags(TlbTable& table, u64 linear) {
-        return table.mirrored()[(linear >> page_shift) & (table.size() - 1)];
+    static bool hit(TlbTable& table, const u64* tags, u64 linear) {
+        return tlb_hit(tags[(linear >> page_shift) & (table.size() - 1)], linear, 1);
     }
-    static bool reads(TlbTable& table, u64 linear) { return tlb_hit(tags(table, linear).read_tag, linear, 1); }
-    static bool writes(TlbTable& table, u64 linear) { return tlb_hit(tags(table, linear).write_tag, linear, 1); }
+    static bool reads(TlbTable& table, u64 linear) { return hit(table, table.mirrored_read(), linear); }
+    static bool writes(TlbTable& table, u64 linear) { return hit(table, table.mirrored_write(), linear); }
     // Where translated code finds a byte.
     u8* seen(u64 linear) const {
         return reinterpret_cast<u8*>(tables[0]) + tlb_mirror_distance + static_cast<u32>(linear);
@@ -67,6 +67,39 @@ TEST_F(MirrorTest, BringsThePagesThatFollowInMemoryToo) {
     EXPECT_FALSE(reads(user, page_b - page_size));
     ram_page(14)[1] = 9;
     EXPECT_EQ(*seen(page_b + 4 * page_size + 1), 9);
+}
+
+TEST_F(MirrorTest, BringsAllOfALargePageNearIt) {
+    constexpr u64 large = 0x7F12'3460'0000, first = 512; // 2 MiB in both.
+    fill(system, large + 9 * page_size, 7);              // Elsewhere in memory.
+    pool.mirror(system, large + 9 * page_size);
+    user.fill(large + 3 * page_size, {.read = true,
+                                      .write = true,
+                                      .execute = false,
+                                      .host = ram_page(first + 3),
+                                      .frame = PhysicalAddress((first + 3) * page_size),
+                                      .large = true});
+    EXPECT_EQ(user.frame(large + 3 * page_size), PhysicalAddress((first + 3) * page_size));
+    EXPECT_EQ(pool.mirror(user, large + 3 * page_size), 512u);
+    EXPECT_TRUE(writes(user, large + 3 * page_size));
+    EXPECT_FALSE(reads(user, large + 4 * page_size)); // Nobody has looked for it yet;
+    fill(user, large + 4 * page_size, first + 4);
+    EXPECT_TRUE(reads(user, large + 4 * page_size)); // then it is there.
+    EXPECT_FALSE(reads(system, large + 9 * page_size));
+    ram_page(first + 511)[5] = 0x77;
+    EXPECT_EQ(*seen(large + 511 * page_size + 5), 0x77);
+}
+
+TEST_F(MirrorTest, OfALargePageBeyondTheEndOfMemoryOnlyWhatThereIs) {
+    constexpr u64 large = 0x7F12'3460'0000;
+    user.fill(large, {.read = true,
+                      .write = true,
+                      .execute = false,
+                      .host = ram_page(ram_size / page_size - 2), // Not at the start of 2 MiB there.
+                      .frame = PhysicalAddress(ram_size - 2 * page_size),
+                      .large = true});
+    EXPECT_EQ(pool.mirror(user, large), 1u);
+    EXPECT_TRUE(reads(user, large));
 }
 
 TEST_F(MirrorTest, TagsAreThoseOfTheEntry) {

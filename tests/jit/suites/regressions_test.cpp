@@ -99,6 +99,25 @@ TEST(JitRegressions, JumpOutOfCanonicalSpaceFaultsWhereItStands) {
     }
 }
 
+TEST(JitRegressions, AnOperandRelativeToRipBeyondFourGibibytesIsNotTheOneBelow) {
+    Board b(Board::Mode::long64);
+    constexpr u64 below = 0xFFE0'0000, pdpt = page_tables + 0x1000, table = page_tables + 0x5000;
+    b.poke<u64>(pdpt + 3 * 8, table | 7);
+    b.poke<u64>(table + 511 * 8, 0x87); // FFE00000h: all there is.
+    b.poke<u64>(pdpt + 4 * 8, (table + 0x1000) | 7);
+    b.poke<u64>(table + 0x1000, (table + 0x2000) | 7);
+    b.poke<u64>(table + 0x2000 + 8 * 8, 0x9007); // 100008000h: the page at 9000h.
+    b.poke<u32>(0x8000, 100);
+    b.poke<u32>(0x9000, 3);
+    b.gpr(rbx) = 0;
+    // MOV ECX, 20; L: MOV EAX, [RIP+201FF5h]; ADD EBX, EAX; DEC ECX; JNZ L; HLT
+    b.program(
+        {0xB9, 0x14, 0x00, 0x00, 0x00, 0x8B, 0x05, 0xF5, 0x1F, 0x20, 0x00, 0x01, 0xC3, 0xFF, 0xC9, 0x75, 0xF4, 0xF4});
+    b.state().rip() = below + code_at;
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rbx), 60u);
+}
+
 TEST(JitRegressions, ByteShiftByThirtyTwoKeepsTheFlags) {
     Board b(Board::Mode::long64);
     b.gpr(rbx) = 1;
