@@ -11,6 +11,7 @@
 #include "cpu/platform.h"
 #include "cpu/state.h"
 #include "mmu/mmu.h"
+#include "mmu/reserved_memory.h"
 
 #include <atomic>
 #include <optional>
@@ -140,7 +141,9 @@ class Cpu {
     }
 
     // --- Events
-    std::atomic<u32> events{0};
+    // Where translated code can look at them by address.
+    const mmu::LowPage event_page;
+    std::atomic<u32>& events = *new (event_page.data()) std::atomic<u32>(0);
     void request(u32 event) { events.fetch_or(event, std::memory_order_acq_rel); }
     void withdraw(u32 event) { events.fetch_and(~event, std::memory_order_acq_rel); }
     void withdraw_interrupt() { withdraw(event_interrupt | event_interrupt_aside); }

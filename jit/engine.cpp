@@ -148,6 +148,7 @@ void Engine::attach(Cpu& cpu) {
         op_memory_ = OpMemory(cpu::remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
+        cpu.mmu.set_no_return(cache_.thunk(cache_.thunks().gone));
         context_.timestamp_scale = cpu.platform.timestamp_scale();
     }
     table_ = nullptr; // Another thread, perhaps.
@@ -418,7 +419,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   options_.counting,
                                   mirror_,
                                   host::fast_pext(),
-                                  options_.switches.return_stack};
+                                  options_.switches.return_stack,
+                                  events_address()};
         const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
         if (!emitted.complete) {
             log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));

@@ -123,6 +123,11 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode();
     u64 mode_key() { return unit_mode().key(); }
+    // Of Cpu::events, or 0 (EmitRequest::events).
+    u64 events_address() const {
+        const u64 at = reinterpret_cast<std::uintptr_t>(&cpu_->events);
+        return at >> 31 == 0 ? at : 0;
+    }
     void describe_segments(UnitMode& mode);
     // What stands in front of RIP in the addresses of units: the base of CS outside 64-bit code.
     u64 code_base() const { return cpu_->mode.mode64 ? 0 : cpu_->state.segment[cpu::cs].base; }

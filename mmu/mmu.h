@@ -129,7 +129,8 @@ class Mmu {
     // The current address space's table for RightsMode::user; the others' follow at distances of tlb_table_size.
     TlbTable& first_table() { return table(0); }
     TlbTable& table(unsigned rights_mode);
-    bool mirrors() const; // Whether there are any (mmu/mirror.h).
+    void set_no_return(const void* code); // Of all tables (TlbTable::set_no_return).
+    bool mirrors() const;                 // Whether there are any (mmu/mirror.h).
     // The id of the pair of the address's linear page and the host page that it may be executed from now; fetches when
     // the table has none yet. 0 on a fault (fault().kind says so), and when the page is not plain memory. While the
     // pair stands, the id also stands in the table (tlb_execute_ids_offset), unless another page has taken its slot or

@@ -377,6 +377,7 @@ ExecuteId Mmu::execute_id(LinearAddress address) {
 }
 
 TlbTable& Mmu::table(unsigned rights_mode) { return *impl_->tables[rights_mode]; }
+void Mmu::set_no_return(const void* code) { impl_->pool.set_no_return(code); }
 bool Mmu::mirrors() const { return impl_->pool.mirrors(); }
 
 void Mmu::remember_target(LinearAddress address, const void* code) {

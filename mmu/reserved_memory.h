@@ -20,6 +20,20 @@ class ReservedMemory {
     u64 size_;
 };
 
+// A page of memory; below 2 GiB where the host has room there, so that an instruction of x86-64 can name it.
+class LowPage {
+  public:
+    LowPage(); // Zeros. Throws std::bad_alloc when the host has none.
+    ~LowPage();
+    LowPage(const LowPage&) = delete;
+    LowPage& operator=(const LowPage&) = delete;
+
+    u8* data() const { return data_; }
+
+  private:
+    u8* data_;
+};
+
 // Address space for mappings: what nobody has mapped there cannot be accessed.
 class ReservedSpace {
   public:

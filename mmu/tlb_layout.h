@@ -15,7 +15,7 @@
 //   so
 //                                                   that a sum of two slots needs no mask
 //   tlb_returns_offset      TlbTarget[128]          by the stack pointer / 8 at the return address: return addresses of
-//                                                   calls under way, and where code goes on there; null: nothing
+//                                                   calls under way, and where code goes on there
 //   tlb_targets_offset      TlbTarget[16384]        by tlb_target_slot() of the linear address
 //   tlb_entries_offset      TlbEntry[up to 65536]
 //   tlb_frames_offset       u32[65536]              by entry: the Mmu's own

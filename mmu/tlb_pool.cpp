@@ -27,6 +27,14 @@ TlbPool::Tables TlbPool::select(u64 key, u64 space, u64 rights) {
     return tables_[n];
 }
 
+void TlbPool::set_no_return(const void* code) {
+    no_return_ = code;
+    never_->set_no_return(code);
+    for (const Tables& tables : tables_)
+        for (TlbTable* const table : tables)
+            if (table) table->set_no_return(code);
+}
+
 bool TlbPool::has(u64 key) const { return std::find(keys_.begin(), keys_.end(), key) != keys_.end(); }
 
 // Of free ones those that were freed last: their memory is at hand.
@@ -37,10 +45,13 @@ unsigned TlbPool::take(u64 key, u64 space, u64 rights) {
         if (is_free != best_is_free ? is_free : is_free ? used_[n] > used_[best] : used_[n] < used_[best]) best = n;
     }
     if (keys_[best] != no_key) release_one(best);
-    for (unsigned mode = 0; mode < rights_modes; ++mode)
-        if (!tables_[best][mode])
-            tables_[best][mode] = &TlbTable::create(memory_.data() + best * stride_ + mode * tlb_table_size,
-                                                    mirrors() ? &mirror_[best] : nullptr);
+    for (unsigned mode = 0; mode < rights_modes; ++mode) {
+        TlbTable*& table = tables_[best][mode];
+        if (table) continue;
+        table = &TlbTable::create(memory_.data() + best * stride_ + mode * tlb_table_size,
+                                  mirrors() ? &mirror_[best] : nullptr);
+        table->set_no_return(no_return_);
+    }
     unsigned last = count;
     for (unsigned n = 0; n < count; ++n)
         if (keys_[n] != no_key && rights_[n] == rights && (last == count || used_[n] > used_[last])) last = n;

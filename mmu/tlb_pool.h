@@ -27,6 +27,7 @@ class TlbPool {
     void release(u64 space);
     void release_all();
 
+    void set_no_return(const void* code);                           // Of all tables (TlbTable::set_no_return).
     bool mirrors() const { return stride_ != tlb_mirror_distance; } // Whether there are any.
     // Puts the page of a live entry of this table, which is in use, into the mirror of its key. The number of pages
     // that came with it; 0 when that cannot be.
@@ -69,6 +70,7 @@ class TlbPool {
     int mappings_ = 0; // Of the host, in the mirrors; perhaps a few more or less.
     std::array<Tables, count> tables_{};
     TlbTable* never_ = nullptr;
+    const void* no_return_ = nullptr;
     std::array<u64, count> keys_;
     std::array<u64, count> spaces_{}, rights_{};
     std::array<u64, count> used_{}; // When.

@@ -47,6 +47,11 @@ class TlbTable {
     ExecuteId* execute_ids() { return at<ExecuteId>(tlb_execute_ids_offset); }
     TlbTarget* targets() { return at<TlbTarget>(tlb_targets_offset); }
     TlbTarget* returns() { return at<TlbTarget>(tlb_returns_offset); }
+    // What the return stack has as the code where it has nothing: that for address 0, which looks the target up.
+    void set_no_return(const void* code) {
+        no_return_ = code;
+        drop_returns();
+    }
     // Of use only while a tag of the entry for `linear` matches.
     PhysicalAddress frame(u64 linear) {
         return PhysicalAddress(static_cast<u64>(frames()[slot(linear)] & frame_number) << page_shift);
@@ -147,7 +152,7 @@ class TlbTable {
     void put(u64 n, const TlbEntry& entry, u32 frame);
     void drop_targets(u64 first, u64 length); // Of whole pages, and of the page before them.
     void drop_targets_of_page(u64 page);
-    void drop_returns() { std::fill_n(returns(), tlb_return_count, TlbTarget{}); }
+    void drop_returns() { std::fill_n(returns(), tlb_return_count, TlbTarget{0, no_return_}); }
     void put_id(u64 n, ExecuteId id) { execute_ids()[n] = execute_ids()[n + tlb_execute_id_count] = id; }
     void drop_ids(u64 first, u64 length);
     void clear_ids();
@@ -174,6 +179,7 @@ class TlbTable {
     std::array<u64, tlb_largest / group / 64> touched_{};
     PageSet writable_frames_{}; // Guest-physical pages that may have a write tag.
     Mirror* mirror_ = nullptr;
+    const void* no_return_ = nullptr;
 
     friend struct TlbLayoutCheck;
 };

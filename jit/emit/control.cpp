@@ -140,8 +140,12 @@ static_assert(cpu::events_at_once == 0xFFFF && !(cpu::event_interrupt_aside & cp
 void UnitEmitter::poll_backward(Label leave) {
     const Label none = a_.newLabel();
     a_.mov(t1, x86::rcx);
-    a_.mov(x86::rcx, CALQUE_CONTEXT(events));
-    a_.movzx(x86::ecx, x86::word_ptr(x86::rcx));
+    if (request_.events != 0) {
+        a_.movzx(x86::ecx, x86::ptr(request_.events, 2));
+    } else {
+        a_.mov(x86::rcx, CALQUE_CONTEXT(events));
+        a_.movzx(x86::ecx, x86::word_ptr(x86::rcx));
+    }
     a_.short_().jecxz(x86::rcx, none);
     a_.mov(x86::rcx, t1);
     a_.long_().jmp(leave);
@@ -152,8 +156,11 @@ void UnitEmitter::poll_backward(Label leave) {
 // `from`: the address of the instruction that leaves; a way back is where loops are interrupted.
 void UnitEmitter::leave_to(u64 target, u64 from) {
     const bool in_page = (target ^ request_.unit.linear) < page_size;
-    if (!in_page) flags_to_packed(); // What the guard needs.
-    if (flags_ != FlagsIn::packed) flags_to_host();
+    // What the guard and the poll need.
+    if (!in_page || target <= from)
+        flags_to_packed();
+    else if (flags_ != FlagsIn::packed)
+        flags_to_host();
     const std::size_t number = out_.exits.size();
     Exit& exit = out_.exits.emplace_back();
     exit.target = target;
@@ -162,12 +169,7 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
     exit.rights = request_.mode.rights();
     exit.in_page = in_page;
     const Label stub = a_.newLabel();
-    if (target <= from) {
-        if (flags_ == FlagsIn::packed)
-            poll_or(stub);
-        else
-            poll_backward(stub);
-    }
+    if (target <= from) poll_or(stub);
     if (in_page) {
         a_.long_().jmp(stub);
         exit.jump = here() - 4;
@@ -344,14 +346,17 @@ void UnitEmitter::probe_target(Label miss) {
     count_computed(true);
 }
 
-void UnitEmitter::poll_or(Label miss) {
+x86::Mem UnitEmitter::events(u32 size) {
+    if (request_.events != 0) return x86::ptr(request_.events, size);
     a_.mov(t1, CALQUE_CONTEXT(events));
-    a_.cmp(x86::word_ptr(t1), 0);
+    return x86::ptr(t1, 0, size);
+}
+void UnitEmitter::poll_or(Label miss) {
+    a_.cmp(events(2), 0);
     a_.long_().jne(miss);
 }
 void UnitEmitter::poll_for_all_or(Label miss) {
-    a_.mov(t1, CALQUE_CONTEXT(events));
-    a_.cmp(x86::dword_ptr(t1), 0);
+    a_.cmp(events(4), 0);
     a_.long_().jne(miss);
 }
 

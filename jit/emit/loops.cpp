@@ -44,8 +44,7 @@ bool UnitEmitter::next_round(const ir::Op& op) {
     if (flags_ == FlagsIn::packed || recompute) {
         const Label leave = a_.newLabel();
         exit.flags = flags_ == FlagsIn::packed ? FlagsIn::packed : FlagsIn::host;
-        a_.mov(t1, CALQUE_CONTEXT(events));
-        a_.cmp(x86::word_ptr(t1), 0);
+        a_.cmp(events(2), 0);
         if (request_.counting == Counting::bounded) {
             a_.long_().jne(leave);
             check_limit(leave);

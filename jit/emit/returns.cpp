@@ -56,9 +56,7 @@ void UnitEmitter::return_by_stack(Label other, i32 popped) {
     find_return();
     a_.cmp(t0, entry(table_, linear_at));
     a_.long_().jne(other);
-    a_.mov(t1, entry(table_, code_at));
-    a_.test(t1, t1); // An address of 0 is equal where there is nothing.
-    a_.long_().jz(other);
+    a_.mov(t1, entry(table_, code_at)); // Where there is nothing, for address 0, it looks that up.
     count_computed(true);
     advance_stack(popped);
     a_.jmp(t1);

@@ -28,6 +28,7 @@ struct EmitRequest {
     bool mirror = false;    // Accesses go to the mirror.
     bool fast_pext = false; // The host's PEXT is no slower than two other instructions.
     bool return_stack = false;
+    u64 events = 0; // The host's address of Cpu::events, when it is below 2 GiB.
 };
 
 // What emission works in, kept from unit to unit so that it is not allocated for each.
@@ -171,6 +172,7 @@ class UnitEmitter {
     void poll_backward(Label leave);
     void probe_target(Label miss);
     void note_target(Label not_canonical);
+    x86::Mem events(u32 size); // T1 is used.
     void poll_or(Label miss);
     void poll_for_all_or(Label miss); // Where IF is about to be set.
     void branch_literal(const ir::Op& op);

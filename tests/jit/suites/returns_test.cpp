@@ -41,7 +41,7 @@ TEST(JitReturns, ElsewhereThanTheyWereCalledFrom) {
     EXPECT_EQ(b.gpr(rbx), rounds / 2);
 }
 
-// Where nothing is noted there is a null, which is an address as well.
+// Where nothing is noted there is address 0, which code may return to as well.
 TEST(JitReturns, ToAddressNull) {
     Board b(Board::Mode::long64);
     b.bytes(0, {0xFF, 0xC0, 0xFF, 0xC9, 0x75, 0x01, 0xF4, 0x6A, 0x00, 0xC3}); // INC EAX; DEC ECX; JNZ; HLT; PUSH 0; RET
