@@ -26,7 +26,7 @@ namespace calque::jit {
 
 struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
-    std::size_t code_bytes = std::size_t{50} << 20; // Reserved for code.
+    std::size_t code_bytes = std::size_t{47} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror brings its page there.
     Switches switches;

@@ -67,11 +67,11 @@ CodeArena::~CodeArena() {
     ::munmap(executable_, size_);
 }
 
-void CodeArena::collapse(Half& half, std::size_t end) {
+void CodeArena::collapse(Part& part, std::size_t end) {
     using namespace std::chrono_literals;
     if (collapsing_.valid() && collapsing_.wait_for(0s) != std::future_status::ready) return;
-    const std::size_t from = half.start + half.collapsed, bytes = end - half.collapsed;
-    half.collapsed = end;
+    const std::size_t from = part.start + part.collapsed, bytes = end - part.collapsed;
+    part.collapsed = end;
     // The pages first, then what maps them. Where the host cannot do it, or has no thread to spare, nothing is lost.
     const auto work = [writable = writable_ + from, executable = executable_ + from, bytes] {
         if (::madvise(writable, bytes, advice_collapse) == 0) (void)::madvise(executable, bytes, advice_collapse);
@@ -92,7 +92,7 @@ const std::byte* CodeArena::append(std::span<const u8> code) {
 
 const std::byte* CodeArena::append_cold(std::span<const u8> code) {
     const std::byte* const at = next_cold();
-    std::memcpy(writable_ + size_ / 2 + cold_used_, code.data(), code.size());
+    std::memcpy(writable_ + cold_.start + cold_used_, code.data(), code.size());
     cold_used_ += code.size();
     note_used(cold_, cold_used_);
     return at;

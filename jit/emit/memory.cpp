@@ -182,8 +182,6 @@ void UnitEmitter::fill_page(bool write, u32 bytes, Label none) {
     const auto& thunks = only ? request_.thunks.probe_only : request_.thunks.probe;
     a_.call(thunk(thunks[request_.mode.is.rights][write]));
     if (only) a_.long_().j(x86::CondCode::kB, none);
-    a_.add(t1, t0);
-    a_.sub(t1, CALQUE_CONTEXT(mirror));
 }
 
 // T0: the linear address. Goes on as find_page() does; what is no plain hit goes to a thunk, which comes back with an

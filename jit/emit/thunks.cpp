@@ -41,7 +41,8 @@ class ThunkEmitter {
         resolve();
         for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
             go_on(static_cast<mmu::RightsMode>(mode));
-        refill();
+        refill(false);
+        refill(true);
         for (unsigned mode = 0; mode < mmu::rights_modes; ++mode)
             for (const bool write : {false, true}) {
                 out_.probe[mode][write] = here();
@@ -283,15 +284,18 @@ class ThunkEmitter {
             a_.pop(caller_saved[n]);
     }
 
-    void refill() {
+    void refill(bool in_mirror) {
         const asmjit::Label failed = a_.newLabel();
-        out_.refill = here();
-        a_.bind(refill_);
+        if (in_mirror)
+            a_.bind(refill_in_mirror_);
+        else
+            out_.refill = here();
         call_from_unit(targets_.refill);
         a_.test(x86::rax, x86::rax);
         a_.jz(failed);
         a_.mov(t1, x86::rax);
-        a_.xor_(x86::eax, x86::eax);
+        if (in_mirror) a_.sub(t1, CALQUE_CONTEXT_BELOW(mirror, 8));
+        a_.xor_(x86::eax, x86::eax); // Carry, too.
         a_.ret();
         a_.bind(failed);
         a_.add(x86::rsp, 8); // The return address: the site knows where to go on.
@@ -313,6 +317,8 @@ class ThunkEmitter {
         a_.cmp(t0, t1);
         a_.ja(miss);
         a_.mov(t1, table_at(x86::rcx, entry + offsetof(mmu::TlbEntry, host), 8));
+        a_.add(t1, t0);
+        a_.sub(t1, CALQUE_CONTEXT_BELOW(mirror, 16));
         a_.sub(CALQUE_CONTEXT_BELOW(until_mirrored, 16), 1); // Clears carry, for it was not 0.
         a_.jz(hot);
         a_.pop(x86::rcx);
@@ -320,11 +326,11 @@ class ThunkEmitter {
         a_.bind(hot);
         a_.xor_(t0, tag);
         a_.pop(x86::rcx);
-        a_.jmp(refill_);
+        a_.jmp(refill_in_mirror_);
         a_.bind(miss);
         a_.xor_(t0, tag);
         a_.pop(x86::rcx);
-        if (!only) return static_cast<void>(a_.jmp(refill_));
+        if (!only) return static_cast<void>(a_.jmp(refill_in_mirror_));
         a_.stc();
         a_.ret();
     }
@@ -353,12 +359,12 @@ class ThunkEmitter {
     Complain complain_;
     asmjit::CodeHolder code_;
     x86::Assembler a_;
-    asmjit::Label interpret_ = {}, refill_ = {};
+    asmjit::Label interpret_ = {}, refill_in_mirror_ = {};
 
   public:
     void prepare() {
         interpret_ = a_.newLabel();
-        refill_ = a_.newLabel();
+        refill_in_mirror_ = a_.newLabel();
     }
 };
 
