@@ -178,7 +178,7 @@ void UnitEmitter::fill_page(bool write, u32 bytes, Label none) {
         if (only) return a_.long_().jmp(none);
         return a_.call(thunk(request_.thunks.refill));
     }
-    a_.mov(t1d, static_cast<i32>(bytes));
+    a_.mov(t1d, static_cast<i32>(page_size - bytes));
     const auto& thunks = only ? request_.thunks.probe_only : request_.thunks.probe;
     a_.call(thunk(thunks[request_.mode.is.rights][write]));
     if (only) a_.long_().j(x86::CondCode::kB, none);

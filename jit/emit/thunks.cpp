@@ -311,8 +311,6 @@ class ThunkEmitter {
         a_.push(x86::rcx);
         a_.rorx(x86::rcx, t0, mmu::tlb_index_shift);
         a_.and_(x86::ecx, context_at(offsetof(JitContext, index_masks) + static_cast<u64>(mode) * sizeof(u32), 4, 16));
-        a_.neg(t1d);
-        a_.add(t1d, static_cast<i32>(page_size));
         a_.xor_(t0, tag);
         a_.cmp(t0, t1);
         a_.ja(miss);
