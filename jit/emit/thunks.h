@@ -30,9 +30,9 @@ struct ThunkTargets {
 struct Thunks {
     u32 enter = 0;  // void(JitContext*, const void* code): a function for C++.
     u32 refill = 0; // CALLed with the address in RAX; returns with the host address in R15 and 0 in RAX, or not.
-    // CALLed like `refill`, with page_size less the number of bytes in T1: looks into the table first, for a page that is not
-    // mirrored. Returns with the distance from the mirror's start to the operand in T1; T0 changes. By rights mode and
-    // whether it is a write.
+    // CALLed like `refill`, with page_size less the number of bytes in T1: looks into the table first, for a page that
+    // is not mirrored. Returns with the distance from the mirror's start to the operand in T1; T0 changes. By rights
+    // mode and whether it is a write.
     std::array<std::array<u32, 2>, mmu::rights_modes> probe{};
     // The same, but a miss is no matter for C++: then carry is set and T0 is the address.
     std::array<std::array<u32, 2>, mmu::rights_modes> probe_only{};
