@@ -112,6 +112,19 @@ void UnitEmitter::emit_read_keys(const ir::Op& op) {
     a_.xor_(x86::edx, x86::edx);
 }
 
+// Kernels write what is there already at each signal. Anything else changes what pages may be accessed.
+void UnitEmitter::emit_write_keys(const ir::Op& op) {
+    before_clobber(op);
+    check_cr4(op, cpu::cr4_pke);
+    const Label by_the_handler = a_.newLabel();
+    a_.mov(t0d, x86::ecx);
+    a_.or_(t0d, x86::edx);
+    a_.long_().jnz(by_the_handler);
+    a_.cmp(host_gpq(cpu::rax).r32(), state_at(offsetof(cpu::CpuState, pkru), 4));
+    a_.long_().jne(by_the_handler);
+    by_handler(op, by_the_handler);
+}
+
 void UnitEmitter::emit_pause(const ir::Op&) { a_.pause(); }
 void UnitEmitter::emit_memory_fence(const ir::Op&) { a_.mfence(); }
 

@@ -125,6 +125,7 @@ constexpr Named kinds[] = {
     {RowKind::memory_fence, "MFENCE"},
     {RowKind::segment_base, "RDFSBASE RDGSBASE WRFSBASE WRGSBASE"},
     {RowKind::read_keys, "RDPKRU"},
+    {RowKind::write_keys, "WRPKRU"},
     {RowKind::system_call, "SYSCALL"},
     {RowKind::system_return, "SYSRET"},
     {RowKind::allow_access, "STAC"},

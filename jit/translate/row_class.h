@@ -30,6 +30,7 @@ enum class RowKind : u8 {
     memory_fence,
     segment_base,
     read_keys,
+    write_keys,
     system_call,
     system_return,
     allow_access,

@@ -313,6 +313,7 @@ bool classify(Op& op, const Source& source) {
     case RowKind::memory_fence: return as(op, OpKind::memory_fence);
     case RowKind::segment_base: return as_base(op, source.mode);
     case RowKind::read_keys: return source.mode.code64() && as(op, OpKind::read_keys);
+    case RowKind::write_keys: return source.mode.code64() && as(op, OpKind::write_keys);
     case RowKind::push_flags: return as_stacked_flags(op, source, OpKind::push_flags);
     case RowKind::pop_flags: return as_stacked_flags(op, source, OpKind::pop_flags);
     case RowKind::branch: return as_branch(op, source, OpKind::branch);

@@ -323,9 +323,18 @@ TEST(SystemControl, ProtectionKeysRegister) {
     b.program({0x0F, 0x01, 0xEF, 0x31, 0xC0, 0x0F, 0x01, 0xEE, 0xF4}); // WRPKRU; XOR EAX, EAX; RDPKRU
     EXPECT_EQ(b.run(), ExitReason::halted);
     EXPECT_EQ(b.gpr(rax), 0x0Cu);
-    b.gpr(rcx) = 1;
-    b.program({0x0F, 0x01, 0xEF});
-    EXPECT_EQ(b.run_to_handler(), gp);
+    // What is there already, then something else: WRPKRU; ADD EAX, 4; WRPKRU; XOR EAX, EAX; RDPKRU; HLT
+    b.gpr(rax) = 0x0C;
+    b.program({0x0F, 0x01, 0xEF, 0x83, 0xC0, 0x04, 0x0F, 0x01, 0xEF, 0x31, 0xC0, 0x0F, 0x01, 0xEE, 0xF4});
+    EXPECT_EQ(b.run(), ExitReason::halted);
+    EXPECT_EQ(b.gpr(rax), 0x10u);
+    EXPECT_EQ(b.state().pkru, 0x10u);
+    for (const unsigned other : {rcx, rdx}) {
+        b.gpr(rcx) = b.gpr(rdx) = 0;
+        b.gpr(other) = 1;
+        b.program({0x0F, 0x01, 0xEF});
+        EXPECT_EQ(b.run_to_handler(), gp);
+    }
 }
 
 TEST(SystemControl, RandomNumbersSetCarryOnly) {
