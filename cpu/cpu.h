@@ -142,7 +142,7 @@ class Cpu {
 
     // --- Events
     // Where translated code can look at them by address.
-    const mmu::LowPage event_page;
+    const mmu::ReservedMemory event_page{page_size, mmu::ReservedMemory::Place::low};
     std::atomic<u32>& events = *new (event_page.data()) std::atomic<u32>(0);
     void request(u32 event) { events.fetch_or(event, std::memory_order_acq_rel); }
     void withdraw(u32 event) { events.fetch_and(~event, std::memory_order_acq_rel); }

@@ -49,7 +49,7 @@ struct JitContext {
     u8 unsynced = 0;         // SyncBits: what the processor has not been told.
     // Of the TLB tables of the current address space, by RightsMode (mmu::TlbView).
     u32 index_masks[mmu::rights_modes] = {};
-    // Which bits of an address are the number of its entry (host::fast_pext), or what that is masked with.
+    // Which bits of an address are the number of its entry (EngineOptions::fast_pext), or what that is masked with.
     u64 mirror_masks[mmu::rights_modes] = {};
     u32 exit_site = 0;            // Number of the site that calls out or, with `exit_bit`, of the exit that left.
     const void* events = nullptr; // Cpu::events: translated loops leave when it is not zero.

@@ -418,7 +418,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                                   second.id,
                                   options_.counting,
                                   mirror_,
-                                  host::fast_pext(),
+                                  options_.fast_pext,
                                   options_.switches.return_stack,
                                   events_address()};
         const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();

@@ -11,6 +11,7 @@
 #include "jit/debug/perf_map.h"
 #include "jit/debug/unit_dump.h"
 #include "jit/emit/counting.h"
+#include "jit/host.h"
 #include "jit/opt/passes.h"
 #include "jit/translate/translate.h"
 
@@ -29,6 +30,7 @@ struct EngineOptions {
     std::size_t code_bytes = std::size_t{47} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror brings its page there.
+    bool fast_pext = host::fast_pext();             // Else two instructions do what PEXT does.
     Switches switches;
     bool perf_map = false; // Name translated code for perf.
     Counting counting = Counting::none;

@@ -2,7 +2,6 @@
 #include "cpu/dispatch.h"
 #include "cpu/table.h"
 #include "jit/engine.h"
-#include "jit/host.h"
 #include "jit/x87.h"
 #include "mmu/guest_copy.h"
 #include "mmu/tlb_table.h"
@@ -34,7 +33,7 @@ void Engine::note_table_sizes() {
     for (unsigned mode = 0; mode < mmu::rights_modes; ++mode) {
         const mmu::TlbTable& table = cpu_->mmu.table(mode);
         context_.index_masks[mode] = static_cast<u32>(table.index_mask());
-        context_.mirror_masks[mode] = (table.size() - 1) << (host::fast_pext() ? page_shift : 0);
+        context_.mirror_masks[mode] = (table.size() - 1) << (options_.fast_pext ? page_shift : 0);
     }
 }
 

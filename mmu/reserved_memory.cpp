@@ -8,8 +8,16 @@
 
 namespace calque::mmu {
 
-ReservedMemory::ReservedMemory(u64 bytes) : size_(bytes) {
-    void* const data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+ReservedMemory::ReservedMemory(u64 bytes, [[maybe_unused]] Place place) : size_(bytes) {
+    const auto map = [bytes](int where) {
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | where;
+        return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    };
+    void* data = MAP_FAILED;
+#ifdef MAP_32BIT
+    if (place == Place::low) data = map(MAP_32BIT);
+#endif
+    if (data == MAP_FAILED) data = map(0);
     if (data == MAP_FAILED) throw std::bad_alloc();
     data_ = static_cast<u8*>(data);
 #ifdef MADV_NOHUGEPAGE
@@ -18,21 +26,6 @@ ReservedMemory::ReservedMemory(u64 bytes) : size_(bytes) {
 }
 
 ReservedMemory::~ReservedMemory() { munmap(data_, size_); }
-
-LowPage::LowPage() {
-    const auto map = [](int where) {
-        return mmap(nullptr, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | where, -1, 0);
-    };
-    void* data = MAP_FAILED;
-#ifdef MAP_32BIT
-    data = map(MAP_32BIT);
-#endif
-    if (data == MAP_FAILED) data = map(0);
-    if (data == MAP_FAILED) throw std::bad_alloc();
-    data_ = static_cast<u8*>(data);
-}
-
-LowPage::~LowPage() { munmap(data_, page_size); }
 
 ReservedSpace::ReservedSpace(u64 bytes, u64 alignment) : size_(bytes + alignment) {
     void* const data = mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

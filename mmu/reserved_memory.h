@@ -7,8 +7,11 @@ namespace calque::mmu {
 
 class ReservedMemory {
   public:
+    // `low`: below 2 GiB where the host has room there, so that an instruction of x86-64 can name it.
+    enum class Place : u8 { anywhere, low };
+
     // `bytes` of zeros. Throws std::bad_alloc when the host has no room in its address space.
-    explicit ReservedMemory(u64 bytes);
+    explicit ReservedMemory(u64 bytes, Place place = Place::anywhere);
     ~ReservedMemory();
     ReservedMemory(const ReservedMemory&) = delete;
     ReservedMemory& operator=(const ReservedMemory&) = delete;
@@ -18,20 +21,6 @@ class ReservedMemory {
   private:
     u8* data_;
     u64 size_;
-};
-
-// A page of memory; below 2 GiB where the host has room there, so that an instruction of x86-64 can name it.
-class LowPage {
-  public:
-    LowPage(); // Zeros. Throws std::bad_alloc when the host has none.
-    ~LowPage();
-    LowPage(const LowPage&) = delete;
-    LowPage& operator=(const LowPage&) = delete;
-
-    u8* data() const { return data_; }
-
-  private:
-    u8* data_;
 };
 
 // Address space for mappings: what nobody has mapped there cannot be accessed.

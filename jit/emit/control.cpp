@@ -400,9 +400,7 @@ void UnitEmitter::emit_jump_indirect(const ir::Op& op) {
 void UnitEmitter::target_to_t0(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
     if (op.literal.host) return load_literal_target(op);
-    if (op.access != ir::MemoryAccess::none) {
-        return with_operand(op, &UnitEmitter::load_target);
-    }
+    if (op.access != ir::MemoryAccess::none) return check_operand(op, &UnitEmitter::load_target);
     read_guest(t0, op.guest.dest);
     if (bytes == 2) a_.movzx(t0d, t0.r16());
     if (bytes == 4) a_.mov(t0d, t0d);

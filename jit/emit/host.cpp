@@ -16,8 +16,8 @@ struct Temporary {
     unsigned fields = 1; // That name it.
 };
 
-// With two prefixes more it has no more than 15 bytes.
-bool fits_twice(const ParsedInstruction& p) { return p.vex || p.legacy_count < 2; }
+// Has no more than 15 bytes with them.
+bool takes_two_prefixes(const ParsedInstruction& p) { return p.vex || p.legacy_count < 2; }
 
 } // namespace
 
@@ -105,14 +105,10 @@ void UnitEmitter::emit_host(const ir::Op& op) {
     if (op.access != ir::MemoryAccess::none) before_access(op);
     if (op.vectors) need_vectors();
     if (op.x87 != ir::X87Use::none) need_x87();
-    if (op.access == ir::MemoryAccess::none)
-        host_instruction(op);
-    else if (op.x87 != ir::X87Use::none || !fits_twice(op.parsed)) {
-        check_operand(op);
-        host_instruction(op);
-    } else {
-        with_operand(op, &UnitEmitter::host_instruction);
-    }
+    const bool access = op.access != ir::MemoryAccess::none;
+    const bool repeatable = op.x87 == ir::X87Use::none && takes_two_prefixes(op.parsed);
+    if (access) check_operand(op, repeatable ? &UnitEmitter::host_instruction : nullptr);
+    if (!access || !repeatable) host_instruction(op);
     after_execution(op);
 }
 

@@ -185,8 +185,8 @@ void UnitEmitter::fill_page(bool write, u32 bytes, Label none) {
 }
 
 // T0: the linear address. Goes on as find_page() does; what is no plain hit goes to a thunk, which comes back with an
-// address, or to the interpreter. With `access` that is emitted, too: twice, because what a thunk has found is not
-// where the operand's registers say.
+// address, or to the interpreter. With `access` that is emitted, too: twice where the operand is left with its
+// registers, because what a thunk has found is not where those say.
 void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned,
                                const std::optional<x86::Mem>& sum, Access access) {
     const Label slow = a_.newLabel(), found = a_.newLabel();
@@ -206,18 +206,19 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
             a_.jmp(thunk(request_.thunks.interpret));
         });
     }
-    find_page(write, bytes, slow, sum, access != nullptr);
+    const bool there = access && sum && request_.mirror;
+    find_page(write, bytes, slow, sum, there);
     count_tlb_hit();
     const FlagsIn flags = flags_;
     const FlagRecipe recipe = recipe_;
-    if (access) (this->*access)(op);
+    if (there) (this->*access)(op);
     a_.bind(found);
     // Where a read is checked for the writes behind it, nothing but a hit will do: a refill would make the page dirty.
     const bool refillable = !write || op.access != ir::MemoryAccess::read;
     const bool range = op.window.used() && !x87_note_;
     const Label alone = range ? leave_alone(op) : Label();
-    later([this, &op, slow, found, write, number, range, alone, bytes, refillable, access, flags, recipe,
-           by_sum = sum && !constant(sum, bytes)] {
+    later([this, &op, slow, found, write, number, range, alone, bytes, refillable, again = there ? access : nullptr,
+           flags, recipe, by_sum = sum && !constant(sum, bytes)] {
         a_.bind(slow);
         address_again(write, by_sum);
         Label none = refillable ? Label() : alone;
@@ -230,18 +231,19 @@ void UnitEmitter::check_memory(const ir::Op& op, bool write, u32 bytes, bool ali
         }
         set_site(number);
         fill_page(write, bytes, none);
-        if (access) {
+        if (again) {
             operand_at_t1();
             flags_ = flags; // As they were there.
             recipe_ = recipe;
             t0_guest_ = nobody;
-            (this->*access)(op);
+            (this->*again)(op);
         }
         a_.jmp(found);
         if (refillable || range) return;
         a_.bind(none);
         a_.jmp(thunk(request_.thunks.interpret));
     });
+    if (access && !there) (this->*access)(op);
 }
 
 void UnitEmitter::before_access(const ir::Op& op) {
@@ -330,12 +332,18 @@ std::optional<x86::Mem> UnitEmitter::low_sum(const ir::Op& op, i32 back) const {
     return x86::ptr(address);
 }
 
-void UnitEmitter::check_operand(const ir::Op& op) {
-    const bool write = op.access != ir::MemoryAccess::read;
+void UnitEmitter::check_operand(const ir::Op& op, Access access) {
     if (!op.window.used()) {
+        const bool write = op.access != ir::MemoryAccess::read;
         address_to_t0(op, write, op.access_bytes);
-        return check_memory(op, write, op.access_bytes, op.aligned, low_sum(op));
+        return check_memory(op, write, op.access_bytes, op.aligned, low_sum(op), access);
     }
+    check_range(op);
+    if (access) (this->*access)(op);
+}
+
+void UnitEmitter::check_range(const ir::Op& op) {
+    const bool write = op.access != ir::MemoryAccess::read;
     if (op.window.moving) return op.window.first ? check_moving(op) : use_moving(op, false);
     const bool aligned = op.aligned && op.access_bytes != 1;
     if (op.window.first) {
@@ -399,21 +407,7 @@ void UnitEmitter::check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 off
         open_window(op, sum);
         return do_access();
     }
-    if (sum && request_.mirror) return check_memory(op, write, stack_bytes(op), false, sum, access);
-    check_memory(op, write, stack_bytes(op), false, sum);
-    do_access();
-}
-
-// An access to the operand is done by `access`, when it is found. That is emitted twice where it may be.
-void UnitEmitter::with_operand(const ir::Op& op, Access access) {
-    const auto sum = op.window.used() || !request_.mirror ? std::nullopt : low_sum(op);
-    if (!sum) {
-        check_operand(op);
-        return (this->*access)(op);
-    }
-    const bool write = op.access != ir::MemoryAccess::read;
-    address_to_t0(op, write, op.access_bytes);
-    check_memory(op, write, op.access_bytes, op.aligned, sum, access);
+    check_memory(op, write, stack_bytes(op), false, sum, access);
 }
 
 x86::Mem UnitEmitter::operand(u32 size) const {

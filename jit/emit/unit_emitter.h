@@ -65,8 +65,8 @@ class UnitEmitter {
     using Access = void (UnitEmitter::*)(const ir::Op&);
     void check_memory(const ir::Op& op, bool write, u32 bytes, bool aligned, const std::optional<x86::Mem>& sum = {},
                       Access access = nullptr);
-    void with_operand(const ir::Op& op, Access access);
-    void check_operand(const ir::Op& op);
+    void check_operand(const ir::Op& op, Access access = nullptr);
+    void check_range(const ir::Op& op);
     void check_alignment(const ir::Op& op);
     void check_stack(const ir::Op& op, const x86::Gpq& pointer, i32 offset, bool write, // stack_bytes().
                      Access access = nullptr);

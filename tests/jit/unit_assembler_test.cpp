@@ -53,23 +53,16 @@ std::vector<x86::Mem> operands(u32 size) {
             out.push_back(
                 x86::ptr(x86::gpq(n), x86::gpq((n + 7) % 16 == 4 ? 5 : (n + 7) % 16), n % 4, displacement, size));
         }
-        x86::Mem absolute = x86::ptr_abs(static_cast<u64>(i64{displacement}), size);
-        absolute.setSegment(x86::gs);
-        out.push_back(absolute);
-        x86::Mem scaled = x86::ptr(u64{0}, x86::r15, 3, size);
-        scaled.setOffset(displacement);
-        scaled.setSegment(x86::gs);
-        out.push_back(scaled);
-        x86::Mem based = x86::ptr(x86::r15, displacement, size);
-        based.setSegment(x86::fs);
-        out.push_back(based);
-        x86::Mem low = x86::ptr(x86::r14d, x86::esi, 2, displacement, size);
-        low.setSegment(x86::gs);
-        out.push_back(low);
-        x86::Mem low_index = x86::ptr(u64{0}, x86::r13d, 3, size);
-        low_index.setOffset(displacement);
-        low_index.setSegment(x86::gs);
-        out.push_back(low_index);
+        const auto add = [&](x86::Mem m, const x86::SReg& segment) {
+            m.setOffset(displacement);
+            m.setSegment(segment);
+            out.push_back(m);
+        };
+        add(x86::ptr_abs(0, size), x86::gs);
+        add(x86::ptr(u64{0}, x86::r15, 3, size), x86::gs);
+        add(x86::ptr(x86::r15, 0, size), x86::fs);
+        add(x86::ptr(x86::r14d, x86::esi, 2, 0, size), x86::gs); // Of 32 bits.
+        add(x86::ptr(u64{0}, x86::r13d, 3, size), x86::gs);
     }
     return out;
 }

@@ -25,7 +25,10 @@ std::unique_ptr<ExecutionEngine> make_engine(mmu::PhysicalMap& memory, Log& log)
     options.mirror_interval = 2;
     options.code_bytes = std::size_t{4} << 20;
     options.switches.verify = true;
-    if (chosen() == "jit1") options.longest_unit = 1;
+    if (chosen() == "jit1") {
+        options.longest_unit = 1;
+        options.fast_pext = false; // The other way to find an entry.
+    }
     return std::make_unique<jit::Engine>(memory, log, options);
 }
 
