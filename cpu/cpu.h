@@ -30,7 +30,8 @@ enum Event : u32 {
     event_mmu = 1u << 6,  // Mmu requests to serve.
     event_code = 1u << 7, // Decoded code to drop (the engine's own queue).
     event_slow = 1u << 8, // Single-step, breakpoints or a shadow: the engine runs one instruction at a time and checks.
-    event_check = 1u << 9, // Look again (IF was set, mode changed).
+    event_check = 1u << 9,   // Look again (IF was set, mode changed).
+    event_sample = 1u << 10, // An engine wants to know where the processor is (jit/sampler.h).
     // event_interrupt, put aside by an engine while IF is clear: code that looks at the low half alone runs on.
     // Whatever sets IF must look at both halves; handle_events() puts it back.
     event_interrupt_aside = 1u << 16,

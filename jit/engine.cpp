@@ -22,9 +22,6 @@ using cpu::Flow;
 
 namespace {
 
-// With alignment checks in force no access is a plain one.
-bool translatable(const Cpu& cpu) { return !cpu.mmu.context().alignment_check; }
-
 constexpr u32 cold_records = 1u << 20; // For the interpreter: what is hot is seldom its.
 constexpr u32 mxcsr_masks = 0x1F80, x87_masks = 0x3F, x87_error_summary = 0x80;
 
@@ -78,6 +75,7 @@ Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
         perf_map_ = std::make_unique<PerfMap>();
         perf_map_->add(cache_.thunk_base(), cache_.thunk_bytes(), "thunks");
     }
+    if (options_.sampling && options_.switches.regions) sampler_ = std::make_unique<Sampler>();
     if (options_.dump) dump_ = std::make_unique<UnitDump>(*options_.dump);
     handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
@@ -118,8 +116,13 @@ void Engine::code_written(PhysicalAddress address, u64 length) {
     if (notify_) notify_->request(cpu::event_code);
 }
 
+void Engine::mark_code(const ir::CodePiece& piece) {
+    if (memory_.mark_code(piece.address, piece.bytes)) memory_.protect_code_page(piece.address.page(), &cpu_->mmu);
+}
+
 void Engine::forget_all() {
     cache_.flush();
+    regions_.forget();
     if (cpu_) cpu_->mmu.forget_targets();
 }
 
@@ -159,6 +162,7 @@ void Engine::attach(Cpu& cpu) {
         notify_ = &cpu;
     }
     if (pending_) serve_code_events();
+    if (sampler_) sampler_->sample(cpu);
 }
 
 // --- The loop
@@ -169,6 +173,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
     struct Detach {
         Engine& self;
         ~Detach() {
+            if (self.sampler_) self.sampler_->stop_sampling();
             std::lock_guard lock(self.mutex_);
             self.notify_ = nullptr;
             self.owner_.store({}, std::memory_order_relaxed);
@@ -179,6 +184,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
     bool refused = false;
     ran_unit_ = false;
     for (;;) {
+        const bool sampled = take_sample_request(cpu);
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
         if (pending_.load(std::memory_order_relaxed)) serve_code_events();
@@ -191,6 +197,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
             interpreter_.step(cpu);
             continue;
         }
+        if (sampled && sample(cpu, end)) continue;
         if (!translatable(cpu) || (end != ~u64{0} && options_.counting != Counting::bounded)
             || log_.on(Channel::exec)) {
             if (interpreter_.run_blocks(cpu, end)) interpreter_.keep_cold();
@@ -340,6 +347,50 @@ bool Engine::make_patch_fields(const ir::Unit& unit) {
     return true;
 }
 
+// The host's code for the unit, which runs at `rip` now, and which `bytes` are of; null when there is none. It has to
+// go into the cache next.
+const EmittedUnit* Engine::emit(ir::Unit& unit, const UnitMode& mode, std::span<const u8> bytes, LinearAddress rip,
+                                mmu::ExecuteId second_page_id) {
+    legalize(unit);
+    if (options_.spoil) options_.spoil(unit);
+    Switches switches = options_.switches;
+    switches.check_elimination &= !mode.is.alone;
+    if (const std::string wrong = run_passes(unit, switches, options_.longest_unit); !wrong.empty()) {
+        log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
+        return nullptr;
+    }
+    const EmitRequest request{unit,
+                              cache_.next(),
+                              cache_.next_cold(),
+                              cache_.thunk_base(),
+                              cache_.thunks(),
+                              cache_.next_unit(),
+                              cache_.next_site(),
+                              cache_.next_exit(),
+                              mode,
+                              second_page_id,
+                              options_.counting,
+                              mirror_,
+                              options_.fast_pext,
+                              options_.switches.return_stack,
+                              events_address()};
+    const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
+    if (!emitted.complete) {
+        log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
+        return nullptr;
+    }
+    const bool dumped = dump_ && dump_->wants(rip.value, unit.bytes);
+    if (log_.on(Channel::jit) || dumped) {
+        const MadeUnit made{unit, bytes, mode, emitted, cache_.next(), cache_.next_cold()};
+        if (log_.on(Channel::jit)) log_.write(Channel::jit, jit::describe(made, {}));
+        if (dumped) dump_->add(made, cache_, log_);
+    }
+    if (perf_map_)
+        perf_map_->add_unit({cache_.next(), emitted.code.size()}, {cache_.next_cold(), emitted.cold.size()}, rip.value,
+                            mode.rights() != mmu::RightsMode::user);
+    return &emitted;
+}
+
 std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
     const auto linear = code_address();
     mmu::Mmu::CodePage page;
@@ -384,11 +435,8 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
                 return std::nullopt;
         }
         const u32 here = unit.bytes - second.bytes;
-        const auto mark = [&](PhysicalAddress address, u32 length) {
-            if (memory_.mark_code(address, length)) memory_.protect_code_page(address.page(), &cpu.mmu);
-        };
-        mark(page.address, here);
-        if (second.bytes != 0) mark(second.address, second.bytes);
+        mark_code({page.address, here});
+        if (second.bytes != 0) mark_code({second.address, second.bytes});
         std::array<u8, longest_unit * cpu::longest_instruction> marked;
         mmu::copy_from_guest(marked.data(), page.host, here);
         if (second.bytes != 0) mmu::copy_from_guest(marked.data() + here, second_page.host, second.bytes);
@@ -398,45 +446,9 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             continue;
         }
         unit.around.movable = key.movable;
-        legalize(unit);
-        if (options_.spoil) options_.spoil(unit);
-        Switches switches = options_.switches;
-        switches.check_elimination &= !mode.is.alone;
-        if (const std::string wrong = run_passes(unit, switches, options_.longest_unit); !wrong.empty()) {
-            log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
-            return std::nullopt;
-        }
-        const EmitRequest request{unit,
-                                  cache_.next(),
-                                  cache_.next_cold(),
-                                  cache_.thunk_base(),
-                                  cache_.thunks(),
-                                  cache_.next_unit(),
-                                  cache_.next_site(),
-                                  cache_.next_exit(),
-                                  mode,
-                                  second.id,
-                                  options_.counting,
-                                  mirror_,
-                                  options_.fast_pext,
-                                  options_.switches.return_stack,
-                                  events_address()};
-        const EmittedUnit& emitted = UnitEmitter(request, *emit_memory_).run();
-        if (!emitted.complete) {
-            log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
-            return std::nullopt;
-        }
-        const bool dumped = dump_ && dump_->wants(rip.value, unit.bytes);
-        if (log_.on(Channel::jit) || dumped) {
-            const MadeUnit made{
-                unit, std::span(bytes).first(unit.bytes), mode, emitted, cache_.next(), cache_.next_cold()};
-            if (log_.on(Channel::jit)) log_.write(Channel::jit, jit::describe(made, {}));
-            if (dumped) dump_->add(made, cache_, log_);
-        }
-        if (perf_map_)
-            perf_map_->add_unit({cache_.next(), emitted.code.size()}, {cache_.next_cold(), emitted.cold.size()},
-                                rip.value, mode.rights() != mmu::RightsMode::user);
-        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), emitted, second);
+        const EmittedUnit* const emitted = emit(unit, mode, std::span(bytes).first(unit.bytes), rip, second.id);
+        if (!emitted) return std::nullopt;
+        const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), *emitted, second);
         op_memory_.give_back(std::move(unit.ops));
         if (!memory_.code_marked(page.address, here)
             || (second.bytes != 0 && !memory_.code_marked(second.address, second.bytes))) {

@@ -13,6 +13,9 @@
 #include "jit/emit/counting.h"
 #include "jit/host.h"
 #include "jit/opt/passes.h"
+#include "jit/regions.h"
+#include "jit/sampler.h"
+#include "jit/translate/region.h"
 #include "jit/translate/translate.h"
 
 #include <atomic>
@@ -31,6 +34,10 @@ struct EngineOptions {
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
     u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror brings its page there.
     bool fast_pext = host::fast_pext();             // Else two instructions do what PEXT does.
+    // Regions are made of what is at work when samples are taken: every so often, each time longer where that does not
+    // find anything new, or (for tests) at every such pass of the engine's loop, starting from the first sample.
+    bool sampling = true;
+    unsigned sample_passes = 0;
     Switches switches;
     bool perf_map = false; // Name translated code for perf.
     Counting counting = Counting::none;
@@ -56,7 +63,8 @@ struct EngineCounters {
     u64 entered = 0;        // Units that C++ functions found for translated code to go on at.
     u64 timestamps = 0;     // RDTSC by a C++ function.
     u64 counted = 0;        // Instructions while translated code ran (Counting), their handlers' included.
-    u64 apart = 0;          // Exits to code that does not move along, which are looked for each time.
+    u64 samples = 0, regions = 0;
+    u64 apart = 0; // Exits to code that does not move along, which are looked for each time.
 };
 
 struct EmitMemory;
@@ -120,8 +128,11 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void attach(cpu::Cpu& cpu);
     void serve_code_events();
     void forget_all();
+    void mark_code(const ir::CodePiece& piece);
     void kill(PhysicalAddress address, u64 length);
 
+    // With alignment checks in force no access is a plain one.
+    static bool translatable(const cpu::Cpu& cpu) { return !cpu.mmu.context().alignment_check; }
     void leave_x87(); // The guest's x87 state to CpuState.
     UnitMode unit_mode();
     u64 mode_key() { return unit_mode().key(); }
@@ -156,6 +167,14 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void remember_target(u64 mode_key, LinearAddress address, u32 unit);
     void forget_target(const UnitKey& key);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
+    const EmittedUnit* emit(ir::Unit& unit, const UnitMode& mode, std::span<const u8> bytes, LinearAddress rip,
+                            mmu::ExecuteId second_page_id = 0);
+    // Regions (engine_regions.cpp).
+    bool take_sample_request(cpu::Cpu& cpu);
+    bool sample(cpu::Cpu& cpu, u64 end); // True when it has run instructions.
+    std::vector<PathStep> record_path(cpu::Cpu& cpu, u64 end, u64& shift);
+    bool learn(std::span<const PathStep> path, u64 shift, const UnitMode& mode);
+    bool make_region(std::span<const PathStep> path, u64 shift, const UnitMode& mode);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;
     // Translated code for RIP, with the context loaded for it; null when there is none.
@@ -200,6 +219,9 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     bool nothing_here_ = false;
     std::array<LinearAddress, 64> hot_; // Pages to be mirrored.
     std::size_t hot_count_ = 0;
+    Regions regions_;
+    std::unique_ptr<Sampler> sampler_;
+    unsigned passes_ = 0;
     bool mirror_ = false; // The switch is on, and the processor's Mmu has mirrors.
 
     // What other threads leave for the vCPU's own to do.

@@ -55,8 +55,10 @@ std::string Engine::describe() const {
         counters_.exits, counters_.interpreted, counters_.refills, counters_.slow_accesses, counters_.code_stores,
         counters_.traps, counters_.x87_stores, counters_.refused, counters_.ranges_refused, counters_.page_crossings);
     text +=
-        fmt::format("  exits resolved    {}\n  targets sought    {}\n  timestamps        {}\n  exits apart       {}\n",
-                    counters_.resolved, counters_.targets_found, counters_.timestamps, counters_.apart);
+        fmt::format("  exits resolved    {}\n  targets sought    {}\n  timestamps        {}\n  exits apart       {}\n"
+                    "  samples           {}\n  regions           {}\n",
+                    counters_.resolved, counters_.targets_found, counters_.timestamps, counters_.apart,
+                    counters_.samples, counters_.regions);
     const cpu::InterpreterCounters i = interpreter_.counters();
     text += fmt::format("  cold blocks       {}\n  cold lookups      {}\n  cold, not cached  {}\n", i.cache.blocks,
                         i.lookups, i.uncached);

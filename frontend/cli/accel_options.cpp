@@ -17,6 +17,7 @@ check-elimination=on|off  accesses near each other share one check (on)
 flag-liveness=on|off      flags that nobody sees are not computed (on)
 loop-unrolling=on|off     several rounds of a loop in one unit (on)
 loop-heads=on|off         loops go from round to round inside their unit (on)
+regions=on|off            hot code is translated again, along the path that it takes (on)
 patch-fields=on|off       immediates that the guest patches are read each time (on)
 mirror=on|off             hot pages are mapped at places that follow from their addresses (on)
 x87=on|off                x87 and MMX instructions on the host's unit (on)
@@ -67,7 +68,7 @@ Result<void> accel_option(Options& o, const std::string& text) {
     for (const auto& [key, value] :
          {std::pair{"check-elimination", &t.check_elimination}, std::pair{"flag-liveness", &t.flag_liveness},
           std::pair{"loop-unrolling", &t.loop_unrolling}, std::pair{"loop-heads", &t.loop_heads},
-          std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
+          std::pair{"regions", &t.regions}, std::pair{"patch-fields", &t.patch_fields}, std::pair{"mirror", &t.mirror},
           std::pair{"return-stack", &t.return_stack}, std::pair{"x87", &t.x87}, std::pair{"verify", &t.verify},
           std::pair{"perf-map", &t.perf_map}}) {
         const auto on = kv->take_bool(key, *value);
@@ -83,7 +84,7 @@ Result<void> accel_option(Options& o, const std::string& text) {
     }
     return kv->rest(
         "thread, tb-size, hot-after, longest-unit, check-elimination, flag-liveness, loop-unrolling, loop-heads, "
-        "patch-fields, mirror, return-stack, x87, verify, perf-map, count");
+        "regions, patch-fields, mirror, return-stack, x87, verify, perf-map, count");
 }
 
 } // namespace calque::cli

@@ -66,10 +66,11 @@ struct MachineConfig {
     enum class Engine : u8 { interpreter, translator }; // The translator where the host can run its code.
     Engine engine = Engine::translator;
     struct Translator {
-        u32 hot_after = 0;    // Entries of a block before it is translated; 0: as the translator has it.
-        u32 longest_unit = 0; // Guest instructions in a unit; 0: as the translator has it.
+        u32 hot_after = 0;     // Entries of a block before it is translated; 0: as the translator has it.
+        u32 longest_unit = 0;  // Guest instructions in a unit; 0: as the translator has it.
+        u32 sample_passes = 0; // jit::EngineOptions::sample_passes, instead of samples in time.
         // Its passes, and what it may do (jit::Switches).
-        bool check_elimination = true, flag_liveness = true, loop_unrolling = true, loop_heads = true,
+        bool check_elimination = true, flag_liveness = true, loop_unrolling = true, loop_heads = true, regions = true,
              patch_fields = true, mirror = true, return_stack = true, x87 = true;
         bool verify = false;
         bool perf_map = false;

@@ -43,11 +43,14 @@ void Vcpu::choose_engine() {
     options.switches.flag_liveness = wanted.flag_liveness;
     options.switches.loop_unrolling = wanted.loop_unrolling;
     options.switches.loop_heads = wanted.loop_heads;
+    options.switches.regions = wanted.regions;
     options.switches.patch_fields = wanted.patch_fields;
     options.switches.mirror = wanted.mirror;
     options.switches.return_stack = wanted.return_stack;
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;
+    options.sampling = wanted.sample_passes == 0;
+    options.sample_passes = wanted.sample_passes;
     options.perf_map = wanted.perf_map;
     options.counting = wanted.counting.value_or(jit::Counting::none);
     options.spoil = wanted.spoil;

@@ -46,12 +46,36 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const Emi
     sites_.insert(sites_.end(), emitted.sites.begin(), emitted.sites.end());
     exits_.insert(exits_.end(), emitted.exits.begin(), emitted.exits.end());
     by_key_.insert(hash(key), number);
-    by_page_[key.physical >> page_shift].push_back(number);
+    if (bytes != 0) by_page_[key.physical >> page_shift].push_back(number);
     if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
     counters_.units.fetch_add(1, std::memory_order_relaxed);
     counters_.guest_bytes += bytes;
     counters_.host_bytes += unit.code_bytes;
     counters_.cold_bytes += emitted.cold.size();
+    return number;
+}
+
+u32 CodeCache::insert_region(const UnitKey& key, std::vector<ir::CodePiece> pieces, u32 instructions,
+                             const EmittedUnit& emitted) {
+    std::vector<std::pair<u32, u32>> incoming; // Exits, and the numbers of the page that they are linked for.
+    last_killed_.clear();
+    if (const auto before = find(key)) {
+        for (const u32 exit : units_[*before].incoming)
+            if (exits_[exit].unit != *before) incoming.emplace_back(exit, exits_[exit].page_id);
+        forget(*before);
+    }
+    const u32 number = insert(key, 0, instructions, emitted);
+    TranslatedUnit& unit = units_[number];
+    unit.region = true;
+    for (const ir::CodePiece& piece : pieces) {
+        unit.bytes += piece.bytes;
+        counters_.guest_bytes += piece.bytes;
+        std::vector<u32>& on_page = by_page_[piece.address.page_number()];
+        if (on_page.empty() || on_page.back() != number) on_page.push_back(number);
+    }
+    pieces_.emplace(number, std::move(pieces));
+    for (const auto& [exit, page_id] : incoming)
+        link(exit, number, page_id);
     return number;
 }
 
@@ -96,11 +120,16 @@ void CodeCache::unlink(u32 number) {
 }
 
 void CodeCache::kill(u32 number) {
-    TranslatedUnit& unit = units_[number];
-    if (unit.dead) return;
-    unit.dead = true;
+    if (units_[number].dead) return;
     ++counters_.killed;
-    history_.killed(unit.key.physical, counters_.units);
+    history_.killed(units_[number].key.physical, counters_.units);
+    forget(number);
+}
+
+// Nothing leads to it any more, nor does it lead anywhere but to the engine.
+void CodeCache::forget(u32 number) {
+    TranslatedUnit& unit = units_[number];
+    unit.dead = true;
     last_killed_.push_back(unit.key);
     for (const u32 exit : std::vector<u32>(unit.incoming))
         unlink(exit);
@@ -113,17 +142,25 @@ void CodeCache::kill(u32 number) {
         index_.forget(unit.key.linear, number);
 }
 
+bool CodeCache::made_of(u32 number, PhysicalAddress address, u64 length) const {
+    const TranslatedUnit& unit = units_[number];
+    const auto hit = [&](const ir::CodePiece& piece) {
+        return piece.address.value < address.value + length && (piece.address + piece.bytes).value > address.value;
+    };
+    if (!unit.region)
+        return hit({PhysicalAddress(unit.key.physical), unit.bytes}) || hit({unit.second.address, unit.second.bytes});
+    const std::vector<ir::CodePiece>& pieces = pieces_.at(number);
+    return std::any_of(pieces.begin(), pieces.end(), hit);
+}
+
 bool CodeCache::kill(PhysicalAddress address, u64 length) {
     last_killed_.clear();
     for (u64 page = address.page_number(); page <= (address + (length - 1)).page_number(); ++page) {
         const auto at = by_page_.find(page);
         if (at == by_page_.end()) continue;
         std::erase_if(at->second, [&](u32 number) {
-            const TranslatedUnit& unit = units_[number];
-            const auto hit = [&](u64 first, u32 bytes) {
-                return first < address.value + length && first + bytes > address.value;
-            };
-            if (!hit(unit.key.physical, unit.bytes) && !hit(unit.second.address.value, unit.second.bytes)) return false;
+            if (units_[number].dead) return true;
+            if (!made_of(number, address, length)) return false;
             kill(number);
             return true;
         });
@@ -139,6 +176,7 @@ void CodeCache::flush() {
     exits_.clear();
     by_key_.clear();
     by_page_.clear();
+    pieces_.clear();
     ++counters_.flushes;
 }
 

@@ -33,7 +33,7 @@ struct SecondPage {
 
 struct TranslatedUnit {
     UnitKey key;
-    u32 bytes = 0; // Of guest code, in the key's page.
+    u32 bytes = 0; // Of guest code, in the key's page; of a region (CodeCache::insert) all of it.
     SecondPage second;
     u32 instructions = 0;
     const std::byte* code = nullptr;
@@ -42,6 +42,7 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
+    bool region = false;
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
@@ -79,6 +80,9 @@ class CodeCache {
     bool full() const { return !arena_.has_room(largest_unit) || by_key_.full() || units_.size() == units_.capacity(); }
     u32 insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
                const SecondPage& second = {});
+    // A region, made of these pieces. It takes the place of the unit that has the key, and what leads there.
+    u32 insert_region(const UnitKey& key, std::vector<ir::CodePiece> pieces, u32 instructions,
+                      const EmittedUnit& emitted);
 
     TranslatedUnit& unit(u32 number) { return units_[number]; }
     const TranslatedUnit& unit(u32 number) const { return units_[number]; }
@@ -106,6 +110,8 @@ class CodeCache {
         return mixed ^ mixed >> 32;
     }
     void unlink(u32 exit);
+    void forget(u32 unit);
+    bool made_of(u32 unit, PhysicalAddress address, u64 length) const;
     void patch_jump(const std::byte* at, const std::byte* target);
 
     CodeArena arena_;
@@ -119,7 +125,8 @@ class CodeCache {
     std::deque<Site> sites_;
     std::deque<Exit> exits_;
     UnitTable by_key_;
-    std::unordered_map<u64, std::vector<u32>> by_page_; // By guest-physical page number.
+    std::unordered_map<u64, std::vector<u32>> by_page_;          // By guest-physical page number.
+    std::unordered_map<u32, std::vector<ir::CodePiece>> pieces_; // Of regions.
     std::vector<UnitKey> last_killed_;
     RewriteHistory history_;
     CodeCacheCounters counters_;

@@ -154,8 +154,8 @@ void UnitEmitter::poll_backward(Label leave) {
 }
 
 // `from`: the address of the instruction that leaves; a way back is where loops are interrupted.
-void UnitEmitter::leave_to(u64 target, u64 from) {
-    const bool in_page = (target ^ request_.unit.linear) < page_size;
+void UnitEmitter::leave_to(u64 target, u64 from, bool known_page) {
+    const bool in_page = known_page || this->in_page(target);
     // What the guard and the poll need.
     if (!in_page || target <= from)
         flags_to_packed();
@@ -183,7 +183,7 @@ void UnitEmitter::leave_to(u64 target, u64 from) {
 void UnitEmitter::leave_aside(const ir::Op& op) {
     const FlagsIn flags = flags_;
     const FlagRecipe recipe = recipe_;
-    leave_to(op.target, op.rip);
+    leave_to(op.target, op.rip, op.known_page);
     flags_ = flags;
     recipe_ = recipe;
 }
@@ -217,9 +217,9 @@ void UnitEmitter::need_vectors() {
 // --- Jumps
 
 void UnitEmitter::emit_jump(const ir::Op& op) {
-    if (!op.loops_back || !next_round(op)) leave_to(op.target, op.rip);
+    if (!op.loops_back || !next_round(op)) leave_to(op.target, op.rip, op.known_page);
 }
-void UnitEmitter::emit_fall_through(const ir::Op& op) { leave_to(op.target, op.target - 1); }
+void UnitEmitter::emit_fall_through(const ir::Op& op) { leave_to(op.target, op.target - 1, op.known_page); }
 
 void UnitEmitter::emit_branch(const ir::Op& op) {
     flags_to_host();
@@ -235,7 +235,7 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         a_.bind(not_taken);
         return;
     }
-    const bool in_page = (op.target ^ request_.unit.linear) < page_size;
+    const bool in_page = op.known_page || this->in_page(op.target);
     if (op.target > op.rip && in_page) { // The branch itself is linked to the target.
         const std::size_t number = out_.exits.size();
         Exit& exit = out_.exits.emplace_back();
@@ -255,7 +255,7 @@ void UnitEmitter::emit_branch(const ir::Op& op) {
         return later([this, &op, taken] {
             a_.bind(taken);
             flags_ = FlagsIn::host;
-            leave_to(op.target, op.rip);
+            leave_to(op.target, op.rip, op.known_page);
         });
     }
     a_.long_().j(inverse[op.condition], not_taken);
@@ -437,6 +437,7 @@ void UnitEmitter::emit_call_indirect(const ir::Op& op) {
 }
 
 void UnitEmitter::emit_return_near(const ir::Op& op) {
+    if (op.follows) return follow_return(op);
     flags_to_packed();
     const Label miss = a_.newLabel(), unknown = code64() ? a_.newLabel() : miss;
     const i32 popped = static_cast<i32>(stack_bytes(op)) + static_cast<i32>(op.guest.immediate & 0xFFFF);
@@ -472,8 +473,9 @@ void UnitEmitter::emit_call(const ir::Op& op) {
     if (flags_ == FlagsIn::recipe && recipe_.uses(cpu::rsp)) flags_to_host();
     advance_stack(pushed(op));
     if (recipe_.uses(cpu::rsp)) recipe_.kind = FlagRecipe::Kind::none;
+    if (op.follows) return follow_call(op);
     const Label back = remember_return(op);
-    leave_to(op.target, op.rip);
+    leave_to(op.target, op.rip, op.known_page);
     go_on_after_call(op, back);
 }
 

@@ -59,7 +59,7 @@ void UnitEmitter::count_unit() {
 // Engine::interpret().
 void UnitEmitter::count_instruction(const ir::Op& op) {
     if (request_.counting == Counting::speed) return count_run(op);
-    if (request_.counting != Counting::none && op.kind != Kind::fall_through) count_by(COUNT(instructions), 1);
+    if (request_.counting != Counting::none && op.guest.length != 0) count_by(COUNT(instructions), 1);
 }
 // At the first of a run: all of it, as if none of them faulted.
 void UnitEmitter::count_run(const ir::Op& op) {
@@ -67,12 +67,13 @@ void UnitEmitter::count_run(const ir::Op& op) {
     const std::size_t first = static_cast<std::size_t>(&op - ops.data());
     const auto ends = [&](std::size_t n) {
         const Kind kind = ops[n].kind;
-        return kind == Kind::branch || kind == Kind::branch_if_count_zero || kind == Kind::loop || ops[n].loops_back;
+        return kind == Kind::branch || kind == Kind::branch_if_count_zero || kind == Kind::loop || ops[n].loops_back
+               || kind == Kind::return_near;
     };
     if (first != 0 && first != request_.unit.loop_head && !ends(first - 1)) return;
     i32 run = 0;
     for (std::size_t n = first; n < ops.size() && (n == first || n != request_.unit.loop_head); ++n) {
-        run += ops[n].kind != Kind::fall_through;
+        run += ops[n].guest.length != 0;
         if (ends(n)) break;
     }
     if (flags_ == FlagsIn::host)

@@ -39,7 +39,7 @@ void UnitEmitter::settle_stack() {
 // To the place that check_stack() found.
 void UnitEmitter::push_return_address(const ir::Op& op) {
     const u32 bytes = stack_bytes(op);
-    if (return_stack() && flags_ != FlagsIn::packed) { // remember_return() changes them.
+    if (return_stack() && !op.comes_back && flags_ != FlagsIn::packed) { // remember_return() changes them.
         free_t0();
         flags_to_packed();
     }

@@ -24,8 +24,10 @@ void UnitEmitter::emit(const ir::Op& op) {
 }
 
 namespace {
-bool ends_unit(ir::OpKind kind) {
+bool ends_unit(const ir::Op& op) {
     using ir::OpKind;
+    if (op.follows) return false;
+    const OpKind kind = op.kind;
     return kind == OpKind::interpret_and_leave || kind == OpKind::call_indirect || kind == OpKind::jump_indirect
            || kind == OpKind::return_near || kind == OpKind::system_call || kind == OpKind::system_return
            || kind == OpKind::change_access;
@@ -81,7 +83,7 @@ EmittedUnit& UnitEmitter::run() {
         keep_x87_notes(op);
         emit(op);
         note_x87(op);
-        if (shadow && !ends_unit(op.kind)) {
+        if (shadow && !ends_unit(op)) {
             if (x87_note_) write_x87_notes();
             settle_stack();
             poll_before(op.next_rip());

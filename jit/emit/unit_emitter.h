@@ -163,7 +163,8 @@ class UnitEmitter {
     u32 site_number(const Site& site) const;
     void set_site(u32 number);
     void to_interpreter(Label miss, u32 site);
-    void leave_to(u64 target, u64 from);
+    bool in_page(u64 target) const { return (target ^ request_.unit.linear) < page_size; }
+    void leave_to(u64 target, u64 from, bool known_page = false);
     void leave_aside(const ir::Op& op);
     void exit_stub(std::size_t exit, Label stub);
     void guarded_exit(Exit& exit, Label stub);
@@ -200,6 +201,10 @@ class UnitEmitter {
     void push_from_register(const ir::Op& op);
     void pop_to_register(const ir::Op& op);
     void load_target(const ir::Op& op);
+    // --- The paths of regions (regions.cpp)
+    void leave_path(u64 target, Label leave);
+    void follow_call(const ir::Op& op);
+    void follow_return(const ir::Op& op);
     // --- Calls under way (returns.cpp)
     bool return_stack() const { return request_.return_stack && code64(); }
     void find_return();

@@ -37,6 +37,7 @@ bool Op::observes_flags() const {
     case OpKind::flags_to_ah:
     case OpKind::flags_from_ah:
     case OpKind::nothing: return false;
+    case OpKind::call: return !comes_back || !checked();
     default: return true;
     }
 }
@@ -130,6 +131,7 @@ std::string print(const Unit& unit) {
                                 op.window.first ? fmt::format(" of {}", op.window.span) : "", op.window.distance);
         if (op.target) text += fmt::format(" -> {:x}", op.target);
         if (op.flags_needed) text += " [flags]";
+        if (op.follows) text += " followed";
         if (op.loops_back) text += fmt::format(" round {:x}", unit.ops[unit.loop_head].rip);
         text += '\n';
     }
@@ -137,8 +139,9 @@ std::string print(const Unit& unit) {
 }
 
 namespace {
-bool ends_unit(OpKind kind) {
-    switch (kind) {
+bool ends_unit(const Op& op) {
+    if (op.follows) return false;
+    switch (op.kind) {
     case OpKind::interpret_and_leave:
     case OpKind::jump:
     case OpKind::call:
@@ -161,8 +164,7 @@ std::string verify(const Unit& unit) {
     for (std::size_t n = 0; n < unit.ops.size(); ++n) {
         const Op& op = unit.ops[n];
         if (op.rip != at) return fmt::format("operation {} is of {:x}, {:x} was due", n, op.rip, at);
-        if (ends_unit(op.kind) != (n + 1 == unit.ops.size()))
-            return fmt::format("operation {} ends or does not end", n);
+        if (ends_unit(op) != (n + 1 == unit.ops.size())) return fmt::format("operation {} ends or does not end", n);
         if ((op.access == MemoryAccess::none) != (op.access_bytes == 0))
             return fmt::format("operation {} has an access without size", n);
         if (n + 1 < unit.ops.size() && op.flags_needed_after != unit.ops[n + 1].flags_needed)
@@ -172,7 +174,8 @@ std::string verify(const Unit& unit) {
             if (unit.loop_head > n || unit.ops[unit.loop_head].rip != op.target)
                 return fmt::format("operation {} leads back to elsewhere", n);
         }
-        if (op.kind != OpKind::fall_through) at = op.loops_on ? unit.linear : op.next_rip();
+        if (n + 1 == unit.ops.size()) break;
+        at = op.loops_on ? unit.linear : op.follows ? unit.ops[n + 1].rip : op.next_rip();
     }
     if (ways_back != (unit.loop_head == Unit::no_loop ? 0 : 1)) return fmt::format("{} ways back", ways_back);
     return {};

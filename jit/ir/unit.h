@@ -89,6 +89,12 @@ struct Op : OpShape {
     u64 target = 0;          // As `rip`.
     bool loops_back = false; // The unit's way back: on at Unit::loop_head when nothing waits.
     bool loops_on = false;   // Where it does not leave, the unit's first instruction comes next: a loop's next round.
+    // Of a region (jit/translate/region.h): the unit goes on where the instruction leads, not behind it. A branch is
+    // turned around, a return leaves when it is not to `target`.
+    bool follows = false;
+    bool comes_back = false; // A call that is followed, and so is its return.
+    bool known_page = false; // What it leaves for is in a page that the region has found to be what it was.
+    u32 page_id = 0;         // The execute number of the page that it enters.
     u64 rip = 0;             // Of the guest instruction, plus Surroundings::code_base.
     cpu::Instruction guest;  // The interpreter's record.
     Literal literal;
@@ -119,6 +125,12 @@ struct Surroundings {
     bool movable = false;
 
     u64 rip(u64 address) const { return address - code_base; }
+};
+
+// Guest code that a unit is made of, within a page.
+struct CodePiece {
+    PhysicalAddress address;
+    u32 bytes = 0;
 };
 
 // Where a moving range begins as the loop's rounds do, in guest registers (16 and more: none).

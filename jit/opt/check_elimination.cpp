@@ -81,6 +81,11 @@ class Registers {
             if (op.guest.dest != cpu::rsp) values_[cpu::rsp] = {rsp.origin, rsp.offset + op.guest.operand_size};
             break;
         case OpKind::pop_flags: values_[cpu::rsp] = {rsp.origin, rsp.offset + op.guest.operand_size}; break;
+        case OpKind::call: values_[cpu::rsp] = {rsp.origin, rsp.offset - op.guest.operand_size}; break;
+        case OpKind::return_near:
+            values_[cpu::rsp] = {rsp.origin,
+                                 rsp.offset + op.guest.operand_size + static_cast<i64>(op.guest.immediate & 0xFFFF)};
+            break;
         case OpKind::leave_frame: values_[cpu::rsp] = {rbp.origin, rbp.offset + op.guest.operand_size}; break;
         default:
             if (known) values_[known->first] = known->second;
@@ -328,12 +333,16 @@ void share_checks(ir::Unit& unit) {
                     range.may_leave = true; // Of the rounds before.
         }
         if (closes_ranges(op.kind)) closed = ranges.size();
-        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop)
+        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop
+            || op.kind == OpKind::poll || op.kind == OpKind::enter_page)
             for (Range& range : ranges)
                 range.may_leave = true;
         if (const auto access = access_of(op, registers, unit.around))
             add(ranges, access->table ? std::max(closed, before_loop) : closed, n, *access);
         registers.follow(op);
+        if (op.kind == OpKind::return_near) // It may have been to elsewhere.
+            for (Range& range : ranges)
+                range.may_leave = true;
         if (loop.exists() && n == loop.back) {
             loop.end(registers);
             closed = ranges.size();

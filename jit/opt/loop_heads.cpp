@@ -10,7 +10,8 @@ using ir::Op;
 using ir::OpKind;
 
 bool leads_back(const Op& op, const ir::Unit& unit) {
-    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host;
+    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host
+           && !op.follows;
 }
 
 } // namespace

@@ -13,7 +13,8 @@ constexpr std::size_t most_rounds = 8, longest_loop = 128; // Rounds; operations
 constexpr std::size_t usual_unit = 64;                     // Units that are to be shorter have no longer loops either.
 
 bool leads_back(const Op& op, const ir::Unit& unit) {
-    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host;
+    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host
+           && !op.follows;
 }
 
 // What leads back leads on instead: the next round stands behind it.

@@ -11,6 +11,7 @@ struct Switches {
     bool flag_liveness = true;
     bool loop_unrolling = true;
     bool loop_heads = true;
+    bool regions = true;              // Hot code is translated again, along the path that it takes (jit/regions.h).
     bool patch_fields = true;         // Immediates that the guest patches become patch fields.
     bool return_stack = true;         // Returns look there first.
     bool mirror = true;               // Accesses go to the mirror, as far as it has the pages (mmu/mirror.h).

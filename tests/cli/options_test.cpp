@@ -112,8 +112,9 @@ TEST(Options, TheHelpOfAccelHasAllSwitches) {
     const std::vector<std::string> wrong{"-accel", "jit,nonsense=on"};
     const auto refused = parse_options(wrong);
     ASSERT_FALSE(refused);
-    for (const char* name : {"check-elimination", "flag-liveness", "loop-unrolling", "loop-heads", "patch-fields",
-                             "mirror", "x87", "hot-after", "longest-unit", "verify", "count", "perf-map"}) {
+    for (const char* name :
+         {"check-elimination", "flag-liveness", "loop-unrolling", "loop-heads", "regions", "patch-fields", "mirror",
+          "x87", "hot-after", "longest-unit", "verify", "count", "perf-map"}) {
         EXPECT_NE(help.find(std::string(name) + "="), std::string::npos) << name;
         EXPECT_NE(refused.error().message.find(name), std::string::npos) << name;
     }

@@ -36,6 +36,7 @@ class Pair {
         if (!interpreter) return interpreter.error();
         config.engine = machine::MachineConfig::Engine::translator;
         config.translator.counting = jit::Counting::bounded;
+        config.translator.sample_passes = 8;
         config.translator.dump = jit::UnitDumpRequest{.parts = {}, .address = 0, .keep_all = true};
         config.translator.spoil = spoiler(options.spoil);
         auto translator = Side::start(config);

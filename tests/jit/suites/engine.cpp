@@ -25,6 +25,8 @@ std::unique_ptr<ExecutionEngine> make_engine(mmu::PhysicalMap& memory, Log& log)
     options.mirror_interval = 2;
     options.code_bytes = std::size_t{4} << 20;
     options.switches.verify = true;
+    options.sampling = false;
+    options.sample_passes = 3;
     if (chosen() == "jit1") {
         options.longest_unit = 1;
         options.fast_pext = false; // The other way to find an entry.
