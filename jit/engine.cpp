@@ -75,7 +75,6 @@ Engine::Engine(mmu::PhysicalMap& memory, Log& log, const EngineOptions& options)
         perf_map_ = std::make_unique<PerfMap>();
         perf_map_->add(cache_.thunk_base(), cache_.thunk_bytes(), "thunks");
     }
-    if (options_.sampling && options_.switches.regions) sampler_ = std::make_unique<Sampler>();
     if (options_.dump) dump_ = std::make_unique<UnitDump>(*options_.dump);
     handled_[1].handler = cpu::end_of_block;
     interpreter_.set_hot_after(options_.hot_after);
@@ -148,6 +147,7 @@ void Engine::attach(Cpu& cpu) {
         mirror_ = options_.switches.mirror && cpu.mmu.mirrors();
         forget_all();
         decoder_ = &interpreter_.decoder();
+        begin_sampling(cpu);
         op_memory_ = OpMemory(cpu::remembered_instructions);
         context_.state = &cpu.state;
         context_.events = &cpu.events;
@@ -185,6 +185,7 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
     ran_unit_ = false;
     for (;;) {
         const bool sampled = take_sample_request(cpu);
+        if (made_.load(std::memory_order_acquire)) adopt_regions();
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
         if (pending_.load(std::memory_order_relaxed)) serve_code_events();
@@ -347,18 +348,21 @@ bool Engine::make_patch_fields(const ir::Unit& unit) {
     return true;
 }
 
-// The host's code for the unit, which runs at `rip` now, and which `bytes` are of; null when there is none. It has to
-// go into the cache next.
-const EmittedUnit* Engine::emit(ir::Unit& unit, const UnitMode& mode, std::span<const u8> bytes, LinearAddress rip,
-                                mmu::ExecuteId second_page_id) {
+// What is said of the unit before it is emitted; false when the verifier finds it wrong. Any thread.
+bool Engine::prepare(ir::Unit& unit, const UnitMode& mode) const {
     legalize(unit);
     if (options_.spoil) options_.spoil(unit);
     Switches switches = options_.switches;
     switches.check_elimination &= !mode.is.alone;
-    if (const std::string wrong = run_passes(unit, switches, options_.longest_unit); !wrong.empty()) {
-        log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", rip.value, wrong));
-        return nullptr;
-    }
+    const std::string wrong = run_passes(unit, switches, options_.longest_unit);
+    if (!wrong.empty()) log_.write(Channel::jit, fmt::format("unit {:x} is wrong: {}", unit.linear, wrong));
+    return wrong.empty();
+}
+
+// The host's code for the unit, which runs at `rip` now, and which `bytes` are of; null when there is none. It has to
+// go into the cache next.
+const EmittedUnit* Engine::emit(const ir::Unit& unit, const UnitMode& mode, std::span<const u8> bytes,
+                                LinearAddress rip, mmu::ExecuteId second_page_id) {
     const EmitRequest request{unit,
                               cache_.next(),
                               cache_.next_cold(),
@@ -446,6 +450,7 @@ std::optional<u32> Engine::translate_at_rip(Cpu& cpu, const UnitMode& mode) {
             continue;
         }
         unit.around.movable = key.movable;
+        if (!prepare(unit, mode)) return std::nullopt;
         const EmittedUnit* const emitted = emit(unit, mode, std::span(bytes).first(unit.bytes), rip, second.id);
         if (!emitted) return std::nullopt;
         const u32 number = cache_.insert(key, here, static_cast<u32>(unit.ops.size()), *emitted, second);

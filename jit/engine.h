@@ -35,7 +35,7 @@ struct EngineOptions {
     u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror brings its page there.
     bool fast_pext = host::fast_pext();             // Else two instructions do what PEXT does.
     // Regions are made of what is at work when samples are taken: every so often, each time longer where that does not
-    // find anything new, or (for tests) at every such pass of the engine's loop, starting from the first sample.
+    // find anything new, or (for tests) at every such pass of the engine's loop, of whatever path that finds, at once.
     bool sampling = true;
     unsigned sample_passes = 0;
     Switches switches;
@@ -167,14 +167,27 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     void remember_target(u64 mode_key, LinearAddress address, u32 unit);
     void forget_target(const UnitKey& key);
     std::optional<u32> translate_at_rip(cpu::Cpu& cpu, const UnitMode& mode);
-    const EmittedUnit* emit(ir::Unit& unit, const UnitMode& mode, std::span<const u8> bytes, LinearAddress rip,
+    bool prepare(ir::Unit& unit, const UnitMode& mode) const;
+    const EmittedUnit* emit(const ir::Unit& unit, const UnitMode& mode, std::span<const u8> bytes, LinearAddress rip,
                             mmu::ExecuteId second_page_id = 0);
     // Regions (engine_regions.cpp).
+    void begin_sampling(cpu::Cpu& cpu);
     bool take_sample_request(cpu::Cpu& cpu);
     bool sample(cpu::Cpu& cpu, u64 end); // True when it has run instructions.
     std::vector<PathStep> record_path(cpu::Cpu& cpu, u64 end, u64& shift);
     bool learn(std::span<const PathStep> path, u64 shift, const UnitMode& mode);
-    bool make_region(std::span<const PathStep> path, u64 shift, const UnitMode& mode);
+    struct RegionJob {
+        UnitKey key;
+        UnitMode mode;
+        std::vector<PathStep> path;
+        u64 shift = 0;   // Of the path from its place.
+        u64 flushes = 0; // Of the cache; after another one it is not wanted any more.
+        Region region;   // Without operations where there is none.
+    };
+    bool begin_region(std::span<const PathStep> path, u64 shift, const UnitKey& key, const UnitMode& mode);
+    void make_region(RegionJob& job, const cpu::Decoder& decoder) const; // Any thread.
+    void adopt_regions();
+    bool adopt(RegionJob& job);
     // No event waits, nothing has happened to code, the processor runs.
     bool undisturbed(const cpu::Cpu& cpu) const;
     // Translated code for RIP, with the context loaded for it; null when there is none.
@@ -220,6 +233,11 @@ class Engine final : public cpu::ExecutionEngine, mmu::CodeWriteObserver, mmu::M
     std::array<LinearAddress, 64> hot_; // Pages to be mirrored.
     std::size_t hot_count_ = 0;
     Regions regions_;
+    unsigned jobs_ = 0; // Regions that are being made.
+    std::mutex made_mutex_;
+    std::vector<RegionJob> made_regions_;                // For the vCPU's own thread to put in place,
+    std::atomic<bool> made_{false};                      // some.
+    std::unique_ptr<const cpu::Decoder> region_decoder_; // The sampler's thread's.
     std::unique_ptr<Sampler> sampler_;
     unsigned passes_ = 0;
     bool mirror_ = false; // The switch is on, and the processor's Mmu has mirrors.

@@ -1,6 +1,7 @@
 // The second tier: where samples find a vCPU more than once, the interpreter runs on for a little and says which way it
 // went, and that path becomes a region.
 #include "jit/engine.h"
+#include "mmu/guest_copy.h"
 
 #include <algorithm>
 
@@ -10,8 +11,18 @@ using cpu::Cpu;
 
 namespace {
 constexpr std::size_t shortest_path = 4; // Nothing is to be won of fewer instructions.
+constexpr unsigned most_jobs = 16;       // Regions that are being made.
 constexpr unsigned most_turns = 4;       // Regions that a path is followed through, to where it leaves them.
 } // namespace
+
+void Engine::begin_sampling(Cpu& cpu) {
+    if (!options_.sampling || !options_.switches.regions) return;
+    sampler_.reset(); // First: it has tasks with the decoder.
+    made_regions_.clear();
+    jobs_ = 0;
+    region_decoder_ = std::make_unique<cpu::Decoder>(cpu.model);
+    sampler_ = std::make_unique<Sampler>();
+}
 
 bool Engine::take_sample_request(Cpu& cpu) {
     if (options_.sample_passes != 0) return ++passes_ % options_.sample_passes == 0;
@@ -32,13 +43,13 @@ bool Engine::sample(Cpu& cpu, u64 end) {
     bool found = false, ran = false;
     if (unit) {
         const TranslatedUnit& there = cache_.unit(*unit);
-        const unsigned count = there.region ? Regions::enough : regions_.count(there.key);
-        found = count < Regions::enough && options_.sample_passes == 0;
-        if (!found && count != Regions::hopeless) {
+        if (there.region || options_.sample_passes != 0 || regions_.wants_path(there.key)) {
             u64 shift = 0;
             const std::vector<PathStep> path = record_path(cpu, end, shift);
             ran = !path.empty();
             found = learn(path, shift, mode);
+        } else {
+            found = !regions_.hopeless(there.key);
         }
     }
     if (sampler_) sampler_->found(found);
@@ -67,9 +78,14 @@ std::vector<PathStep> Engine::record_path(Cpu& cpu, u64 end, u64& shift) {
             page.host -= linear.page_offset();
         }
         const u64 offset = linear.page_offset();
-        // A repeated instruction is one.
-        if (path.empty() || path.back().linear != linear.value - shift)
-            path.push_back({linear.value - shift, page.address + offset, page.host + offset, page_id});
+        if (path.empty() || path.back().linear != linear.value - shift) { // A repeated instruction is one.
+            PathStep& step = path.emplace_back();
+            step.linear = linear.value - shift;
+            step.physical = page.address + offset;
+            step.page_id = page_id;
+            step.count = static_cast<u8>(std::min<u64>(step.bytes.size(), page_size - offset));
+            mmu::copy_from_guest(step.bytes.data(), page.host + offset, step.count);
+        }
         interpreter_.step(cpu);
     }
     return path;
@@ -85,12 +101,8 @@ bool Engine::learn(std::span<const PathStep> path, u64 shift, const UnitMode& mo
         if (!unit) return false; // Cold.
         const std::vector<u64>* const known = cache_.unit(*unit).region ? regions_.path_of(*unit) : nullptr;
         if (!known) {
-            if (turn != 0) {
-                const unsigned count = regions_.count(key);
-                if (count == Regions::hopeless) return false;
-                if (count < Regions::enough && options_.sample_passes == 0) return true;
-            }
-            return make_region(path, shift, mode);
+            if (options_.sample_passes == 0) path = regions_.add_path(key, path);
+            return path.empty() ? !regions_.hopeless(key) : begin_region(path, shift, key, mode);
         }
         const auto [differs, rest] =
             std::mismatch(path.begin(), path.end(), known->begin(), known->end(),
@@ -100,45 +112,83 @@ bool Engine::learn(std::span<const PathStep> path, u64 shift, const UnitMode& mo
     return false;
 }
 
-// The protocol of PhysicalMap::mark_code(), as for any unit.
-bool Engine::make_region(std::span<const PathStep> path, u64 shift, const UnitMode& mode) {
-    if (cache_.full()) return false;
-    Region region = jit::make_region(*decoder_, path, mode, &op_memory_);
-    const UnitKey key{path.front().linear, path.front().physical.value, mode.key(), shift != 0};
-    const bool leads =
-        std::any_of(region.unit.ops.begin(), region.unit.ops.end(), [](const ir::Op& op) { return op.follows; });
-    if (region.path.size() < shortest_path || !leads) {
-        regions_.give_up(key);
+// On the sampler's thread where there is one.
+bool Engine::begin_region(std::span<const PathStep> path, u64 shift, const UnitKey& key, const UnitMode& mode) {
+    RegionJob job{key, mode, {path.begin(), path.end()}, shift, cache_.counters().flushes, {}};
+    if (!sampler_) {
+        make_region(job, *decoder_);
+        return adopt(job);
+    }
+    if (jobs_ == most_jobs) return true;
+    ++jobs_;
+    regions_.give_up(key); // There is one soon, or never.
+    sampler_->post([this, job = std::move(job)]() mutable {
+        make_region(job, *region_decoder_);
+        std::lock_guard lock(made_mutex_);
+        made_regions_.push_back(std::move(job));
+        made_.store(true, std::memory_order_release);
+    });
+    return true;
+}
+
+void Engine::make_region(RegionJob& job, const cpu::Decoder& decoder) const {
+    job.region = jit::make_region(decoder, job.path, job.mode);
+    ir::Unit& unit = job.region.unit;
+    const auto follows = [](const ir::Op& op) { return op.follows; };
+    const auto leads_back = [&](const ir::Op& op) {
+        return (op.kind == ir::OpKind::branch || op.kind == ir::OpKind::jump) && !op.follows
+               && op.target == unit.linear;
+    };
+    // Others were measured to be worth nothing (docs/measurements.md).
+    bool leads = std::any_of(unit.ops.begin(), unit.ops.end(), follows);
+    if (options_.sample_passes == 0) leads &= std::any_of(unit.ops.begin(), unit.ops.end(), leads_back);
+    unit.around.movable = job.key.movable;
+    if (job.region.path.size() < shortest_path || !leads || !prepare(unit, job.mode)) job.region = {};
+}
+
+void Engine::adopt_regions() {
+    std::vector<RegionJob> jobs;
+    {
+        std::lock_guard lock(made_mutex_);
+        jobs.swap(made_regions_);
+        made_.store(false, std::memory_order_relaxed);
+    }
+    jobs_ -= static_cast<unsigned>(jobs.size());
+    for (RegionJob& job : jobs)
+        if (job.flushes == cache_.counters().flushes) adopt(job);
+}
+
+// By the protocol of PhysicalMap::mark_code(), as for any unit.
+bool Engine::adopt(RegionJob& job) {
+    const Region& region = job.region;
+    if (region.path.empty() || cache_.full()) {
+        regions_.give_up(job.key);
         return false;
     }
     for (const ir::CodePiece& piece : region.pieces)
         mark_code(piece);
-    std::vector<u8> marked;
-    std::vector<u8> piece_bytes;
+    std::vector<u8> marked(region.bytes.size());
+    std::span<u8> rest(marked);
     for (const ir::CodePiece& piece : region.pieces) {
-        piece_bytes.resize(piece.bytes);
-        memory_.read(piece.address, piece_bytes);
-        marked.insert(marked.end(), piece_bytes.begin(), piece_bytes.end());
+        memory_.read(piece.address, rest.first(piece.bytes));
+        rest = rest.subspan(piece.bytes);
     }
     if (marked != region.bytes) return false;
-    region.unit.around.movable = key.movable;
     const EmittedUnit* const emitted =
-        emit(region.unit, mode, std::span(region.bytes).first(region.pieces.front().bytes),
-             LinearAddress(key.linear + shift));
+        emit(region.unit, job.mode, std::span(region.bytes).first(region.pieces.front().bytes),
+             LinearAddress(job.key.linear + job.shift));
     if (!emitted) return false;
-    const std::vector<ir::CodePiece> pieces = region.pieces;
-    const u32 number =
-        cache_.insert_region(key, std::move(region.pieces), static_cast<u32>(region.unit.ops.size()), *emitted);
+    const u32 number = cache_.insert_region(job.key, region.pieces, static_cast<u32>(region.unit.ops.size()), *emitted);
     for (const UnitKey& gone : cache_.last_killed())
         forget_target(gone);
-    const bool stands = std::all_of(pieces.begin(), pieces.end(), [&](const ir::CodePiece& piece) {
+    const bool stands = std::all_of(region.pieces.begin(), region.pieces.end(), [&](const ir::CodePiece& piece) {
         return memory_.code_marked(piece.address, piece.bytes);
     });
     if (!stands) {
         cache_.kill(number);
         return false;
     }
-    regions_.add(number, std::move(region.path));
+    regions_.add(number, std::move(job.region.path));
     ++counters_.regions;
     return true;
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "jit/cache/code_cache.h"
+#include "jit/translate/region.h"
 
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -10,17 +12,18 @@ namespace calque::jit {
 
 class Regions {
   public:
-    static constexpr unsigned enough = 2; // Samples at a place, before a region is made there.
-    static constexpr unsigned hopeless = ~0u;
+    // Paths from a place, before a region is made there.
+    static constexpr unsigned enough = 3, most = 6;
 
-    // Another sample at the unit's place; how many there have been, or that none will be made there.
-    unsigned count(const UnitKey& key) {
-        if (places_.size() >= most_places) places_.clear();
-        unsigned& count = places_[hash(key)];
-        return count == hopeless ? count : ++count;
-    }
-    // Nothing is to be won there.
-    void give_up(const UnitKey& key) { places_[hash(key)] = hopeless; }
+    // A sample at the unit's place: whether it is time to see how it goes on from there.
+    bool wants_path(const UnitKey& key);
+    // A path from there. What of it a region is to be made of: where most of the paths went, and each round of those
+    // that came by there again; nothing when there are not enough yet, or that is not much.
+    std::span<const PathStep> add_path(const UnitKey& key, std::span<const PathStep> path);
+    bool hopeless(const UnitKey& key) { return place(key).hopeless; }
+    // Nothing (more) is to be won there.
+    void give_up(const UnitKey& key) { place(key) = {.hopeless = true, .samples = 0, .paths = {}}; }
+
     void add(u32 unit, std::vector<u64> path) { paths_[unit] = std::move(path); }
     // The linear addresses of a region's instructions.
     const std::vector<u64>* path_of(u32 unit) const {
@@ -33,12 +36,21 @@ class Regions {
     }
 
   private:
-    static constexpr std::size_t most_places = 16384;
+    static constexpr std::size_t most_places = 2048;
+    struct Place {
+        bool hopeless = false;
+        unsigned samples = 0;
+        std::vector<std::vector<u64>> paths;
+    };
+    Place& place(const UnitKey& key) {
+        if (places_.size() >= most_places) places_.clear();
+        return places_[hash(key)];
+    }
     // Two places that share one are sampled together, no more.
     static u64 hash(const UnitKey& key) {
         return (key.physical ^ (key.linear << 20) ^ key.mode * 0xC2B2AE3D27D4EB4F) * 0x9E3779B97F4A7C15;
     }
-    std::unordered_map<u64, unsigned> places_;
+    std::unordered_map<u64, Place> places_;
     std::unordered_map<u32, std::vector<u64>> paths_;
 };
 

@@ -1,10 +1,12 @@
-// Asks a vCPU now and then where it is.
+// Asks a vCPU now and then where it is, and does what takes long beside it.
 #pragma once
 
 #include "cpu/cpu.h"
 
 #include <chrono>
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -14,7 +16,7 @@ namespace calque::jit {
 class Sampler {
   public:
     using Time = std::chrono::microseconds;
-    static constexpr Time shortest{250}, longest{32'000};
+    static constexpr Time shortest{1000}, longest{32'000};
 
     Sampler();
     ~Sampler();
@@ -26,14 +28,18 @@ class Sampler {
     void stop_sampling();
     // What the last sample was good for: the next ones come sooner, or later.
     void found(bool anything);
+    // Something for this thread to do, after which the vCPU is asked again.
+    void post(std::function<void()> task);
 
   private:
     void run();
+    void do_tasks(std::unique_lock<std::mutex>& lock);
 
     std::mutex mutex_;
     std::condition_variable wake_;
     cpu::Cpu* cpu_ = nullptr; // Runs.
     Time period_ = shortest;
+    std::deque<std::function<void()>> tasks_;
     bool quit_ = false, asleep_ = false;
     std::thread thread_;
 };

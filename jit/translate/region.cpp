@@ -1,9 +1,6 @@
 #include "jit/translate/region.h"
 
-#include "mmu/guest_copy.h"
-
 #include <algorithm>
-#include <array>
 
 namespace calque::jit {
 
@@ -33,7 +30,7 @@ class Builder {
         case OpKind::branch:
             if (next == behind) break;
             if (next != op.target) return finish(op, behind);
-            if (next == unit_.linear) return finish(op, behind); // The region's loop.
+            if (next == unit_.linear || back) return finish(op, behind); // The region's loop, or another one.
             op.condition ^= 1;
             op.target = behind;
             op.follows = true;
@@ -141,31 +138,24 @@ void add_piece(Region& region, const PathStep& step, std::span<const u8> bytes) 
 
 } // namespace
 
-Region make_region(const cpu::Decoder& decoder, std::span<const PathStep> path, const UnitMode& mode,
-                   OpMemory* memory) {
+Region make_region(const cpu::Decoder& decoder, std::span<const PathStep> path, const UnitMode& mode) {
     Region region;
     Builder builder(region, path);
     ir::Unit& unit = region.unit;
     for (std::size_t n = 0; n < path.size(); ++n) {
         const PathStep& step = path[n];
         const bool again = std::find(region.path.begin(), region.path.end(), step.linear) != region.path.end();
-        std::array<u8, cpu::longest_instruction> bytes;
-        const std::span rest(bytes.data(), std::min<u64>(bytes.size(), page_size - step.physical.page_offset()));
+        const std::span bytes = std::span(step.bytes).first(step.count);
         ir::Unit one;
-        if (!again) {
-            mmu::copy_from_guest(rest.data(), step.host, rest.size());
-            one = translate(decoder, rest, step.linear, step.physical, mode, 1, {}, memory);
-        }
+        if (!again) one = translate(decoder, bytes, step.linear, step.physical, mode, 1);
         if (one.ops.empty() || !can_follow(one.ops.front())) {
             if (n == 0) return {};
             builder.leave(step.linear);
             break;
         }
-        add_piece(region, step, rest.first(one.bytes));
+        add_piece(region, step, bytes.first(one.bytes));
         region.path.push_back(step.linear);
-        const bool more = builder.add(n, one.ops.front());
-        memory->give_back(std::move(one.ops));
-        if (!more) break;
+        if (!builder.add(n, one.ops.front())) break;
     }
     unit.bytes = static_cast<u32>(region.bytes.size());
     return region;

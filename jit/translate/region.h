@@ -5,6 +5,7 @@
 
 #include "jit/translate/translate.h"
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace calque::jit {
 struct PathStep {
     u64 linear = 0; // As units have it: in the page's place where that is movable.
     PhysicalAddress physical;
-    const u8* host = nullptr;
     u32 page_id = 0; // The execute number of its page.
+    u8 count = 0;    // Of `bytes`: as many as there are on its page.
+    std::array<u8, cpu::longest_instruction> bytes{};
 };
 
 struct Region {
@@ -28,7 +30,8 @@ struct Region {
 inline constexpr std::size_t longest_path = 96;
 
 // Of 64-bit code. Stops where the path goes somewhere for another reason than its instructions (faults, interrupts),
-// where it goes round in an inner loop, and before instructions that handlers do.
-Region make_region(const cpu::Decoder& decoder, std::span<const PathStep> path, const UnitMode& mode, OpMemory* memory);
+// where it goes round in an inner loop, and before instructions that handlers do. Any thread, with a decoder of its
+// own.
+Region make_region(const cpu::Decoder& decoder, std::span<const PathStep> path, const UnitMode& mode);
 
 } // namespace calque::jit
