@@ -2,7 +2,14 @@
 
 #include "mmu/reserved_memory.h"
 
+#include <algorithm>
+
 namespace calque::mmu {
+
+bool Mirror::unused(u64 linear, u64 pages) const {
+    const u64 first = place(linear);
+    return first + pages <= places && std::all_of(index_ + first, index_ + first + pages, [](u32 n) { return n == 0; });
+}
 
 std::optional<int> Mirror::add(u64 linear, const u8* page, u64 pages, bool all_used) {
     const u32 number = number_of(page);

@@ -37,6 +37,8 @@ class Mirror {
         const u32 number = number_of(page);
         return number != 0 && index_[place(linear)] == number;
     }
+    // Nothing has been mirrored at these pages' places.
+    bool unused(u64 linear, u64 pages) const;
     // Mirrors `pages` pages that follow each other in both. By how many the host's mappings have become more (one,
     // unless they continue others); nothing when the pages are not RAM, or the host refuses. `all_used`: the guest uses
     // them all, so that the host may do all of the work at once.

@@ -285,10 +285,19 @@ u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
     return access == Access::write && !page.writer_admitted ? nullptr : host;
 }
 
-void Mmu::mirror(LinearAddress address) noexcept {
-    if (!impl_->pool.mirrors()) return;
+bool Mmu::found_outside_mirror(LinearAddress address, u32 times) noexcept {
+    TlbTable& table = *view().table;
+    return impl_->pool.mirrors() && !impl_->pool.is_never(table)
+           && impl_->pool.found_outside(table, address.value, times);
+}
+
+bool Mmu::mirror(LinearAddress address, bool pointers_end) noexcept {
+    if (!impl_->pool.mirrors()) return true;
+    u64 pages = 0;
     for (TlbTable* const table : impl_->tables)
-        if (table->holds(address.value)) counters_.mirrored += impl_->pool.mirror(*table, address.value);
+        if (table->holds(address.value)) pages += impl_->pool.mirror(*table, address.value, !pointers_end);
+    counters_.mirrored += pages;
+    return pointers_end || pages != 0;
 }
 
 // ---- Probes and fetches ----

@@ -70,9 +70,25 @@ unsigned TlbPool::number_of(const TlbTable& table) const {
     return static_cast<unsigned>(offset / stride_);
 }
 
-u64 TlbPool::mirror(TlbTable& table, u64 linear) {
-    if (mappings_ >= most_mappings) clear_mirrors();
-    const TlbTable::Run run = table.mirror(linear);
+bool TlbPool::found_outside(TlbTable& table, u64 linear, u32 times) {
+    const bool piece = table.large(linear);
+    const u64 unit = linear >> (piece ? 21 : page_shift);
+    const u64 hash = (unit * count + number_of(table)) * 0x9E37'79B9'7F4A'7C15;
+    Outside& page = outside_[hash >> (64 - outside_bits)];
+    const u32 tag = static_cast<u32>(hash >> outside_bits);
+    if (page.tag != tag) page = {tag, 0};
+    if (++page.times < (piece ? 3 * times : times)) return false; // A piece takes longer.
+    page.times = 0;
+    return true;
+}
+
+u64 TlbPool::mirror(TlbTable& table, u64 linear, bool unused) {
+    if (mappings_ >= most_mappings) {
+        if (unused) return 0;
+        clear_mirrors();
+    }
+    const TlbTable::Run run = table.mirror(linear, unused);
+    if (run.pages == 0) return 0;
     mappings_ += run.mappings;
     for_tables_of(number_of(table), [&](TlbTable& of_key) { of_key.match_mirror(run); });
     return run.pages;

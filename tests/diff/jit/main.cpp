@@ -125,6 +125,7 @@ jit::EngineOptions engine_options(const Options& options) {
     engine.mirror_interval = 3;
     engine.sampling = false;
     engine.sample_passes = 2;
+    engine.mirror_after = 1;
     engine.switches.verify = true;
     engine.switches.flag_liveness = options.passes;
     return engine;

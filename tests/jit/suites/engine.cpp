@@ -23,6 +23,7 @@ std::unique_ptr<ExecutionEngine> make_engine(mmu::PhysicalMap& memory, Log& log)
     jit::EngineOptions options;
     options.hot_after = 1;
     options.mirror_interval = 2;
+    options.mirror_after = 1;
     options.code_bytes = std::size_t{4} << 20;
     options.switches.verify = true;
     options.sampling = false;
