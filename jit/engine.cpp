@@ -185,10 +185,10 @@ ExitReason Engine::run(Cpu& cpu, u64 budget) {
     ran_unit_ = false;
     for (;;) {
         const bool sampled = take_sample_request(cpu);
-        if (made_.load(std::memory_order_acquire)) adopt_regions();
         if (cpu.events.load(std::memory_order_acquire) != 0 || cpu.state.activity != cpu::Activity::running)
             if (const auto reason = interpreter_.serve_events(cpu)) return *reason;
         if (pending_.load(std::memory_order_relaxed)) serve_code_events();
+        if (made_.load(std::memory_order_acquire)) adopt_regions();
         if (code_segments_.full()) {
             forget_all();
             code_segments_.forget();
@@ -383,7 +383,7 @@ const EmittedUnit* Engine::emit(const ir::Unit& unit, const UnitMode& mode, std:
         log_.write(Channel::jit, fmt::format("unit {:x} could not be encoded", rip.value));
         return nullptr;
     }
-    const bool dumped = dump_ && dump_->wants(rip.value, unit.bytes);
+    const bool dumped = dump_ && dump_->wants(unit, rip.value - unit.linear);
     if (log_.on(Channel::jit) || dumped) {
         const MadeUnit made{unit, bytes, mode, emitted, cache_.next(), cache_.next_cold()};
         if (log_.on(Channel::jit)) log_.write(Channel::jit, jit::describe(made, {}));

@@ -34,6 +34,7 @@ bool Engine::take_sample_request(Cpu& cpu) {
 bool Engine::sample(Cpu& cpu, u64 end) {
     if (!options_.switches.regions || options_.longest_unit == 1 || !cpu.mode.mode64 || !translatable(cpu))
         return false;
+    if (log_.on(Channel::exec) || cpu.debug.step || cpu.debug.offsets.any()) return false; // Units end at breakpoints.
     if (end != ~u64{0} && options_.counting != Counting::bounded) return false;
     ++counters_.samples;
     const UnitMode mode = unit_mode();
@@ -67,7 +68,7 @@ std::vector<PathStep> Engine::record_path(Cpu& cpu, u64 end, u64& shift) {
         if (!undisturbed(cpu) || cpu.instructions >= end || (n != 0 && mode_key() != mode)) break;
         const LinearAddress linear(cpu.state.rip());
         if (linear.page() != page_at) {
-            if (cpu.debug.ends_before(linear.value) || !cpu.mmu.fetch(linear, page) || !page.host) break;
+            if (!cpu.mmu.fetch(linear, page) || !page.host) break;
             if (memory_.page_patched(page.host)) break;
             const mmu::ExecuteId id = cpu.mmu.execute_id(linear);
             if (id == 0 || (n != 0 && mmu::execute_shift(id) != shift)) break;
@@ -175,8 +176,7 @@ bool Engine::adopt(RegionJob& job) {
     }
     if (marked != region.bytes) return false;
     const EmittedUnit* const emitted =
-        emit(region.unit, job.mode, std::span(region.bytes).first(region.pieces.front().bytes),
-             LinearAddress(job.key.linear + job.shift));
+        emit(region.unit, job.mode, region.bytes, LinearAddress(job.key.linear + job.shift));
     if (!emitted) return false;
     const u32 number = cache_.insert_region(job.key, region.pieces, static_cast<u32>(region.unit.ops.size()), *emitted);
     for (const UnitKey& gone : cache_.last_killed())

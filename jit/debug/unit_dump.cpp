@@ -17,13 +17,27 @@ std::string host_lines(std::span<const u8> code, const std::byte* at) {
     return lines(code, cpu::CodeSize::bits64, reinterpret_cast<std::uintptr_t>(at));
 }
 
+// The bytes of a region are those of its instructions in their order, before a loop's next round.
+std::string guest_lines(const MadeUnit& made) {
+    const cpu::CodeSize size = made.mode.decode.code_size;
+    std::string text;
+    std::span<const u8> rest = made.bytes;
+    for (const ir::Op& op : made.unit.ops) {
+        if (op.guest.length == 0) continue;
+        if (rest.size() < op.guest.length) break;
+        text += lines(rest.first(op.guest.length), size, op.rip);
+        rest = rest.subspan(op.guest.length);
+    }
+    return text;
+}
+
 } // namespace
 
 std::string describe(const MadeUnit& made, const UnitParts& parts) {
     const ir::Unit& unit = made.unit;
     std::string text =
         fmt::format("unit {:x} (physical {:x}, {} bytes)\n", unit.linear, unit.physical.value, unit.bytes);
-    if (parts.guest) text += "guest code:\n" + lines(made.bytes, made.mode.decode.code_size, unit.linear);
+    if (parts.guest) text += "guest code:\n" + guest_lines(made);
     if (parts.ir) text += "intermediate form:\n" + ir::print(unit);
     if (parts.host) {
         text += fmt::format("host code, with entries at +{:#x} (flags packed) and +{:#x}:\n", made.emitted.entry_packed,
@@ -57,7 +71,7 @@ std::string UnitDump::describe(const CodeCache& cache) const {
         const TranslatedUnit* const unit = there ? &cache.unit(dumped.number) : nullptr;
         text += fmt::format("unit {:x}: {}\n", dumped.linear,
                             !unit        ? "flushed with all others"
-                            : unit->dead ? "killed, since its code was written"
+                            : unit->dead ? "gone: its code was written, or a region took its place"
                                          : "in use");
         if (!unit || unit->dead || !request_.parts.host) continue;
         text += fmt::format("  entered from {} places that are linked to it; host code as it is linked:\n",

@@ -7,6 +7,7 @@
 #include "jit/ir/unit.h"
 #include "jit/translate/translate.h"
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,8 +27,12 @@ std::string describe(const MadeUnit& made, const UnitParts& parts);
 class UnitDump {
   public:
     explicit UnitDump(const UnitDumpRequest& request) : request_(request) {}
-    // A unit that runs here, now (a movable one elsewhere, too).
-    bool wants(u64 linear, u32 bytes) const { return request_.keep_all || request_.address - linear < bytes; }
+    // A unit that runs so far from where its addresses say, now (a movable one elsewhere, too).
+    bool wants(const ir::Unit& unit, u64 shift) const {
+        return request_.keep_all || std::any_of(unit.ops.begin(), unit.ops.end(), [&](const ir::Op& op) {
+                   return request_.address - (op.rip + shift) < op.guest.length;
+               });
+    }
     // The unit is about to be inserted in the cache.
     void add(const MadeUnit& made, const CodeCache& cache, Log& log);
     // Of each unit that was wanted: what became of it, and its host code as it is linked now.
