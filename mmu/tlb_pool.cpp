@@ -77,7 +77,7 @@ bool TlbPool::found_outside(TlbTable& table, u64 linear, u32 times) {
     Outside& page = outside_[hash >> (64 - outside_bits)];
     const u32 tag = static_cast<u32>(hash >> outside_bits);
     if (page.tag != tag) page = {tag, 0};
-    if (++page.times < (piece ? 3 * times : times)) return false; // A piece takes longer.
+    if (++page.times < (piece && times > 1 ? 3 * times : times)) return false; // A piece takes longer.
     page.times = 0;
     return true;
 }
