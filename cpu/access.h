@@ -81,6 +81,10 @@ template <class T, class F> inline bool Cpu::modify(unsigned segment, u64 offset
             while (
                 !__atomic_compare_exchange_n(cell, &old, operation(old), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
             }
+        } else if constexpr (mmu::host_locks_anywhere && sizeof(T) <= 8) {
+            T old = mmu::load_guest<T>(host);
+            while (!mmu::compare_exchange_guest<T>(host, old, operation(old))) {
+            }
         } else {
             std::lock_guard bus(mmu.split_lock());
             mmu::store_guest<T>(host, operation(mmu::load_guest<T>(host)));

@@ -103,6 +103,23 @@ template <class T> inline void store_guest(u8* host, const T& value) {
 #endif
 }
 
+// A locked access wherever it lies, over the end of a cache line too, against all other locked accesses: those of
+// translated code are the host's own. Elsewhere Mmu::split_lock() has to do.
+#if defined(__x86_64__)
+inline constexpr bool host_locks_anywhere = true;
+template <class T> inline bool compare_exchange_guest(u8* host, T& old, T value) {
+    static_assert(std::is_integral_v<T> && sizeof(T) <= 8);
+    // The builtins of the C++11 kind may call a library, which locks its own way.
+    const T found = __sync_val_compare_and_swap(reinterpret_cast<T*>(host), old, value);
+    const bool equal = found == old;
+    old = found;
+    return equal;
+}
+#else
+inline constexpr bool host_locks_anywhere = false;
+template <class T> bool compare_exchange_guest(u8* host, T& old, T value);
+#endif
+
 // memmove() and memset() within guest RAM: ordered with what the vCPU does before and after, but not among themselves,
 // as the fast string operations are (SDM volume 3, 9.2.4). On x86-64 hosts the fences cost nothing.
 #if defined(CALQUE_THREAD_SANITIZER)

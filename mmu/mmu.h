@@ -148,16 +148,13 @@ class Mmu {
     // Likewise where accesses are watched. `access` is read or write. A pointer beside code, which is in no table, is
     // good as one from host_for_write() is.
     u8* refill(LinearAddress address, u64 size, Access access) noexcept;
-    // Counts that a page which a table of the current address space has was found in use outside the mirror: true
-    // after so many `times`, about.
-    bool found_outside_mirror(LinearAddress address, u32 times) noexcept;
     // A page that is used often: puts it into the mirror, if a table of the current address space has it. Only while no
     // pointer from before is in use; without `pointers_end` at any time, but then it may have to wait: false.
     bool mirror(LinearAddress address, bool pointers_end = true) noexcept;
 
     const Fault& fault() const { return fault_; }
 
-    // Locked accesses that do not fit one aligned host atomic (split locks, device memory) hold this while they load
+    // Locked accesses that no host instruction does (device memory, over the end of a page) hold this while they load
     // and store.
     std::mutex& split_lock() { return map_.split_lock(); }
 

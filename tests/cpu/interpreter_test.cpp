@@ -112,6 +112,25 @@ TEST(Interpreter, CodeWrittenByAnotherThreadIsSeen) {
     writer.join();
 }
 
+#if defined(__x86_64__)
+// Translated code locks by the host's own instructions, on other vCPUs too.
+TEST(Interpreter, LockedAccessesThatAreNotAlignedAreAtomicBesideTheHostsOwn) {
+    for (const u64 offset : {5, 62}) { // Within a cache line, over the end of one.
+        Machine m(Kind::flat32);
+        m.poke<u32>(data_base + offset, 0);
+        m.state().gpr[rbx] = data_base + offset;
+        m.state().gpr[rcx] = 100'000;
+        std::thread translated([host = m.at(data_base + offset)] {
+            for (int n = 0; n < 100'000; ++n)
+                asm volatile("lock incl (%0)" : : "r"(host) : "memory", "cc");
+        });
+        EXPECT_EQ(m.run({0xF0, 0xFF, 0x03, 0xE2, 0xFB, 0xF4}, ~u64{0}), ExitReason::halted); // lock inc; loop
+        translated.join();
+        EXPECT_EQ(m.peek<u32>(data_base + offset), 200'000u) << offset;
+    }
+}
+#endif
+
 TEST(Interpreter, StopEndsAnEndlessLoop) {
     Machine m(Kind::long64);
     std::thread stopper([&] { m.cpu().request(event_stop); });
