@@ -32,12 +32,10 @@ struct EngineOptions {
     i32 hot_after = 16;                             // Entries of a block before it is translated.
     std::size_t code_bytes = std::size_t{47} << 20; // Reserved for code.
     unsigned longest_unit = jit::longest_unit;      // Guest instructions; 1 for tests.
-    u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror is noted,
-    u32 mirror_after = 1;                           // and its page brought there after so many notes.
+    u32 mirror_interval = 8192;                     // One in so many accesses outside the mirror brings its page there.
     bool fast_pext = host::fast_pext();             // Else two instructions do what PEXT does.
     // Regions are made of what is at work when samples are taken: every so often, each time longer where that does not
-    // find anything new, or (for tests) at every such pass of the engine's loop, of whatever path that finds, at once.
-    bool sampling = true;
+    // find anything new (0); or, for tests, at each so many-th pass of the engine's loop, of any path, at once.
     unsigned sample_passes = 0;
     Switches switches;
     bool perf_map = false; // Name translated code for perf.

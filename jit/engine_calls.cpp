@@ -94,11 +94,9 @@ u64 Engine::find_host(u64 address) {
     return 0;
 }
 
-// One in so many accesses outside the mirror shows which pages are worth their place there: those that it shows some
-// times over.
+// One in so many accesses outside the mirror shows which pages are worth their place there.
 void Engine::note_hot(LinearAddress address) {
     context_.until_mirrored = options_.mirror_interval;
-    if (!cpu_->mmu.found_outside_mirror(address, options_.mirror_after)) return;
     if (cpu_->mmu.mirror(address, false)) return; // At once: a loop may not come by the end of a unit for long.
     if (hot_count_ < hot_.size()) hot_[hot_count_++] = address;
 }

@@ -16,7 +16,7 @@ constexpr unsigned most_turns = 4;       // Regions that a path is followed thro
 } // namespace
 
 void Engine::begin_sampling(Cpu& cpu) {
-    if (!options_.sampling || !options_.switches.regions) return;
+    if (options_.sample_passes != 0 || !options_.switches.regions) return;
     sampler_.reset(); // First: it has tasks with the decoder.
     made_regions_.clear();
     jobs_ = 0;
@@ -100,7 +100,7 @@ bool Engine::learn(std::span<const PathStep> path, u64 shift, const UnitMode& mo
         const UnitKey key{head.linear, head.physical.value, mode.key(), shift != 0};
         const auto unit = cache_.find(key);
         if (!unit) return false; // Cold.
-        const std::vector<u64>* const known = cache_.unit(*unit).region ? regions_.path_of(*unit) : nullptr;
+        const std::vector<u64>* const known = regions_.path_of(*unit);
         if (!known) {
             if (options_.sample_passes == 0) path = regions_.add_path(key, path);
             return path.empty() ? !regions_.hopeless(key) : begin_region(path, shift, key, mode);
@@ -135,16 +135,12 @@ bool Engine::begin_region(std::span<const PathStep> path, u64 shift, const UnitK
 void Engine::make_region(RegionJob& job, const cpu::Decoder& decoder) const {
     job.region = jit::make_region(decoder, job.path, job.mode);
     ir::Unit& unit = job.region.unit;
-    const auto follows = [](const ir::Op& op) { return op.follows; };
-    const auto leads_back = [&](const ir::Op& op) {
-        return (op.kind == ir::OpKind::branch || op.kind == ir::OpKind::jump) && !op.follows
-               && op.target == unit.linear;
-    };
+    const auto any = [&](auto of) { return std::any_of(unit.ops.begin(), unit.ops.end(), of); };
+    const bool follows = any([](const ir::Op& op) { return op.follows; });
     // Others were measured to be worth nothing (docs/measurements.md).
-    bool leads = std::any_of(unit.ops.begin(), unit.ops.end(), follows);
-    if (options_.sample_passes == 0) leads &= std::any_of(unit.ops.begin(), unit.ops.end(), leads_back);
+    const bool loops = options_.sample_passes != 0 || any([&](const ir::Op& op) { return ir::leads_back(op, unit); });
     unit.around.movable = job.key.movable;
-    if (job.region.path.size() < shortest_path || !leads || !prepare(unit, job.mode)) job.region = {};
+    if (job.region.path.size() < shortest_path || !follows || !loops || !prepare(unit, job.mode)) job.region = {};
 }
 
 void Engine::adopt_regions() {

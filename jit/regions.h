@@ -44,11 +44,7 @@ class Regions {
     };
     Place& place(const UnitKey& key) {
         if (places_.size() >= most_places) places_.clear();
-        return places_[hash(key)];
-    }
-    // Two places that share one are sampled together, no more.
-    static u64 hash(const UnitKey& key) {
-        return (key.physical ^ (key.linear << 20) ^ key.mode * 0xC2B2AE3D27D4EB4F) * 0x9E3779B97F4A7C15;
+        return places_[key.hash()]; // Two places that share one are sampled together, no more.
     }
     std::unordered_map<u64, Place> places_;
     std::unordered_map<u32, std::vector<u64>> paths_;

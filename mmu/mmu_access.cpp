@@ -285,12 +285,6 @@ u8* Mmu::refill(LinearAddress address, u64 size, Access access) noexcept {
     return access == Access::write && !page.writer_admitted ? nullptr : host;
 }
 
-bool Mmu::found_outside_mirror(LinearAddress address, u32 times) noexcept {
-    TlbTable& table = *view().table;
-    return impl_->pool.mirrors() && !impl_->pool.is_never(table)
-           && impl_->pool.found_outside(table, address.value, times);
-}
-
 bool Mmu::mirror(LinearAddress address, bool pointers_end) noexcept {
     if (!impl_->pool.mirrors()) return true;
     u64 pages = 0;

@@ -70,18 +70,6 @@ unsigned TlbPool::number_of(const TlbTable& table) const {
     return static_cast<unsigned>(offset / stride_);
 }
 
-bool TlbPool::found_outside(TlbTable& table, u64 linear, u32 times) {
-    const bool piece = table.large(linear);
-    const u64 unit = linear >> (piece ? 21 : page_shift);
-    const u64 hash = (unit * count + number_of(table)) * 0x9E37'79B9'7F4A'7C15;
-    Outside& page = outside_[hash >> (64 - outside_bits)];
-    const u32 tag = static_cast<u32>(hash >> outside_bits);
-    if (page.tag != tag) page = {tag, 0};
-    if (++page.times < (piece && times > 1 ? 3 * times : times)) return false; // A piece takes longer.
-    page.times = 0;
-    return true;
-}
-
 u64 TlbPool::mirror(TlbTable& table, u64 linear, bool unused) {
     if (mappings_ >= most_mappings) {
         if (unused) return 0;

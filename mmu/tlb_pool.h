@@ -33,8 +33,6 @@ class TlbPool {
     // that came with it; 0 when that cannot be.
     // With `unused`: nothing that has been mirrored before goes for it.
     u64 mirror(TlbTable& table, u64 linear, bool unused = false);
-    // Counts that the page was found in use outside the mirror: whether that was the `times`-th time, about.
-    bool found_outside(TlbTable& table, u64 linear, u32 times);
 
     // The table that is always empty.
     TlbTable& never() { return *never_; }
@@ -70,12 +68,7 @@ class TlbPool {
     ReservedSpace memory_;
     ReservedMemory places_; // What is in the mirrors.
     std::array<Mirror, count> mirror_;
-    struct Outside {
-        u32 tag = 0, times = 0;
-    };
-    static constexpr unsigned outside_bits = 12;
-    std::array<Outside, 1 << outside_bits> outside_{}; // By page; of those that share a slot the last.
-    int mappings_ = 0;                                 // Of the host, in the mirrors; perhaps a few more or less.
+    int mappings_ = 0; // Of the host, in the mirrors; perhaps a few more or less.
     std::array<Tables, count> tables_{};
     TlbTable* never_ = nullptr;
     const void* no_return_ = nullptr;

@@ -71,6 +71,7 @@ void TlbTable::put(u64 n, const TlbEntry& entry, u32 frame) {
 // ---- The mirror ----
 
 TlbTable::Run TlbTable::mirror(u64 linear, bool unused) {
+    constexpr u64 longest = u64{2} << 20; // The run lies in one piece of that size.
     const u64 page = linear & ~page_offset_mask;
     if (!mirror_ || !holds(page)) return {};
     const auto mirrored = [&](u64 other) {
@@ -85,11 +86,11 @@ TlbTable::Run TlbTable::mirror(u64 linear, bool unused) {
         return more ? Run{run.linear, run.pages, *more} : Run{};
     };
     if (const u32 frame = frames()[slot(page)]; frame & large_frame) { // Of the kernel's it need not all be in use.
-        const Run run = add({align_down(page, longest_run), longest_run >> page_shift}, !(frame & global_frame));
+        const Run run = add({align_down(page, longest), longest >> page_shift}, !(frame & global_frame));
         if (run.pages != 0 || unused) return run;
     }
     const auto follows = [&](u64 other) {
-        return other / longest_run == page / longest_run && holds(other) && entry(other).host - host == other - page
+        return other / longest == page / longest && holds(other) && entry(other).host - host == other - page
                && !mirrored(other);
     };
     Run run{page, 1};

@@ -94,8 +94,6 @@ class TlbTable {
     };
     // With `unused`: none either when something else has been at their places.
     Run mirror(u64 linear, bool unused = false);
-    // The page of a live entry comes into the mirror with the piece of a large page.
-    bool large(u64 linear) { return holds(linear) && (frames()[slot(linear)] & large_frame) != 0; }
     // The mirror has changed: at these pages; anywhere.
     void match_mirror(const Run& run);
     void match_mirror();
@@ -130,7 +128,6 @@ class TlbTable {
     static constexpr u32 global_frame = u32{1} << 31; // In a frame's number: the page is global,
     static constexpr u32 large_frame = u32{1} << 30;  // part of a large one.
     static constexpr u32 frame_number = large_frame - 1;
-    static constexpr u64 longest_run = u64{2} << 20; // In the mirror, within one piece of that size.
     static constexpr u64 page_bits = 4096;
     using PageSet = std::array<u64, page_bits / 64>;
 

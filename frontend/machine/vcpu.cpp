@@ -49,7 +49,6 @@ void Vcpu::choose_engine() {
     options.switches.return_stack = wanted.return_stack;
     options.switches.x87 = wanted.x87;
     options.switches.verify = wanted.verify;
-    options.sampling = wanted.sample_passes == 0;
     options.sample_passes = wanted.sample_passes;
     options.perf_map = wanted.perf_map;
     options.counting = wanted.counting.value_or(jit::Counting::none);

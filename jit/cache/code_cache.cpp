@@ -16,7 +16,7 @@ CodeCache::CodeCache(std::size_t bytes, const ThunkTargets& targets, CodeArena::
 }
 
 std::optional<u32> CodeCache::find(const UnitKey& key) const {
-    return by_key_.find(hash(key), [&](u32 unit) { return units_[unit].key == key; });
+    return by_key_.find(key.hash(), [&](u32 unit) { return units_[unit].key == key; });
 }
 
 void CodeCache::enter_indexed(u32 number, u64 linear, u32 page_id) {
@@ -45,8 +45,8 @@ u32 CodeCache::insert(const UnitKey& key, u32 bytes, u32 instructions, const Emi
     unit.exits = static_cast<u32>(emitted.exits.size());
     sites_.insert(sites_.end(), emitted.sites.begin(), emitted.sites.end());
     exits_.insert(exits_.end(), emitted.exits.begin(), emitted.exits.end());
-    by_key_.insert(hash(key), number);
-    if (bytes != 0) by_page_[key.physical >> page_shift].push_back(number);
+    by_key_.insert(key.hash(), number);
+    by_page_[key.physical >> page_shift].push_back(number);
     if (second.bytes != 0) by_page_[second.address.page_number()].push_back(number);
     counters_.units.fetch_add(1, std::memory_order_relaxed);
     counters_.guest_bytes += bytes;
@@ -64,16 +64,15 @@ u32 CodeCache::insert_region(const UnitKey& key, std::vector<ir::CodePiece> piec
             if (exits_[exit].unit != *before) incoming.emplace_back(exit, exits_[exit].page_id);
         forget(*before);
     }
-    const u32 number = insert(key, 0, instructions, emitted);
-    TranslatedUnit& unit = units_[number];
-    unit.region = true;
+    const u32 number = insert(key, pieces.front().bytes, instructions, emitted);
+    pieces.erase(pieces.begin());
     for (const ir::CodePiece& piece : pieces) {
-        unit.bytes += piece.bytes;
         counters_.guest_bytes += piece.bytes;
         std::vector<u32>& on_page = by_page_[piece.address.page_number()];
         if (on_page.empty() || on_page.back() != number) on_page.push_back(number);
     }
-    pieces_.emplace(number, std::move(pieces));
+    units_[number].region = true;
+    more_pieces_.emplace(number, std::move(pieces));
     for (const auto& [exit, page_id] : incoming)
         link(exit, number, page_id);
     return number;
@@ -135,7 +134,7 @@ void CodeCache::forget(u32 number) {
         unlink(exit);
     for (u32 n = 0; n < unit.exits; ++n)
         unlink(unit.first_exit + n);
-    by_key_.remove(hash(unit.key), number);
+    by_key_.remove(unit.key.hash(), number);
     if (unit.key.movable) // Who knows where it was entered from.
         arena_.patch_jump(unit.at(unit.entry_computed), thunk(thunks_.gone));
     else
@@ -147,10 +146,11 @@ bool CodeCache::made_of(u32 number, PhysicalAddress address, u64 length) const {
     const auto hit = [&](const ir::CodePiece& piece) {
         return piece.address.value < address.value + length && (piece.address + piece.bytes).value > address.value;
     };
-    if (!unit.region)
-        return hit({PhysicalAddress(unit.key.physical), unit.bytes}) || hit({unit.second.address, unit.second.bytes});
-    const std::vector<ir::CodePiece>& pieces = pieces_.at(number);
-    return std::any_of(pieces.begin(), pieces.end(), hit);
+    if (hit({PhysicalAddress(unit.key.physical), unit.bytes}) || hit({unit.second.address, unit.second.bytes}))
+        return true;
+    if (!unit.region) return false;
+    const std::vector<ir::CodePiece>& more = more_pieces_.at(number);
+    return std::any_of(more.begin(), more.end(), hit);
 }
 
 bool CodeCache::kill(PhysicalAddress address, u64 length) {
@@ -176,7 +176,7 @@ void CodeCache::flush() {
     exits_.clear();
     by_key_.clear();
     by_page_.clear();
-    pieces_.clear();
+    more_pieces_.clear();
     ++counters_.flushes;
 }
 

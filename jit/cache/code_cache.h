@@ -22,6 +22,10 @@ struct UnitKey {
     u64 linear, physical, mode;
     bool movable = false; // `linear` is in the page's place (ir::Surroundings::movable).
     bool operator==(const UnitKey&) const = default;
+    u64 hash() const {
+        const u64 mixed = (physical ^ (linear << 20) ^ (mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15;
+        return mixed ^ mixed >> 32;
+    }
 };
 
 // Where an instruction that crosses a page goes on.
@@ -33,7 +37,7 @@ struct SecondPage {
 
 struct TranslatedUnit {
     UnitKey key;
-    u32 bytes = 0; // Of guest code, in the key's page; of a region (CodeCache::insert) all of it.
+    u32 bytes = 0; // Of guest code, from there on.
     SecondPage second;
     u32 instructions = 0;
     const std::byte* code = nullptr;
@@ -42,7 +46,7 @@ struct TranslatedUnit {
     u32 first_site = 0, sites = 0, first_exit = 0, exits = 0;
     std::vector<u32> incoming; // Exits that are linked to this unit.
     bool dead = false;
-    bool region = false;
+    bool region = false; // CodeCache::insert_region().
 
     const std::byte* at(u32 offset) const { return code + offset; }
 };
@@ -80,7 +84,8 @@ class CodeCache {
     bool full() const { return !arena_.has_room(largest_unit) || by_key_.full() || units_.size() == units_.capacity(); }
     u32 insert(const UnitKey& key, u32 bytes, u32 instructions, const EmittedUnit& emitted,
                const SecondPage& second = {});
-    // A region, made of these pieces. It takes the place of the unit that has the key, and what leads there.
+    // A region, made of these pieces, the first of which is at the key. It takes the place of the unit that has the
+    // key, and what leads there.
     u32 insert_region(const UnitKey& key, std::vector<ir::CodePiece> pieces, u32 instructions,
                       const EmittedUnit& emitted);
 
@@ -105,10 +110,6 @@ class CodeCache {
 
   private:
     static constexpr std::size_t largest_unit = std::size_t{1} << 17;
-    static u64 hash(const UnitKey& k) {
-        const u64 mixed = (k.physical ^ (k.linear << 20) ^ (k.mode * 0xC2B2AE3D27D4EB4F)) * 0x9E3779B97F4A7C15;
-        return mixed ^ mixed >> 32;
-    }
     void unlink(u32 exit);
     void forget(u32 unit);
     bool made_of(u32 unit, PhysicalAddress address, u64 length) const;
@@ -125,8 +126,8 @@ class CodeCache {
     std::deque<Site> sites_;
     std::deque<Exit> exits_;
     UnitTable by_key_;
-    std::unordered_map<u64, std::vector<u32>> by_page_;          // By guest-physical page number.
-    std::unordered_map<u32, std::vector<ir::CodePiece>> pieces_; // Of regions.
+    std::unordered_map<u64, std::vector<u32>> by_page_;               // By guest-physical page number.
+    std::unordered_map<u32, std::vector<ir::CodePiece>> more_pieces_; // Of regions, but the first.
     std::vector<UnitKey> last_killed_;
     RewriteHistory history_;
     CodeCacheCounters counters_;

@@ -53,6 +53,11 @@ void interpret_instead(Op& op) {
     op = interpreted;
 }
 
+bool leads_back(const Op& op, const Unit& unit) {
+    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host
+           && !op.follows;
+}
+
 u32 written_registers(const Op& op) {
     using Kind = OpKind;
     constexpr u32 a = 1u << cpu::rax, c = 1u << cpu::rcx, d = 1u << cpu::rdx, b = 1u << cpu::rbx, sp = 1u << cpu::rsp,

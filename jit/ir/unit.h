@@ -156,6 +156,9 @@ struct Unit {
     bool loop_windows = false;       // Windows that were opened before the head are used behind it.
 };
 
+// A jump or branch to the unit's start, of its loop.
+bool leads_back(const Op& op, const Unit& unit);
+
 // The general-purpose registers that it writes, a bit each; all of them when a handler does it.
 u32 written_registers(const Op& op);
 

@@ -240,6 +240,12 @@ bool closes_ranges(OpKind kind) {
            || kind == OpKind::load_segment || kind == OpKind::pop_segment || kind == OpKind::load_far_pointer;
 }
 
+// And yet the unit may go on behind it.
+bool may_leave(OpKind kind) {
+    return kind == OpKind::branch || kind == OpKind::branch_if_count_zero || kind == OpKind::loop
+           || kind == OpKind::return_near || kind == OpKind::poll || kind == OpKind::enter_page;
+}
+
 constexpr i64 longest_step = 256; // Bytes that a moving range goes up in a round: pages should last for some.
 
 // The operations that are run again and again, from the head to the way back, and what a round does to registers.
@@ -333,14 +339,10 @@ void share_checks(ir::Unit& unit) {
                     range.may_leave = true; // Of the rounds before.
         }
         if (closes_ranges(op.kind)) closed = ranges.size();
-        if (op.kind == OpKind::branch || op.kind == OpKind::branch_if_count_zero || op.kind == OpKind::loop
-            || op.kind == OpKind::poll || op.kind == OpKind::enter_page)
-            for (Range& range : ranges)
-                range.may_leave = true;
         if (const auto access = access_of(op, registers, unit.around))
             add(ranges, access->table ? std::max(closed, before_loop) : closed, n, *access);
         registers.follow(op);
-        if (op.kind == OpKind::return_near) // It may have been to elsewhere.
+        if (may_leave(op.kind))
             for (Range& range : ranges)
                 range.may_leave = true;
         if (loop.exists() && n == loop.back) {

@@ -4,24 +4,14 @@
 
 namespace calque::jit {
 
-namespace {
-
 using ir::Op;
-using ir::OpKind;
-
-bool leads_back(const Op& op, const ir::Unit& unit) {
-    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host
-           && !op.follows;
-}
-
-} // namespace
 
 // Half of the rounds that were unrolled stand alone, before the head. What they find out (host addresses, where the
 // vectors and the flags are) holds for all that follow; and loops that end soon end in them, before there is anything
 // to prepare for many rounds.
 void find_loop(ir::Unit& unit) {
     const auto back =
-        std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return leads_back(op, unit); });
+        std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return ir::leads_back(op, unit); });
     if (back == unit.ops.end()) return;
     back->loops_back = true;
     unit.loop_head = 0;

@@ -12,11 +12,6 @@ using ir::OpKind;
 constexpr std::size_t most_rounds = 8, longest_loop = 128; // Rounds; operations in all of them.
 constexpr std::size_t usual_unit = 64;                     // Units that are to be shorter have no longer loops either.
 
-bool leads_back(const Op& op, const ir::Unit& unit) {
-    return (op.kind == OpKind::branch || op.kind == OpKind::jump) && op.target == unit.linear && !op.literal.host
-           && !op.follows;
-}
-
 // What leads back leads on instead: the next round stands behind it.
 void go_around(Op& op) {
     op.loops_on = true;
@@ -35,7 +30,7 @@ void go_around(Op& op) {
 // passes see them as one piece, and events are looked for once in all of them.
 void unroll_loop(ir::Unit& unit, std::size_t longest) {
     const auto back =
-        std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return leads_back(op, unit); });
+        std::find_if(unit.ops.begin(), unit.ops.end(), [&](const Op& op) { return ir::leads_back(op, unit); });
     if (back == unit.ops.end()) return;
     const std::size_t length = static_cast<std::size_t>(back - unit.ops.begin()) + 1;
     const std::size_t rounds = std::min(most_rounds, (longest < usual_unit ? longest : longest_loop) / length);

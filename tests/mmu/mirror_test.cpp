@@ -154,31 +154,6 @@ TEST_F(MirrorTest, AnUnusedPlaceIsWantedWherePointersAreInUse) {
     EXPECT_TRUE(reads(user, page_a));
 }
 
-TEST_F(MirrorTest, APageIsFoundOutsideSoManyTimes) {
-    fill(user, page_a, 3);
-    fill(user, page_b, 4);
-    for (int round = 0; round < 2; ++round) {
-        EXPECT_FALSE(pool.found_outside(user, page_a, 3));
-        EXPECT_FALSE(pool.found_outside(user, page_b, 3));
-        EXPECT_FALSE(pool.found_outside(user, page_a + 8, 3));
-        EXPECT_TRUE(pool.found_outside(user, page_a, 3));
-    }
-}
-
-TEST_F(MirrorTest, PagesOfALargePieceCountTogether) {
-    constexpr u64 large = 0x7FFF'0020'0000;
-    for (u64 n = 0; n < 2; ++n)
-        user.fill(large + n * page_size, {.read = true,
-                                          .write = true,
-                                          .execute = false,
-                                          .host = ram_page(512 + n),
-                                          .frame = PhysicalAddress((512 + n) * page_size),
-                                          .large = true});
-    for (int n = 0; n < 5; ++n)
-        EXPECT_FALSE(pool.found_outside(user, large + n % 2 * page_size, 2));
-    EXPECT_TRUE(pool.found_outside(user, large, 2)); // After three times as many.
-}
-
 TEST_F(MirrorTest, BothTablesOfAPageMatch) {
     fill(user, page_a, 3, false);
     fill(system, page_a, 3);

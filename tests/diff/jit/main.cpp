@@ -123,9 +123,7 @@ jit::EngineOptions engine_options(const Options& options) {
     engine.hot_after = static_cast<i32>(options.hot);
     engine.code_bytes = std::size_t{8} << 20; // Fills up now and then.
     engine.mirror_interval = 3;
-    engine.sampling = false;
     engine.sample_passes = 2;
-    engine.mirror_after = 1;
     engine.switches.verify = true;
     engine.switches.flag_liveness = options.passes;
     return engine;

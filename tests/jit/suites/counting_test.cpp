@@ -13,7 +13,7 @@ class JitCounting : public ::testing::Test {
     }
     jit::EngineOptions options(jit::Counting counting) const {
         jit::EngineOptions options;
-        options.sampling = false;
+        options.switches.regions = false; // Some instructions would be the interpreter's.
         options.hot_after = 1;
         options.code_bytes = std::size_t{4} << 20;
         options.switches.verify = true;

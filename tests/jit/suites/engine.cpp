@@ -23,10 +23,8 @@ std::unique_ptr<ExecutionEngine> make_engine(mmu::PhysicalMap& memory, Log& log)
     jit::EngineOptions options;
     options.hot_after = 1;
     options.mirror_interval = 2;
-    options.mirror_after = 1;
     options.code_bytes = std::size_t{4} << 20;
     options.switches.verify = true;
-    options.sampling = false;
     options.sample_passes = 3;
     if (chosen() == "jit1") {
         options.longest_unit = 1;
