@@ -3,6 +3,7 @@
 #include "base/bits.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace calque::mmu {
 
@@ -17,6 +18,13 @@ AddressSpaces::Root AddressSpaces::root_of(const PagingContext& context) {
     else
         root.table = context.cr3 & ~page_offset_mask & low_mask(63);
     return root;
+}
+
+u64 AddressSpaces::id_of(const PagingContext& context) {
+    if (context.smm) return smm_id;
+    if (!(context.cr0 & cr0_pg)) return no_paging_id;
+    const bool pae = (context.cr4 & cr4_pae) && !(context.efer & efer_lma);
+    return context.cr3 & low_mask(63) & ~(pae ? u64{0x1F} : page_offset_mask);
 }
 
 AddressSpaces::Policy AddressSpaces::policy_of(const PagingContext& context) {
@@ -43,22 +51,41 @@ u64 AddressSpaces::key_of(Space& space, const Policy& policy) {
 
 bool AddressSpaces::select(const PagingContext& context, Selected& out) {
     const Root root = root_of(context);
-    const auto [at, fresh] = spaces_.try_emplace(pcid_of(context));
-    Space& space = at->second;
+    const u64 id = id_of(context);
+    auto at = spaces_.find(id);
     out.replaced = LeafCache::no_space;
-    if (fresh || !(space.root == root)) {
-        if (!fresh) out.replaced = space.number;
-        if (next_space_ > last_space) {
-            spaces_.erase(at);
-            return false;
-        }
-        space = Space{.root = root, .number = next_space_++, .keys = {}};
+    const bool fresh = at == spaces_.end() || !(at->second.root == root);
+    if (fresh) {
+        if (next_space_ > last_space) return false;
+        if (at != spaces_.end())
+            out.replaced = at->second.number;
+        else if (spaces_.size() >= most_spaces)
+            out.replaced = forget_least_used();
+        Space space;
+        space.root = root;
+        space.number = next_space_++;
+        if (shadowed(context)) space.shadow = std::make_unique<ShadowTables>();
+        at = spaces_.insert_or_assign(id, std::move(space)).first;
     }
+    Space& space = at->second;
+    space.used = ++now_;
     out.space = space.number;
+    out.shadow = space.shadow.get();
+    const bool had = context.smm || std::exchange(of_pcid_[pcid_of(context)], id) == id;
+    out.trusted = fresh || (had && !space.distrusted);
+    space.distrusted = false;
     const Policy policy = policy_of(context);
     out.key = key_of(space, policy);
     out.rights = policy.bits | u64{policy.pkru} << 32;
     return true;
+}
+
+u64 AddressSpaces::forget_least_used() {
+    const auto least = std::min_element(spaces_.begin(), spaces_.end(),
+                                        [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
+    const u64 number = least->second.number;
+    spaces_.erase(least);
+    return number;
 }
 
 void AddressSpaces::restart() {

@@ -3,10 +3,13 @@
 // with.
 #pragma once
 
+#include "base/bits.h"
 #include "mmu/leaf_cache.h"
 #include "mmu/paging_context.h"
+#include "mmu/shadow_tables.h"
 
 #include <array>
+#include <memory>
 #include <unordered_map>
 
 namespace calque::mmu {
@@ -27,32 +30,46 @@ class AddressSpaces {
         u64 space = 0;  // Tags level 2.
         u64 key = 0;    // Of the table of rights mode 0 in level 1; those of modes 1 and 2 follow. Never used again.
         u64 rights = 0; // What decides the rights of a leaf: the same for keys under which it has the same.
-        u64 replaced = LeafCache::no_space; // The space that the PCID had before, when this one took its place.
+        u64 replaced = LeafCache::no_space; // A space whose place this one took.
+        ShadowTables* shadow = nullptr;     // Where its translations came from; null where nobody asks.
+        bool trusted = false;               // They are good for the PCID, which had this space before.
     };
 
-    // The space and key of a context. False when the numbers of spaces have run out: the caller empties both levels and
-    // calls restart(), and this again.
+    // The space and key of a context, whose PCID has that space from now on. False when the numbers of spaces have run
+    // out: the caller empties both levels and calls restart(), and this again.
     bool select(const PagingContext& context, Selected& out);
     void restart();
 
-    // Forgets one PCID's space, or every one. The space of global pages stays.
-    void forget(u16 pcid) { spaces_.erase(pcid); }
+    // Forgets one space, or every one. The space of global pages stays.
+    void forget(u64 id) { spaces_.erase(id); }
     void forget_all() { spaces_.clear(); }
+    // From now on the space is not trusted, until it has been selected.
+    void distrust(u64 id) {
+        if (const auto at = spaces_.find(id); at != spaces_.end()) at->second.distrusted = true;
+    }
     // Forgets the global pages too. False: restart, as above.
     bool forget_globals();
     u64 global_space() const { return global_space_; }
-    // The number of a PCID's space, or that of no space.
-    u64 space_of(u16 pcid) const {
-        const auto at = spaces_.find(pcid);
+    // The number of a space, or that of no space.
+    u64 space_of(u64 id) const {
+        const auto at = spaces_.find(id);
         return at == spaces_.end() ? LeafCache::no_space : at->second.number;
     }
 
-    // What a processor caches in SMM is kept apart, as if it were another PCID's: it sees other memory.
-    static constexpr u16 smm_pcid = 0x1000;
+    // What tells spaces apart: where the tables are, under whatever PCID. What a processor caches in SMM is kept apart:
+    // it sees other memory.
+    static u64 id_of(const PagingContext& context);
     static u16 pcid_of(const PagingContext& context) {
-        if (context.smm) return smm_pcid;
         return context.cr4 & cr4_pcide ? static_cast<u16>(context.cr3 & 0xFFF) : u16{0};
     }
+    // Of the space that the PCID had last; none may have it any more.
+    u64 id_of(u16 pcid) const {
+        const auto at = of_pcid_.find(pcid);
+        return at == of_pcid_.end() ? no_paging_id : at->second;
+    }
+    // Spaces that stay when another is loaded: their translations hold if their tables say the same.
+    static bool shadowed(const PagingContext& context) { return (context.cr0 & cr0_pg) && !context.smm; }
+    static constexpr std::size_t most_spaces = 32;
 
   private:
     // What else than the PCID decides what the tables mean, and what decides the rights of a leaf.
@@ -74,17 +91,24 @@ class AddressSpaces {
     struct Space {
         Root root;
         u64 number = 0;
+        u64 used = 0; // When.
+        bool distrusted = false;
+        std::unique_ptr<ShadowTables> shadow;
         std::array<Keyed, 4> keys{}; // The latest first.
     };
 
     static constexpr u64 no_key = ~u64{0};
+    static constexpr u64 smm_id = 1, no_paging_id = 2; // No addresses of tables.
     static constexpr u64 last_space = LeafCache::no_space - 1;
 
     static Root root_of(const PagingContext& context);
     static Policy policy_of(const PagingContext& context);
     u64 key_of(Space& space, const Policy& policy);
+    u64 forget_least_used();
 
-    std::unordered_map<u16, Space> spaces_; // By PCID.
+    std::unordered_map<u64, Space> spaces_; // By id.
+    std::unordered_map<u16, u64> of_pcid_;  // Ids.
+    u64 now_ = 0;
     u64 global_space_ = 0;
     u64 next_space_ = 1;
     u64 next_key_ = 0;

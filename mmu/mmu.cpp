@@ -55,23 +55,43 @@ void Mmu::load_cr3(const PagingContext& context, bool keep) {
     const bool reread = rereads_tables(context_, context);
     context_ = context;
     if (reread) return flush_all(true);
-    if (!keep) {
-        ++counters_.flushes;
-        forget(AddressSpaces::pcid_of(context));
-    }
     log_.trace(Channel::tlb, "CR3 {:x}{}", context.cr3, keep ? ", translations kept" : "");
-    select();
+    select(keep);
 }
 
-void Mmu::select() {
+// Without `keep`, what is left of the context's translations is what the guest's tables say now.
+void Mmu::select(bool keep) {
+    Impl& impl = *impl_;
+    select_space();
+    if (!(keep && impl.selected.trusted) && !verify_space()) {
+        ++counters_.flushes;
+        forget(AddressSpaces::id_of(context_));
+        select_space();
+    }
+    impl.tables = impl.pool.select(impl.selected.key, impl.selected.space, impl.selected.rights);
+    update_views();
+}
+
+void Mmu::select_space() {
     Impl& impl = *impl_;
     if (!impl.spaces.select(context_, impl.selected)) {
         restart();
         impl.spaces.select(context_, impl.selected);
     }
     if (impl.selected.replaced != LeafCache::no_space) impl.pool.release(impl.selected.replaced);
-    impl.tables = impl.pool.select(impl.selected.key, impl.selected.space, impl.selected.rights);
-    update_views();
+}
+
+// Drops what the guest's tables do not say any more. False when nothing of it is good.
+bool Mmu::verify_space() {
+    ShadowTables* const shadow = impl_->selected.shadow;
+    if (shadow && shadow->empty()) return true;
+    const auto changed = shadow ? shadow->verify() : std::nullopt;
+    if (!changed) return false;
+    ++counters_.spaces_verified;
+    counters_.entries_changed += changed->size();
+    for (const u64 linear : *changed)
+        drop_small_page(linear, impl_->selected.space);
+    return true;
 }
 
 // Also when only CPL or AC changed, as at each system call.
@@ -85,10 +105,10 @@ void Mmu::update_views() {
         TlbView(context_.alignment_check ? impl.pool.never() : table_of(Privilege::current));
 }
 
-// One PCID's translations but global ones.
-void Mmu::forget(u16 pcid) {
-    impl_->pool.release(impl_->spaces.space_of(pcid));
-    impl_->spaces.forget(pcid);
+// One space's translations but global ones.
+void Mmu::forget(u64 id) {
+    impl_->pool.release(impl_->spaces.space_of(id));
+    impl_->spaces.forget(id);
 }
 
 // The numbers of spaces have run out: once in some thousand flushes of address spaces.
@@ -116,9 +136,8 @@ void Mmu::flush_all(bool global) {
 }
 
 void Mmu::flush_pcid(u16 pcid) {
-    ++counters_.flushes;
     log_.trace(Channel::tlb, "flush of PCID {:x}", pcid);
-    forget(pcid);
+    impl_->spaces.distrust(impl_->spaces.id_of(pcid));
     select();
 }
 
@@ -129,7 +148,7 @@ void Mmu::flush_page(LinearAddress address) {
 
 void Mmu::flush_pcid_page(u16 pcid, LinearAddress address) {
     log_.trace(Channel::tlb, "flush of page {:x} of PCID {:x}", address.value, pcid);
-    drop_page(address, impl_->spaces.space_of(pcid));
+    drop_page(address, impl_->spaces.space_of(impl_->spaces.id_of(pcid)));
 }
 
 // One page, of whatever size, of one space and of the global pages, which any space's tables may have.

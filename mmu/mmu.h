@@ -27,14 +27,16 @@ struct MmuCounters {
     u64 flushes = 0;      // Whole or per-context.
     u64 page_flushes = 0; // INVLPG.
     u64 context_switches = 0;
-    u64 code_writes = 0;    // Stores to pages that hold decoded code.
-    u64 evictions = 0;      // Fills that drove a live entry of another page out of its table.
-    u64 grows = 0;          // Times a table was made larger.
-    u64 restarts = 0;       // Times the numbers of spaces ran out and the TLB was emptied.
-    u64 refills = 0;        // Misses of translated code.
-    u64 write_protects = 0; // Pages whose writable entries went because somebody decodes code there.
-    u64 map_changes = 0;    // Times the physical map changed.
-    u64 mirrored = 0;       // Pages put into a mirror.
+    u64 code_writes = 0;     // Stores to pages that hold decoded code.
+    u64 evictions = 0;       // Fills that drove a live entry of another page out of its table.
+    u64 grows = 0;           // Times a table was made larger.
+    u64 restarts = 0;        // Times the numbers of spaces ran out and the TLB was emptied.
+    u64 refills = 0;         // Misses of translated code.
+    u64 write_protects = 0;  // Pages whose writable entries went because somebody decodes code there.
+    u64 map_changes = 0;     // Times the physical map changed.
+    u64 mirrored = 0;        // Pages put into a mirror.
+    u64 spaces_verified = 0; // Times an address space was loaded again and its entries compared (ShadowTables),
+    u64 entries_changed = 0; // of which so many had changed.
 };
 
 class RendezvousMember;
@@ -199,9 +201,11 @@ class Mmu {
     struct Impl;
     struct Page;
 
-    void select();
+    void select(bool keep = true);
+    void select_space();
+    bool verify_space();
     void update_views();
-    void forget(u16 pcid);
+    void forget(u64 id);
     void restart();
     void drop_page(LinearAddress address, u64 space);
     void drop_small_page(u64 linear, u64 space);

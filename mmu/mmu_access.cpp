@@ -67,6 +67,8 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     const FlatMap& flat = impl.current_map();
     const u64 global_space = impl.spaces.global_space();
     const bool paging = context_.cr0 & cr0_pg;
+    ShadowTables* const shadow = impl.selected.shadow;
+    WalkTrace trace;
     Leaf leaf;
     Rights rights;
     bool found = false, denied = false;
@@ -82,7 +84,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     if (!found) {
         ++counters_.walks;
         if (!walk_to_leaf(map_, flat, context_, LinearAddress(linear), access, privilege, WalkEffect::set_bits, leaf,
-                          fault_)) {
+                          fault_, shadow ? &trace : nullptr)) {
             ++counters_.page_faults;
             log_.trace(Channel::mmu, "page fault at {:x}, error code {:x}, CPL {}", linear, fault_.error_code,
                        context_.cpl);
@@ -91,6 +93,7 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
         }
         rights = rights_of(leaf, context_, privilege);
         if (denied) drop_small_page(linear, impl.selected.space); // The tables allow more than what was cached.
+        if (shadow && !leaf.global) shadow->note(linear, trace);
         impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
         impl.cached.note(linear, leaf, leaf.global ? global_space : impl.selected.space);
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);

@@ -39,6 +39,8 @@ std::string Mmu::describe_counters() const {
         {"flushes of address spaces", counters_.flushes},
         {"flushes of pages", counters_.page_flushes},
         {"CR3 loads", counters_.context_switches},
+        {"address spaces verified", counters_.spaces_verified},
+        {"entries changed in them", counters_.entries_changed},
         {"evictions", counters_.evictions},
         {"TLB entries", entries},
         {"pages mirrored", counters_.mirrored},

@@ -26,9 +26,9 @@ class Walk {
     enum class Outcome : u8 { found, fault, raced };
 
     Walk(PhysicalMap& map, const FlatMap& flat, const PagingContext& context, u64 address, Access access,
-         Privilege privilege, WalkEffect effect)
+         Privilege privilege, WalkEffect effect, WalkTrace* trace)
         : map_(map), flat_(flat), context_(context), address_(address), access_(access), privilege_(privilege),
-          effect_(effect) {}
+          effect_(effect), trace_(trace) {}
 
     Outcome run(Mode mode);
     const Leaf& leaf() const { return leaf_; }
@@ -41,9 +41,11 @@ class Walk {
     Outcome run_pae();
     Outcome run_4_level();
     template <class Entry> Outcome descend(u64 table, std::span<const Level> levels);
-    template <class Entry> Outcome finish(u64 at, Entry entry, u64 size);
+    template <class Entry> Outcome finish(u64 at, Entry entry, unsigned shift);
     template <class Entry> Entry read_entry(u64 at) const;
+    template <class Entry> bool set_bits(u64 at, Entry entry, u64 bits, unsigned shift);
     template <class Entry> bool set_bits(u64 at, Entry entry, u64 bits);
+    template <class Entry> void note(u64 at, Entry entry, unsigned shift) const;
     template <class Entry> bool update_memory(u8* host, Entry entry, u64 bits);
     Outcome fail(u32 code);
     bool denied_by_key() const;
@@ -55,6 +57,7 @@ class Walk {
     const Access access_;
     const Privilege privilege_;
     const WalkEffect effect_;
+    WalkTrace* const trace_;
     bool insist_ = false;
     u32 error_code_ = 0;
     Leaf leaf_; // Rights are gathered on the way down.
@@ -62,6 +65,7 @@ class Walk {
 
 Walk::Outcome Walk::run(Mode mode) {
     leaf_ = {};
+    if (trace_) trace_->clear();
     switch (mode) {
     case Mode::bits32: return run_32();
     case Mode::pae: return run_pae();
@@ -94,14 +98,15 @@ template <class Entry> Walk::Outcome Walk::descend(u64 table, std::span<const Le
         leaf_.writable &= (entry & entry_writable) != 0;
         leaf_.user &= (entry & entry_user) != 0;
         if constexpr (sizeof(Entry) == 8) leaf_.no_execute |= (entry & entry_no_execute) != 0;
-        if (large || level.shift == page_shift) return finish<Entry>(at, entry, u64{1} << level.shift);
-        if (!set_bits<Entry>(at, entry, entry_accessed)) return Outcome::raced;
+        if (large || level.shift == page_shift) return finish<Entry>(at, entry, level.shift);
+        if (!set_bits<Entry>(at, entry, entry_accessed, level.shift)) return Outcome::raced;
         table = entry & address_mask;
     }
     return fail(0); // Not reached: the last level's shift is that of a page.
 }
 
-template <class Entry> Walk::Outcome Walk::finish(u64 at, Entry entry, u64 size) {
+template <class Entry> Walk::Outcome Walk::finish(u64 at, Entry entry, unsigned shift) {
+    const u64 size = u64{1} << shift;
     leaf_.size = size;
     leaf_.global = (entry & entry_global) && (context_.cr4 & cr4_pge);
     const u64 base = page_of_entry(entry, size);
@@ -110,7 +115,7 @@ template <class Entry> Walk::Outcome Walk::finish(u64 at, Entry entry, u64 size)
     if (!rights_of(leaf_, context_, privilege_).allow(access_))
         return fail(pf_present | (denied_by_key() ? pf_protection_key : 0));
     const u64 wanted = entry_accessed | (access_ == Access::write ? entry_dirty : 0);
-    if (!set_bits<Entry>(at, entry, wanted)) return Outcome::raced;
+    if (!set_bits<Entry>(at, entry, wanted, shift)) return Outcome::raced;
     leaf_.dirty = (entry & entry_dirty) || (access_ == Access::write && effect_ == WalkEffect::set_bits);
     return Outcome::found;
 }
@@ -138,6 +143,19 @@ template <class Entry> Entry Walk::read_entry(u64 at) const {
         std::memcpy(&entry, bytes, sizeof entry);
     }
     return entry;
+}
+
+template <class Entry> void Walk::note(u64 at, Entry entry, unsigned shift) const {
+    const u64 address = map_.on_bus(PhysicalAddress(at)).value;
+    const FlatRange& range = flat_.find(address);
+    const bool plain = range.read_host && range.clip(address, sizeof entry) == sizeof entry;
+    trace_->add({plain ? range.readable(address) : nullptr, entry, sizeof entry, static_cast<u8>(shift)});
+}
+
+template <class Entry> bool Walk::set_bits(u64 at, Entry entry, u64 wanted, unsigned shift) {
+    if (!set_bits(at, entry, wanted)) return false;
+    if (trace_) note(at, static_cast<Entry>(entry | wanted), shift);
+    return true;
 }
 
 // Sets bits in the entry that was read. False when it has changed since: the walk then starts again.
@@ -216,9 +234,9 @@ Rights rights_of(const Leaf& leaf, const PagingContext& context, Privilege privi
 }
 
 bool walk_to_leaf(PhysicalMap& map, const FlatMap& flat, const PagingContext& context, LinearAddress address,
-                  Access access, Privilege privilege, WalkEffect effect, Leaf& out, Fault& fault) {
+                  Access access, Privilege privilege, WalkEffect effect, Leaf& out, Fault& fault, WalkTrace* trace) {
     const Mode mode = mode_of(context);
-    Walk walk(map, flat, context, address.value, access, privilege, effect);
+    Walk walk(map, flat, context, address.value, access, privilege, effect, trace);
     for (unsigned races = 0;; ++races) {
         if (races == most_races) walk.insist();
         switch (walk.run(mode)) {

@@ -4,6 +4,8 @@
 #include "mmu/paging_context.h"
 #include "mmu/physical_map.h"
 
+#include <array>
+
 namespace calque::mmu {
 
 struct Translation {
@@ -58,9 +60,29 @@ struct Rights {
 };
 Rights rights_of(const Leaf& leaf, const PagingContext& context, Privilege privilege);
 
+// The entries that a walk went through, the leaf's last, as it left them.
+class WalkTrace {
+  public:
+    struct Step {
+        const u8* host = nullptr; // Null: not in plain memory.
+        u64 entry = 0;
+        u8 bytes = 0; // Of the entry.
+        u8 shift = 0; // It translates this many bits.
+    };
+    const Step* begin() const { return steps_.data(); }
+    const Step* end() const { return steps_.data() + count_; }
+    void add(const Step& step) { steps_[count_++] = step; }
+    void clear() { count_ = 0; }
+
+  private:
+    std::array<Step, 4> steps_;
+    unsigned count_ = 0;
+};
+
 // walk() with the map's snapshot at hand, and before rights are made of it.
 bool walk_to_leaf(PhysicalMap& map, const FlatMap& flat, const PagingContext& context, LinearAddress address,
-                  Access access, Privilege privilege, WalkEffect effect, Leaf& out, Fault& fault);
+                  Access access, Privilege privilege, WalkEffect effect, Leaf& out, Fault& fault,
+                  WalkTrace* trace = nullptr);
 
 // True in 64-bit mode and its compatibility submode: linear addresses have 64 bits, of which 48 are translated.
 inline bool long_addresses(const PagingContext& context) { return context.efer & efer_lma; }

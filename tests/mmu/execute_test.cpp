@@ -155,7 +155,8 @@ TEST_F(ExecuteTest, IdsOf32BitAddresses) {
     EXPECT_EQ(mmu.execute_id(LinearAddress(0x7'0000'5000)), id);
 }
 
-// Whatever makes a translation go takes its id and targets along; each is tried on every kind of page.
+// Whatever makes a translation go whose entry has changed takes its id and targets along; each is tried on every kind
+// of page.
 TEST_F(ExecuteTest, EveryInvalidationEmpties) {
     struct Way {
         const char* name;
@@ -207,7 +208,7 @@ TEST_F(ExecuteTest, EveryInvalidationEmpties) {
          [&](u64) {
              PagingContext many = context;
              for (u64 n = 10; n < 10 + 2 * TlbPool::count; ++n) {
-                 many.cr3 = second.root() | n;
+                 many.cr3 = (0x90'0000 + n * page_size) | n;
                  mmu.load_cr3(many, false);
              }
              mmu.load_cr3(context, true);
@@ -217,6 +218,10 @@ TEST_F(ExecuteTest, EveryInvalidationEmpties) {
         for (const u64 linear : {page, global, large + 0x5000, huge + 0x3'5000}) {
             enter(linear + 0x10);
             if (!way.global && linear == global) continue;
+            const u64 entry = tables.entry(linear, linear - huge < u64{1} << 30    ? 30
+                                                   : linear - large < u64{1} << 21 ? 21
+                                                                                   : 12);
+            memory.put(entry, memory.get<u64>(entry) & ~A);
             way.act(linear);
             EXPECT_EQ(look(linear + 0x10), nothing) << way.name << std::hex << " of " << linear;
             u64 entered = 0;
@@ -315,7 +320,9 @@ TEST_F(ExecuteTest, TheCodeKeyIsItsTables) {
     EXPECT_EQ(mmu.view().table->code_key(), 0u);
     mmu.load_cr3(context, true);
     EXPECT_EQ(mmu.view().table->code_key(), 5u);
-    mmu.load_cr3(context, false);
+    mmu.load_cr3(context, false); // Nothing has changed.
+    EXPECT_EQ(mmu.view().table->code_key(), 5u);
+    mmu.flush_all(true);
     EXPECT_EQ(mmu.view().table->code_key(), 0u);
 }
 
@@ -427,7 +434,7 @@ TEST_F(ExecuteTest, EachTableGrowsByItself) {
     EXPECT_EQ(mmu.view().table->size(), tlb_smallest);
     mmu.load_cr3(other, true);
     EXPECT_EQ(mmu.view().table->size(), 4096u);
-    mmu.load_cr3(other, false); // Used again, for a space that is small until it has grown.
+    mmu.flush_all(false); // Used again, for a space that is small until it has grown.
     EXPECT_EQ(mmu.view().table->size(), tlb_smallest);
     for (u64 n = 0; n < 3000; ++n)
         ASSERT_TRUE(mmu.load(LinearAddress(far + n * page_size), value));

@@ -258,7 +258,7 @@ TEST_F(TlbTest, ConflictsAreServedByTheSecondLevel) {
 TEST_F(TlbTest, KeysRunOut) {
     tables.map(page, frame(1));
     tables.map(other_page, frame(15) | G);
-    for (u64 n = 0; n < 20000; ++n) {
+    for (u64 n = 0; n < 40000; ++n) {
         const u64 shown = n % 13 + 1;
         tables.map(page, frame(shown));
         if (n % 3)
@@ -278,7 +278,7 @@ TEST(AddressSpaces, NoKeyIsUsedTwice) {
     u64 last_key = 0, selected = 0, restarts = 0;
     for (u64 n = 0; n < 10'000; ++n) {
         context.cr3 = 0x1000 | (n & 0xFFF);
-        spaces.forget(static_cast<u16>(n & 0xFFF));
+        spaces.forget(AddressSpaces::id_of(context));
         AddressSpaces::Selected out;
         while (!spaces.select(context, out)) {
             EXPECT_GT(selected, 4000u);
@@ -293,16 +293,21 @@ TEST(AddressSpaces, NoKeyIsUsedTwice) {
     EXPECT_EQ(restarts, 2u);
 }
 
-TEST(AddressSpaces, ASpaceThatAnotherRootReplacesIsTold) {
+TEST(AddressSpaces, TheLeastUsedSpaceGoesForAnother) {
     AddressSpaces spaces;
     AddressSpaces::Selected first, second, third;
-    ASSERT_TRUE(spaces.select(long_mode(0x1000), first));
+    PagingContext context = long_mode(0x1001);
+    context.cr4 |= cr4_pcide;
+    ASSERT_TRUE(spaces.select(context, first));
     EXPECT_EQ(first.replaced, LeafCache::no_space);
-    ASSERT_TRUE(spaces.select(long_mode(0x2000), second));
-    EXPECT_EQ(second.replaced, first.space);
+    for (u64 n = 0; n < AddressSpaces::most_spaces; ++n) { // Under one PCID.
+        context.cr3 += 0x1000;
+        ASSERT_TRUE(spaces.select(context, second));
+        EXPECT_EQ(second.replaced, n + 1 < AddressSpaces::most_spaces ? LeafCache::no_space : first.space);
+    }
     EXPECT_NE(second.space, first.space);
     EXPECT_NE(second.key, first.key);
-    ASSERT_TRUE(spaces.select(long_mode(0x2000), third));
+    ASSERT_TRUE(spaces.select(context, third));
     EXPECT_EQ(third.replaced, LeafCache::no_space);
     EXPECT_EQ(third.key, second.key);
 }
