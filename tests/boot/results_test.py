@@ -43,9 +43,11 @@ def main():
     parser.add_argument("--initrd", default="tools.cpio")
     parser.add_argument("--memory", default="1G")
     parser.add_argument("--smp", default="1")
+    parser.add_argument("--cpu", default="max")
     args = parser.parse_args()
     command = shlex.split(args.emulator) + [
-        "-nographic", "-m", args.memory, "-smp", args.smp, "-no-reboot", "-kernel", guest_file(args.kernel),
+        "-nographic", "-m", args.memory, "-smp", args.smp, "-cpu", args.cpu, "-no-reboot",
+        "-kernel", guest_file(args.kernel),
         "-initrd", guest_file(args.initrd), "-append", f"console=ttyS0 quiet calque.test={args.tests}",
     ]
     with Session(command, terminal=False) as session:
