@@ -28,8 +28,10 @@ Block* BlockCache::allocate() { return new (at(used_)) Block; }
 void BlockCache::commit(Block& block, unsigned records) {
     used_ += header_records + records;
     enter(block);
-    pages_[block.address.page_number()].push_back(&block);
-    if (block.crosses) pages_[block.second_page.page_number()].push_back(&block);
+    const u64 first = block.address.page_offset(), end = first + block.bytes;
+    const auto last = [](u64 end_in_page) { return static_cast<u16>(std::min(end_in_page, page_size) - 1); };
+    pages_[block.address.page_number()].push_back({&block, static_cast<u16>(first), last(end)});
+    if (block.crosses) pages_[block.second_page.page_number()].push_back({&block, 0, last(end - page_size)});
     block.born = static_cast<u32>(counters_.blocks++);
     counters_.records += block.count;
 }
@@ -90,21 +92,15 @@ void BlockCache::kill(Block& block) {
 
 void BlockCache::kill(PhysicalAddress address, u64 length) {
     if (length == 0) return;
-    const PhysicalAddress end = address + length;
-    // A block's bytes lie in its own page, and for a crossing one also at the start of the second.
-    const auto touches = [&](const Block& b) {
-        if (!b.crosses) return b.address < end && b.address + b.bytes > address;
-        const u64 head = page_size - b.address.page_offset();
-        return (b.address < end && b.address + head > address)
-               || (b.second_page < end && b.second_page + (b.bytes - head) > address);
-    };
-    for (u64 page = address.page_number(); page <= (end - 1).page_number(); ++page) {
+    const PhysicalAddress last = address + (length - 1);
+    for (u64 page = address.page_number(); page <= last.page_number(); ++page) {
         const auto found = pages_.find(page);
         if (found == pages_.end()) continue;
-        std::erase_if(found->second, [&](Block* b) {
-            if (b->dead) return true;
-            if (!touches(*b)) return false;
-            kill(*b);
+        const u64 from = page == address.page_number() ? address.page_offset() : 0;
+        const u64 to = page == last.page_number() ? last.page_offset() : page_size - 1;
+        std::erase_if(found->second, [&](const Stretch& stretch) {
+            if (stretch.first > to || stretch.last < from) return false;
+            if (!stretch.block->dead) kill(*stretch.block);
             return true;
         });
         if (found->second.empty()) pages_.erase(found);

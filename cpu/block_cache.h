@@ -102,7 +102,13 @@ class BlockCache {
         i32 left = 0;
     };
     std::array<Heat, 1024> heats_;
-    std::unordered_map<u64, std::vector<Block*>> pages_; // By physical page number.
+    // The bytes of a block that lie in one page, from `first` to `last`: so that who looks for some leaves the others
+    // alone, which are far apart in memory.
+    struct Stretch {
+        Block* block;
+        u16 first, last;
+    };
+    std::unordered_map<u64, std::vector<Stretch>> pages_; // By physical page number.
     BlockCacheCounters counters_;
 };
 

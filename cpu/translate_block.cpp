@@ -1,6 +1,7 @@
 #include "cpu/translate_block.h"
 
 #include "cpu/threaded.h"
+#include "mmu/guest_access.h"
 
 #include <algorithm>
 #include <new>
@@ -10,14 +11,6 @@ namespace calque::cpu {
 namespace {
 
 constexpr unsigned most_attempts = 4;
-
-// The bytes may change while they are copied: decoding is done from the copy.
-unsigned copy_code(const u8* host, u64 available, std::array<u8, longest_instruction>& out) {
-    const auto count = static_cast<unsigned>(std::min<u64>(available, longest_instruction));
-    for (unsigned n = 0; n < count; ++n)
-        out[n] = __atomic_load_n(host + n, __ATOMIC_RELAXED);
-    return count;
-}
 
 void fill_chain(Instruction& chain, unsigned complete, bool in_page, bool linkable) {
     chain = Instruction{};
@@ -33,34 +26,41 @@ void fill_chain(Instruction& chain, unsigned complete, bool in_page, bool linkab
 BlockTranslator::BlockTranslator(mmu::PhysicalMap& memory, BlockCache& cache, const CpuModel& model)
     : memory_(memory), cache_(cache), decoder_(model, remembered_instructions) {}
 
-void BlockTranslator::mark(Cpu& cpu, PhysicalAddress address, u64 length) {
-    if (memory_.mark_code(address, length)) memory_.protect_code_page(address.page(), &cpu.mmu);
+void BlockTranslator::mark(Cpu& cpu, const u8* host, u64 length, PhysicalAddress address) {
+    if (memory_.mark_code(host, length)) memory_.protect_code_page(address.page(), &cpu.mmu);
 }
 
 bool BlockTranslator::fill(Cpu& cpu, Block& block, std::span<const u8> bytes, const DecodeMode& mode, unsigned most,
                            bool marking) {
     constexpr u64 granule = 128;
+    // The bytes may change meanwhile: decoding is done from a copy, which is made a granule at a time.
+    std::array<u8, (longest_block + 1) * longest_instruction + granule> code;
     if (cpu.debug.single_instructions) most = 1;
     Instruction* const records = block.records();
     const u64 page_offset = block.address.page_offset();
-    u64 offset = 0, marked = 0;
+    u64 offset = 0, copied = 0;
+    bool patched_page = false;
     unsigned count = 0;
     exit_count_ = 0;
     falls_through_ = true;
     while (count < most && offset < bytes.size()) {
         if (count != 0 && cpu.debug.ends_before(page_offset + offset)) break;
-        if (marking && marked < std::min<u64>(offset + longest_instruction, bytes.size())) {
+        if (copied < std::min<u64>(offset + longest_instruction, bytes.size())) {
             const u64 up_to = std::min<u64>(
                 ((page_offset + offset + longest_instruction) | (granule - 1)) + 1 - page_offset, bytes.size());
-            mark(cpu, block.address + marked, up_to - marked);
-            marked = up_to;
+            if (marking) {
+                mark(cpu, bytes.data() + copied, up_to - copied, block.address);
+                patched_page = memory_.page_patched(bytes.data());
+            }
+            mmu::copy_bytes_from_guest(code.data() + copied, bytes.data() + copied, up_to - copied);
+            copied = up_to;
         }
-        std::array<u8, longest_instruction> code;
-        const unsigned available = copy_code(bytes.data() + offset, bytes.size() - offset, code);
         Instruction& out = records[count];
         Form form;
-        if (decoder_.decode(std::span(code.data(), available), mode, out, &form) == DecodeStatus::need_more) break;
-        if (marking && memory_.touches_patch_field(bytes.data() + offset, out.length)) {
+        const std::span rest(code.data() + offset, std::min<u64>(copied - offset, longest_instruction));
+        const u64 address = block.address.value + offset;
+        if (decoder_.decode_at(address, rest, mode, out, &form) == DecodeStatus::need_more) break;
+        if (patched_page && memory_.touches_patch_field(bytes.data() + offset, out.length)) {
             patched_ = count == 0;
             break;
         }
@@ -110,7 +110,7 @@ Block* BlockTranslator::translate(Cpu& cpu, const Place& place, const DecodeMode
         Block* const block = translate_in_page(cpu, place, mode, key, most);
         if (patched_) return translate_uncached(cpu, place, mode);
         if (block == nullptr) break;
-        if (memory_.code_marked(block->address, block->bytes)) return block;
+        if (memory_.code_marked(block->host, block->bytes)) return block;
         cache_.kill(block->address, block->bytes); // Somebody wrote meanwhile.
     }
     if (place.within_limit < rest_of_page + longest_instruction) return translate_uncached(cpu, place, mode);
@@ -138,8 +138,8 @@ Block* BlockTranslator::translate_crossing(Cpu& cpu, const Place& place, const D
         return nullptr;
     }
     if (second.host == nullptr) return translate_uncached(cpu, place, mode);
-    mark(cpu, place.page.address, head);
-    mark(cpu, second.address, longest_instruction - head);
+    mark(cpu, place.page.host, head, place.page.address);
+    mark(cpu, second.host, longest_instruction - head, second.address);
     std::array<u8, longest_instruction> code;
     std::copy_n(place.page.host, head, code.begin());
     std::copy_n(second.host, longest_instruction - head, code.begin() + static_cast<std::ptrdiff_t>(head));
@@ -154,8 +154,8 @@ Block* BlockTranslator::translate_crossing(Cpu& cpu, const Place& place, const D
     const u64 bytes = block->bytes;
     const bool in_field = memory_.touches_patch_field(place.page.host, std::min(bytes, head))
                           || (bytes > head && memory_.touches_patch_field(second.host, bytes - head));
-    if (!in_field && memory_.code_marked(place.page.address, head)
-        && memory_.code_marked(second.address, longest_instruction - head))
+    if (!in_field && memory_.code_marked(place.page.host, head)
+        && memory_.code_marked(second.host, longest_instruction - head))
         return block;
     cache_.kill(block->address, 1);
     return translate_uncached(cpu, place, mode);

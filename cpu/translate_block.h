@@ -43,7 +43,8 @@ class BlockTranslator {
     Block* translate_in_page(Cpu& cpu, const Place& place, const DecodeMode& mode, u64 key, unsigned most);
     Block* translate_crossing(Cpu& cpu, const Place& place, const DecodeMode& mode, u64 key);
     Block* translate_uncached(Cpu& cpu, const Place& place, const DecodeMode& mode);
-    void mark(Cpu& cpu, PhysicalAddress address, u64 length);
+    // Of the page of `address`.
+    void mark(Cpu& cpu, const u8* host, u64 length, PhysicalAddress address);
     // Decodes into `block` from `bytes`, which end at the end of the page. False: the first instruction goes on past
     // it.
     bool fill(Cpu& cpu, Block& block, std::span<const u8> bytes, const DecodeMode& mode, unsigned most, bool marking);

@@ -77,6 +77,17 @@ bool CodeMarks::page_marked(const u8* host) const {
     return word && (word->load() & marks_mask);
 }
 
+CodeMarks::Store CodeMarks::note_store(const u8* host, u64 length, bool only_one) {
+    Word& word = get(host);
+    const u64 value = word.load();
+    if (!(value & marks_mask)) return {};
+    if (!only_one)
+        note_writer(host);
+    else if (!(value & dirty_bit))
+        word.fetch_or(dirty_bit);
+    return {true, (word.load() & granules_of(host, length)) != 0};
+}
+
 bool CodeMarks::clear(const u8* host, u64 length) {
     if (!any_marked(host, length)) return false;
     Word& word = get(host);

@@ -37,6 +37,13 @@ class CodeMarks {
     bool all_marked(const u8* host, u64 length) const;
     bool any_marked(const u8* host, u64 length) const;
     bool page_marked(const u8* host) const;
+    // For a store to a page that the caller has no writable entry of: notes it, then looks for marks. `only_one`: no
+    // other vCPU could mark these bytes meanwhile.
+    struct Store {
+        bool on_page = false; // Marks, anywhere; without them the store is not noted.
+        bool on_bytes = false;
+    };
+    Store note_store(const u8* host, u64 length, bool only_one);
     // Takes away the marks of the touched granules. True when there were any.
     bool clear(const u8* host, u64 length);
 

@@ -239,11 +239,10 @@ u8* Mmu::store_beside_code(u64 linear, u64 size, Privilege privilege, bool tell)
     const u64 offset = linear & page_offset_mask;
     if (entry.write_tag != tlb_code_tag(linear - offset) || size == 0 || size > page_size - offset) return nullptr;
     u8* const host = reinterpret_cast<u8*>(entry.host + offset);
-    CodeMarks& marks = map_.code_marks();
-    if (!marks.page_marked(host)) return nullptr; // Writable again.
     // Another vCPU that decodes these bytes from now on waits until this one has written them.
-    map_.rendezvous().only_one() ? marks.note_dirty(host) : marks.note_writer(host);
-    if (marks.any_marked(host, size)) {
+    const CodeMarks::Store marks = map_.code_marks().note_store(host, size, map_.rendezvous().only_one());
+    if (!marks.on_page) return nullptr; // Writable again.
+    if (marks.on_bytes) {
         if (!tell && !map_.in_patch_field(host, size)) return nullptr;
         map_.before_host_write(host, size);
     }

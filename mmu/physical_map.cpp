@@ -227,6 +227,9 @@ bool PhysicalMap::code_marked(PhysicalAddress address, u64 length) const {
     return marked;
 }
 
+bool PhysicalMap::mark_code(const u8* host, u64 length) { return impl_->marks.mark(host, length); }
+bool PhysicalMap::code_marked(const u8* host, u64 length) const { return impl_->marks.all_marked(host, length); }
+
 bool PhysicalMap::page_has_code(PhysicalAddress address) const {
     bool marked = false;
     for_each_part(*snapshot(), on_bus(address).page().value, page_size, [&](const FlatRange& range, u64 at, u64) {

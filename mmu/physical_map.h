@@ -132,6 +132,9 @@ class PhysicalMap {
     // caller's own, or null on a thread that is no vCPU's.
     void protect_code_page(PhysicalAddress page, Mmu* self);
     bool code_marked(PhysicalAddress address, u64 length) const;
+    // Both of bytes in one page of RAM or ROM, by their host address.
+    bool mark_code(const u8* host, u64 length);
+    bool code_marked(const u8* host, u64 length) const;
     bool page_has_code(PhysicalAddress address) const;
     // Code that is written again and again (patch_fields.h). The bytes among these, which lie in one page, that should
     // become a field: just these have been written often; or those that are one.

@@ -22,6 +22,20 @@ constexpr OpcodeSet modrm_0f{0xFFFFA00F, 0xFF00FFFF, 0xFFFFFFFF, 0xFF7FFFFF,
 constexpr OpcodeSet other_one_byte{1u << 15, 0x40404040, 0xFFFF, 0x000000F4, 1u << 15, 0, 0x00000030, 0x000D0000};
 constexpr OpcodeSet other_0f{0, 1u << 24 | 1u << 26, 0, 0, 0, 0, 0, 0};
 
+// The sets together, by opcode of one byte, then after 0F.
+struct OpcodeKinds {
+    static constexpr u8 modrm = 1, other = 2;
+    std::array<u8, 512> of{};
+    constexpr OpcodeKinds() {
+        for (unsigned opcode = 0; opcode < 256; ++opcode) {
+            const u8 byte = static_cast<u8>(opcode);
+            of[opcode] = (has(modrm_one_byte, byte) ? modrm : 0) | (has(other_one_byte, byte) ? other : 0);
+            of[256 + opcode] = (has(modrm_0f, byte) ? modrm : 0) | (has(other_0f, byte) ? other : 0);
+        }
+    }
+};
+constexpr OpcodeKinds opcode_kinds;
+
 class Scanner {
   public:
     Scanner(std::span<const u8> bytes, const DecodeMode& mode) : bytes_(bytes), mode_(mode) {}
@@ -116,24 +130,19 @@ void put_tail(const DecodeMemory::Tail& tail, const u8* at, Instruction& out) {
 
 } // namespace
 
-// The commonest in 64-bit code: at most REX before the opcode, of one byte or after 0F. Nothing: it is another.
+// The commonest in 64-bit code: at most REX before the opcode, of one byte or after 0F. Nothing: it is another. Without
+// branches: which of them an instruction is, hardly anything foretells.
 static InstructionHead short_head(const u8* bytes) {
-    u8 length = (bytes[0] & 0xF0) == 0x40;
-    u8 opcode = bytes[length++];
-    bool modrm;
-    if (opcode == 0x0F) {
-        opcode = bytes[length++];
-        if (has(other_0f, opcode)) return {};
-        modrm = has(modrm_0f, opcode);
-    } else {
-        if (has(other_one_byte, opcode)) return {};
-        modrm = has(modrm_one_byte, opcode);
-    }
-    if (modrm) {
-        const u8 value = bytes[length++];
-        if (value < 0xC0 && (value & 7) == 4) ++length;
-    }
-    return {little_endian(bytes, 8) & low_mask(8u * length), length};
+    const u64 word = little_endian(bytes, 8);
+    const unsigned rex = (word & 0xF0) == 0x40;
+    const u64 opcode = word >> 8 * rex;
+    const unsigned escape = (opcode & 0xFF) == 0x0F;
+    const u64 last = opcode >> 8 * escape; // The opcode's last byte, and what follows.
+    const u8 kind = opcode_kinds.of[escape << 8 | (last & 0xFF)];
+    const unsigned modrm = kind & OpcodeKinds::modrm;
+    const unsigned sib = modrm & ((last & 0x0700) == 0x0400) & ((last & 0xC000) != 0xC000);
+    const unsigned length = rex + escape + 1 + modrm + sib;
+    return {word & low_mask(8 * length), kind & OpcodeKinds::other ? u8{0} : static_cast<u8>(length)};
 }
 
 InstructionHead head_of(std::span<const u8> bytes, const DecodeMode& mode) {
@@ -249,6 +258,13 @@ Recollection DecodeMemory::remember(const InstructionHead& head, const DecodeMod
     const std::size_t at = slot(head.bytes, mode.key());
     entries_[at] = {head.bytes, stamps_, head.length, static_cast<u8>(mode.key()), tail, form, record};
     return {static_cast<u32>(at), stamps_};
+}
+
+void DecodeMemory::remember_at(u64 address, const DecodeMode& mode, std::span<const u8> bytes,
+                               const Instruction& record, const Form& form, const Recollection& what) {
+    if (record.length > 8 || bytes.size() < 8) return;
+    decoded_[address % most_decoded] = {first_bytes(bytes, record.length), what, static_cast<u8>(mode.key()), form,
+                                        record};
 }
 
 } // namespace calque::cpu

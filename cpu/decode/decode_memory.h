@@ -2,9 +2,12 @@
 // same record but for these two. Included in cpu/decode only.
 #pragma once
 
+#include "base/bits.h"
 #include "cpu/decode/decoder.h"
 #include "mmu/large_memory.h"
 
+#include <bit>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -30,7 +33,7 @@ class DecodeMemory {
         bool immediate_signed = false;
     };
 
-    explicit DecodeMemory(std::size_t entries) : entries_(entries) {} // A power of two.
+    explicit DecodeMemory(std::size_t entries) : entries_(entries), decoded_(most_decoded) {} // A power of two.
 
     // False when it does not know the head, or the instruction goes on past the bytes.
     bool recall(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes, Instruction& out,
@@ -45,6 +48,23 @@ class DecodeMemory {
     Recollection remember(const InstructionHead& head, const DecodeMode& mode, std::span<const u8> bytes,
                           const Tail& tail, const Instruction& record, const Form& form);
 
+    // Whole instructions, by where they were decoded lately: code that is new is decoded again soon, for a block that
+    // begins elsewhere in it and for the translator. The bytes are compared; so any number will do for the address.
+    bool recall_at(u64 address, const DecodeMode& mode, std::span<const u8> bytes, Instruction& out, Form* form,
+                   Recollection* what) const {
+        const Decoded& known = decoded_[address % most_decoded];
+        if (!matches(known, mode, bytes)) return false;
+        out = known.record;
+        if (form) *form = known.form;
+        if (what) *what = known.what;
+        return true;
+    }
+    bool knows_at(u64 address, const DecodeMode& mode, std::span<const u8> bytes) const {
+        return matches(decoded_[address % most_decoded], mode, bytes);
+    }
+    void remember_at(u64 address, const DecodeMode& mode, std::span<const u8> bytes, const Instruction& record,
+                     const Form& form, const Recollection& what);
+
   private:
     struct alignas(64) Entry {
         u64 head = 0;
@@ -56,11 +76,31 @@ class DecodeMemory {
         Instruction record;
     };
     static_assert(sizeof(Entry) == 64); // A cache line: most of them are cold when they are wanted.
+    static constexpr std::size_t most_decoded = 512;
+    struct alignas(64) Decoded {
+        u64 bytes = 0; // Those of the instruction, zeros behind them.
+        Recollection what;
+        u8 mode = 0;
+        Form form;
+        Instruction record;
+    };
+    static_assert(sizeof(Decoded) == 64);
+    static u64 first_bytes(std::span<const u8> bytes, unsigned length) {
+        u64 value = 0;
+        std::memcpy(&value, bytes.data(), sizeof value);
+        if constexpr (std::endian::native == std::endian::big) value = __builtin_bswap64(value);
+        return value & low_mask(8 * length);
+    }
+    static bool matches(const Decoded& known, const DecodeMode& mode, std::span<const u8> bytes) {
+        return known.what.stamp != 0 && known.mode == mode.key() && bytes.size() >= sizeof known.bytes
+               && known.bytes == first_bytes(bytes, known.record.length);
+    }
     std::size_t slot(u64 head, u64 mode) const {
         return ((head ^ mode << 60) * 0x9E37'79B9'7F4A'7C15 >> 40) & (entries_.size() - 1);
     }
 
     std::vector<Entry, mmu::LargeAllocator<Entry>> entries_;
+    std::vector<Decoded, mmu::LargeAllocator<Decoded>> decoded_;
     u32 stamps_ = 0;
 };
 

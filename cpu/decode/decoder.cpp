@@ -112,6 +112,23 @@ DecodeStatus Decoder::decode(std::span<const u8> bytes, const DecodeMode& mode, 
     return status;
 }
 
+DecodeStatus Decoder::decode_at(u64 address, std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
+                                Form* form_out, Recollection* what) const {
+    if (!impl_->memory) return decode(bytes, mode, out, form_out, what);
+    if (impl_->memory->recall_at(address, mode, bytes, out, form_out, what)) return DecodeStatus::ok;
+    Form form;
+    Recollection known;
+    const DecodeStatus status = decode(bytes, mode, out, &form, &known);
+    if (known.stamp != 0) impl_->memory->remember_at(address, mode, bytes, out, form, known);
+    if (form_out) *form_out = form;
+    if (what) *what = known;
+    return status;
+}
+
+bool Decoder::knows_at(u64 address, std::span<const u8> bytes, const DecodeMode& mode) const {
+    return impl_->memory && impl_->memory->knows_at(address, mode, bytes);
+}
+
 unsigned Decoder::look_ahead(std::span<const u8> bytes, const DecodeMode& mode, std::span<u32> slots) const {
     if (!impl_->memory || mode.code_size != CodeSize::bits64) return 0;
     unsigned count = 0;

@@ -41,6 +41,11 @@ class Decoder {
     DecodeStatus decode(std::span<const u8> bytes, const DecodeMode& mode, Instruction& out, Form* form = nullptr,
                         Recollection* what = nullptr) const;
 
+    // The same for code at this guest-physical address: what was decoded there lately is known at once.
+    DecodeStatus decode_at(u64 address, std::span<const u8> bytes, const DecodeMode& mode, Instruction& out,
+                           Form* form = nullptr, Recollection* what = nullptr) const;
+    bool knows_at(u64 address, std::span<const u8> bytes, const DecodeMode& mode) const;
+
     // Fetches what is remembered of the instructions that the bytes start with (up to as many as there are `slots`,
     // which get their Recollection::slot) into the caches, without waiting for it: of most there is nothing in them. A
     // guess, for decode() that follows. How many slots.

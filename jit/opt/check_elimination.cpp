@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <optional>
 
 namespace calque::jit {
@@ -95,8 +96,8 @@ class Registers {
 
     // What is written in a loop is not known where its rounds begin.
     void forget(u32 written) {
-        for (unsigned n = 0; n < 16; ++n)
-            if (written >> n & 1) values_[n] = {next_++, 0};
+        for (; written != 0; written &= written - 1)
+            values_[std::countr_zero(written)] = {next_++, 0};
     }
 
   private:

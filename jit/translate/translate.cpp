@@ -476,12 +476,16 @@ ir::Unit translate(const cpu::Decoder& decoder, std::span<const u8> bytes, u64 l
         Form form;
         cpu::Recollection what;
         const auto rest = bytes.subspan(unit.bytes);
+        const u64 address = physical.value + unit.bytes;
         if (memory && to_look-- == 0) {
             std::array<u32, ahead> slots;
-            memory->fetch(std::span(slots).first(decoder.look_ahead(rest, mode.decode, slots)));
+            if (!decoder.knows_at(address, rest, mode.decode))
+                memory->fetch(std::span(slots).first(decoder.look_ahead(rest, mode.decode, slots)));
             to_look = ahead - 1;
         }
-        if (rest.empty() || decoder.decode(rest, mode.decode, record, &form, &what) != cpu::DecodeStatus::ok) break;
+        if (rest.empty()
+            || decoder.decode_at(address, rest, mode.decode, record, &form, &what) != cpu::DecodeStatus::ok)
+            break;
         const u64 rip = linear + unit.bytes;
         const ir::OpShape* const known = memory && !patched.memory ? memory->recall(what, key) : nullptr;
         Op& op = unit.ops.emplace_back(none);

@@ -64,6 +64,46 @@ TEST(BlockCache, IsNotFullOfWhatWasKilled) {
     }
 }
 
+TEST(BlockCache, KillsWhatHasAByteInTheRange) {
+    const auto survives = [](u64 address, u64 length) {
+        BlockCache cache(8 * BlockCache::block_room);
+        Block* const block = add(cache, 0x1FF0);
+        cache.kill(PhysicalAddress(address), length);
+        EXPECT_EQ(cache.find(PhysicalAddress(0x1FF0), 0), block->dead ? nullptr : block);
+        return !block->dead;
+    };
+    EXPECT_TRUE(survives(0x1FE0, 16));
+    EXPECT_TRUE(survives(0x1FF8, 16)); // Into the next page.
+    EXPECT_TRUE(survives(0x2FF0, 8));
+    EXPECT_FALSE(survives(0x1FE0, 17));
+    EXPECT_FALSE(survives(0x1FF7, 1));
+    EXPECT_FALSE(survives(0x0FF0, 0x3000));
+}
+
+TEST(BlockCache, KillsAnInstructionOnTwoPagesByEither) {
+    const auto survives = [](u64 address, u64 length) {
+        BlockCache cache(8 * BlockCache::block_room);
+        Block* const block = cache.allocate();
+        block->address = PhysicalAddress(0x1FFD);
+        block->second_page = PhysicalAddress(0x7000);
+        block->crosses = true;
+        block->bytes = 8;
+        block->count = 1;
+        cache.commit(*block, records);
+        cache.kill(PhysicalAddress(address), length);
+        const bool alive = !block->dead;
+        cache.kill(PhysicalAddress(0x1FFD), 3);
+        cache.kill(PhysicalAddress(0x7000), 5); // It is killed once.
+        EXPECT_EQ(cache.counters().killed, 1u);
+        return alive;
+    };
+    EXPECT_TRUE(survives(0x1FF0, 13));
+    EXPECT_TRUE(survives(0x2000, 16));
+    EXPECT_TRUE(survives(0x7005, 16));
+    EXPECT_FALSE(survives(0x1FFF, 1));
+    EXPECT_FALSE(survives(0x7004, 1));
+}
+
 // Decoded again with a tighter code segment limit: the later block is the one that fits.
 TEST(BlockCache, FindsTheLaterOfTwoForTheSameCode) {
     BlockCache cache(8 * BlockCache::block_room);

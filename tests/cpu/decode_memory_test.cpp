@@ -29,12 +29,20 @@ class DecodeMemoryTest : public ::testing::TestWithParam<CodeSize> {
             Instruction plain, remembered;
             Form plain_form, remembered_form;
             const DecodeStatus status = plain_.decode(part, mode, plain, &plain_form);
-            ASSERT_EQ(remembering_.decode(part, mode, remembered, &remembered_form), status) << text(part);
-            if (status != DecodeStatus::ok) continue;
-            ASSERT_TRUE(same(plain, remembered)) << text(part);
-            if (plain.row + 1u < instruction_table().size()) { // The last row stands for what is undefined.
-                ASSERT_TRUE(same(plain_form, remembered_form)) << text(part);
-            }
+            const auto check = [&](DecodeStatus its_status) {
+                ASSERT_EQ(its_status, status) << text(part);
+                if (status != DecodeStatus::ok) return;
+                ASSERT_TRUE(same(plain, remembered)) << text(part);
+                if (plain.row + 1u < instruction_table().size()) { // The last row stands for what is undefined.
+                    ASSERT_TRUE(same(plain_form, remembered_form)) << text(part);
+                }
+            };
+            ASSERT_NO_FATAL_FAILURE(check(remembering_.decode(part, mode, remembered, &remembered_form)));
+            // At an address where something else was, then at the same again.
+            const u64 address = random_() % 4;
+            for (unsigned times = 0; times < 2; ++times)
+                ASSERT_NO_FATAL_FAILURE(
+                    check(remembering_.decode_at(address, part, mode, remembered, &remembered_form)));
         }
     }
     static std::string text(std::span<const u8> bytes) {
@@ -88,6 +96,25 @@ TEST_P(DecodeMemoryTest, PrefixesAndVex) {
         fill_tail(other, 5);
         ASSERT_NO_FATAL_FAILURE(compare(other));
     }
+}
+
+TEST(DecodeMemory, KnowsAnInstructionWhereItWasByItsBytes) {
+    const Decoder decoder(CpuModel{}, 1024);
+    std::array<u8, 16> code{0x48, 0xC7, 0xC0, 1, 2, 3, 4}; // mov rax, imm32
+    Instruction record;
+    EXPECT_FALSE(decoder.knows_at(0x1000, code, {}));
+    ASSERT_EQ(decoder.decode_at(0x1000, code, {}, record), DecodeStatus::ok);
+    EXPECT_TRUE(decoder.knows_at(0x1000, code, {}));
+    code[7] = 0x90; // What follows.
+    EXPECT_TRUE(decoder.knows_at(0x1000, code, {}));
+    EXPECT_FALSE(decoder.knows_at(0x1001, code, {}));
+    EXPECT_FALSE(decoder.knows_at(0x1000, code, {CodeSize::bits32, false, false}));
+    EXPECT_FALSE(decoder.knows_at(0x1000, code, {CodeSize::bits64, false, true}));
+    EXPECT_FALSE(decoder.knows_at(0x1000, std::span(code).first(6), {}));
+    code[6] = 5;
+    EXPECT_FALSE(decoder.knows_at(0x1000, code, {}));
+    ASSERT_EQ(decoder.decode_at(0x1000, code, {}, record), DecodeStatus::ok);
+    EXPECT_EQ(record.immediate, 0x05030201u);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DecodeMemoryTest,

@@ -300,6 +300,23 @@ TEST(CodeMarks, WritersThatCameInMeanwhileStay) {
     EXPECT_TRUE(marks.mark(page + 128, 4));
 }
 
+TEST(CodeMarks, AStoreBesideCodeIsNotedAndLooksForMarks) {
+    CodeMarks marks;
+    std::vector<u8> memory(2 * page_size);
+    const u8* const page = memory.data() + (-reinterpret_cast<std::uintptr_t>(memory.data()) & page_offset_mask);
+    EXPECT_FALSE(marks.note_store(page, 8, true).on_page);
+    EXPECT_FALSE(marks.take_dirty(page));
+    EXPECT_FALSE(marks.mark(page + 128, 4));
+    EXPECT_TRUE(marks.note_store(page, 8, true).on_page);
+    EXPECT_FALSE(marks.note_store(page + 120, 8, true).on_bytes);
+    EXPECT_TRUE(marks.note_store(page + 121, 8, true).on_bytes);
+    EXPECT_TRUE(marks.take_dirty(page));
+    EXPECT_FALSE(marks.mark(page + 128, 4)); // No writer may be about,
+    EXPECT_FALSE(marks.note_store(page, 8, false).on_bytes);
+    EXPECT_TRUE(marks.mark(page + 128, 4)); // now one may.
+    EXPECT_TRUE(marks.take_dirty(page));
+}
+
 // ---- Between threads ----
 
 TEST(Rendezvous, ParkedVcpusAreNotWaitedForAndServeLater) {
