@@ -129,10 +129,24 @@ void UnitEmitter::emit_fill(const ir::Op& op) {
     end_pieces(op, next, done, slow);
 }
 
+// Two pages may be one page of memory, mapped twice in the mirror too. The host's REP MOVS tells by the addresses
+// whether it may copy 64 bytes at a time: a destination that is less ahead of its source would not see its own writes.
+void UnitEmitter::check_not_just_ahead(Label slow) {
+    constexpr i32 too_near = 256; // More than any host copies at a time.
+    if (!request_.mirror) return;
+    a_.mov(t0d, x86::edi);
+    a_.sub(t0d, x86::esi);
+    a_.and_(t0d, static_cast<i32>(page_offset_mask));
+    a_.sub(t0d, 1); // In the same place of their pages they may be.
+    a_.cmp(t0d, too_near - 2);
+    a_.long_().j(x86::CondCode::kBE, slow);
+}
+
 void UnitEmitter::emit_copy(const ir::Op& op) {
     clobber_with(op, {cpu::rcx, cpu::rsi, cpu::rdi});
     const Label slow = a_.newLabel(), next = a_.newLabel(), done = a_.newLabel();
     begin_pieces(next, done, slow);
+    check_not_just_ahead(slow);
     push_both(op, true);
     a_.mov(x86::rcx, t0);
     a_.mov(x86::rsi, CALQUE_CONTEXT_BELOW(scratch, 32));

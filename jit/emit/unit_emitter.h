@@ -217,6 +217,7 @@ class UnitEmitter {
     // --- Strings (strings.cpp, scans.cpp) and the processor's state (processor_state.cpp)
     void check_piece(const ir::Op& op, const x86::Gpq& pointer, bool write);
     void check_direction(Label slow);
+    void check_not_just_ahead(Label slow);
     void advance_count(const ir::Op& op);
     void piece_at(const ir::Op& op, const x86::Gpd& pointer);
     void piece_at_both(const ir::Op& op);

@@ -22,6 +22,38 @@ class JitStrings : public ::testing::Test {
     jit::Engine* jit_ = nullptr;
 };
 
+// The host's REP MOVS takes two addresses of one page for two pages.
+TEST_F(JitStrings, ACopyThatSeesItsOwnWritesThroughAnAliasOfItsPage) {
+    std::vector<mmu::Region> regions = b.memory.regions();
+    mmu::Region alias = regions[0]; // All of RAM a second time, from 1 MiB on.
+    alias.base = PhysicalAddress(0x100000);
+    regions.push_back(alias);
+    b.memory.set_regions(regions);
+    for (const u64 size : {1, 2, 4, 8})
+        for (const u64 ahead : {1, 8, 63, 64, 255, 256})
+            for (int round = 0; round < 4; ++round) {
+                std::array<u8, 1024> wanted;
+                for (u64 n = 0; n < wanted.size(); ++n)
+                    b.poke<u8>(data_at + n, wanted[n] = static_cast<u8>(n * 7 + size));
+                const u64 count = 512 / size;
+                for (u64 n = 0; n < count; ++n) {
+                    std::array<u8, 8> element;
+                    std::copy_n(&wanted[n * size], size, element.begin());
+                    std::copy_n(element.begin(), size, &wanted[n * size + ahead]);
+                }
+                b.gpr(rsi) = data_at, b.gpr(rdi) = 0x100000 + data_at + ahead, b.gpr(rcx) = count;
+                if (size == 2)
+                    b.program({0xF3, 0x66, 0xA5, 0xF4});
+                else if (size == 8)
+                    b.program({0xF3, 0x48, 0xA5, 0xF4});
+                else
+                    b.program({0xF3, static_cast<u8>(size == 1 ? 0xA4 : 0xA5), 0xF4});
+                ASSERT_EQ(b.run(), ExitReason::halted);
+                for (u64 n = 0; n < wanted.size(); ++n)
+                    ASSERT_EQ(b.peek<u8>(data_at + n), wanted[n]) << size << " bytes, " << ahead << " ahead, at " << n;
+            }
+}
+
 TEST_F(JitStrings, AScanFindsItsByteTwoPagesOn) {
     b.poke<u8>(data_at + 0x2345, 'z');
     b.gpr(rdi) = data_at + 5, b.gpr(rcx) = 0x10000, b.gpr(rax) = 'z';
