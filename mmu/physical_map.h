@@ -163,7 +163,7 @@ class PhysicalMap {
     void end_of_writers();                       // Returns when no running vCPU has a writable TLB entry.
     void note_dirty(const u8* host, u64 length); // By whoever writes to RAM by its host address.
 
-    // Locked accesses that do not fit one aligned host atomic hold this, as the bus lock is held: one for all vCPUs.
+    // Locked accesses that no host instruction does hold this, as the bus lock is held: one for all vCPUs.
     std::mutex& split_lock() { return split_lock_; }
 
     void add_observer(CodeWriteObserver& observer);
