@@ -17,6 +17,8 @@ from typing import NamedTuple
 PROMPT = "calque# "
 # How long a guest may take to do one thing before the run gives up on it.
 PATIENCE = 1800
+# The low bits of a clock's number (clock_getcpuclockid(3)).
+CPU_CLOCK_OF_PROCESS = 2
 
 
 class Sample(NamedTuple):
@@ -146,9 +148,8 @@ class Guest(Runner):
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
-        """The host CPU time that the process's threads have used."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        """The host CPU time that the process's threads have used, those that have ended too."""
+        return time.clock_gettime(~self.process.pid << 3 | CPU_CLOCK_OF_PROCESS)
 
     def stop(self):
         if self.process.poll() is None:
