@@ -69,7 +69,7 @@ class AddressSpaces {
     }
     // Spaces that stay when another is loaded: their translations hold if their tables say the same.
     static bool shadowed(const PagingContext& context) { return (context.cr0 & cr0_pg) && !context.smm; }
-    static constexpr std::size_t most_spaces = 32;
+    static constexpr std::size_t most_spaces = 8; // Their tables take memory.
 
   private:
     // What else than the PCID decides what the tables mean, and what decides the rights of a leaf.
