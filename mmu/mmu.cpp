@@ -84,8 +84,9 @@ void Mmu::select_space() {
 // Drops what the guest's tables do not say any more. False when nothing of it is good.
 bool Mmu::verify_space() {
     ShadowTables* const shadow = impl_->selected.shadow;
-    if (shadow && shadow->empty()) return true;
-    const auto changed = shadow ? shadow->verify() : std::nullopt;
+    if (!shadow) return false;
+    if (shadow->empty()) return true;
+    const auto changed = shadow->verify();
     if (!changed) return false;
     ++counters_.spaces_verified;
     counters_.entries_changed += changed->size();

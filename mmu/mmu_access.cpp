@@ -92,8 +92,9 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
             return false;
         }
         rights = rights_of(leaf, context_, privilege);
-        if (denied) drop_small_page(linear, impl.selected.space); // The tables allow more than what was cached.
-        if (shadow && !leaf.global) shadow->note(linear, trace);
+        const bool renewed = shadow && !leaf.global && !shadow->note(linear, trace);
+        // The tables allow more than what was cached, or say something else.
+        if (denied || renewed) drop_small_page(linear, impl.selected.space);
         impl.leaves.insert(linear, leaf.global ? global_space : impl.selected.space, leaf);
         impl.cached.note(linear, leaf, leaf.global ? global_space : impl.selected.space);
         log_.trace(Channel::mmu, "walk: {:x} -> {:x}, page of {:x}", linear, leaf.address, leaf.size);

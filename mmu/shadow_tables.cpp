@@ -1,20 +1,40 @@
 #include "mmu/shadow_tables.h"
 
 #include "base/bits.h"
+#include "mmu/paging_levels.h"
 
 namespace calque::mmu {
 
-void ShadowTables::note(u64 linear, const WalkTrace& trace) {
-    if (!comparable_) return;
+bool ShadowTables::note(u64 linear, const WalkTrace& trace) {
+    bool same = true;
     for (const WalkTrace::Step& step : trace) {
-        if (!step.host || entries_.size() >= most_entries) return give_up();
+        if (!comparable_) return false;
+        if (!step.host || entries_.size() >= most_entries) {
+            give_up();
+            return false;
+        }
         const Entry entry{step.host, step.entry, align_down(linear, u64{1} << step.shift), step.bytes, step.shift};
         const auto [at, fresh] = by_key_.try_emplace(entry.key(), static_cast<u32>(entries_.size()));
-        if (fresh)
+        if (fresh) {
             entries_.push_back(entry);
-        else
-            entries_[at->second] = entry;
+            continue;
+        }
+        Entry& known = entries_[at->second];
+        if (!known.only_bits_set(entry)) {
+            if (entry.shift == page_shift)
+                same = false;
+            else
+                give_up(); // What was found by the old one can no longer be told.
+        }
+        if (comparable_) known = entry;
     }
+    return same;
+}
+
+// Whether `later` is this entry, but for accessed and dirty bits that a walk has set.
+bool ShadowTables::Entry::only_bits_set(const Entry& later) const {
+    constexpr u64 may_be_set = paging::entry_accessed | paging::entry_dirty;
+    return host == later.host && ((value ^ later.value) & ~(later.value & may_be_set)) == 0;
 }
 
 std::optional<std::span<const u64>> ShadowTables::verify() {

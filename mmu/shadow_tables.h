@@ -19,8 +19,10 @@ namespace calque::mmu {
 
 class ShadowTables {
   public:
-    // The entries that a walk for `linear` went through, ending with a leaf that is not global.
-    void note(u64 linear, const WalkTrace& trace);
+    // The entries that a walk for `linear` went through, ending with a leaf that is not global. False when translations
+    // of that small page may be from another entry, which nobody knows any more: they have to go now. (Those by another
+    // directory entry go when the address space is verified.)
+    bool note(u64 linear, const WalkTrace& trace);
     // Compares. The small pages whose own entries are not what they were, and are forgotten; nothing when all of the
     // address space has to go: larger parts of it have changed, or many pages, or there is too much to compare. Good
     // until the next call.
@@ -37,6 +39,7 @@ class ShadowTables {
         u8 bytes, shift;
         bool same() const { return value == (bytes == sizeof(u32) ? load_guest<u32>(host) : load_guest<u64>(host)); }
         u64 key() const { return linear | shift; }
+        bool only_bits_set(const Entry& later) const;
     };
     void forget(std::size_t n);
     void give_up(); // It is no longer comparable.

@@ -78,6 +78,34 @@ TEST_F(ShadowTablesTest, AChangedDirectoryTakesAllBelowIt) {
     EXPECT_EQ(frame_at(page), 2u);
 }
 
+TEST_F(ShadowTablesTest, ADirectoryThatWasWalkedThroughSinceItChanged) {
+    for (const auto& [tables, n] : {std::pair(&first, 1u), std::pair(&second, 3u)}) {
+        tables->map(page, entry(n));
+        tables->map(neighbour, entry(n + 1));
+    }
+    EXPECT_EQ(frame_at(page), 1u);
+    EXPECT_EQ(frame_at(neighbour), 2u);
+    memory.put(first.entry(page, 21), memory.get<u64>(second.entry(page, 21)));
+    mmu.flush_page(LinearAddress(page));
+    EXPECT_EQ(frame_at(page), 3u); // By the new one.
+    load(first);
+    EXPECT_EQ(frame_at(neighbour), 4u);
+}
+
+TEST_F(ShadowTablesTest, APageThatAnotherPrivilegeWalkedToSinceItChanged) {
+    first.map(page, entry(1));
+    EXPECT_EQ(frame_at(page), 1u);
+    mmu.set_privilege(3, false, false);
+    for (u64 n = 1; n < 9; ++n) { // In the same set of the second level, which loses it.
+        first.map(page + (n << 39), entry(n));
+        ASSERT_EQ(frame_at(page + (n << 39)), n);
+    }
+    first.map(page, entry(2));
+    EXPECT_EQ(frame_at(page), 2u);
+    load(first); // With CPL 0.
+    EXPECT_EQ(frame_at(page), 2u);
+}
+
 TEST_F(ShadowTablesTest, ARootWhoseMemoryIsUsedForAnotherOne) {
     first.map(page, entry(1));
     EXPECT_EQ(frame_at(page), 1u);
