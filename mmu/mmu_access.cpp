@@ -67,8 +67,6 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     const FlatMap& flat = impl.current_map();
     const u64 global_space = impl.spaces.global_space();
     const bool paging = context_.cr0 & cr0_pg;
-    ShadowTables* const shadow = impl.selected.shadow;
-    WalkTrace trace;
     Leaf leaf;
     Rights rights;
     bool found = false, denied = false;
@@ -83,6 +81,8 @@ bool Mmu::translate(u64 linear, Access access, Privilege privilege, Page& out) {
     }
     if (!found) {
         ++counters_.walks;
+        ShadowTables* const shadow = impl.selected.shadow;
+        WalkTrace trace;
         if (!walk_to_leaf(map_, flat, context_, LinearAddress(linear), access, privilege, WalkEffect::set_bits, leaf,
                           fault_, shadow ? &trace : nullptr)) {
             ++counters_.page_faults;
